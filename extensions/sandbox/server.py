@@ -1,0 +1,217 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exchange on a loopback port: a thin mount, and the faults that need a socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from itertools import chain, repeat
+from socketserver import ThreadingTCPServer
+from threading import Event, Thread, current_thread
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from . import control
+from .exchange import Exchange, Request
+from .faults import Answer, Fault
+
+LOOPBACK = "127.0.0.1"
+LARGEST_REQUEST = 1 << 20
+_PADDING = b" " * (1 << 16)
+
+
+class Sandbox:
+    """Serves an exchange while its context lasts: on a port given or free, with TLS where a context for it is given.
+
+    `log` is called with every request once it is decided. OSError where the port is taken.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        log: Callable[[Request], None] | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.tls = tls
+        self.log = log
+        self.stopping = Event()
+        self._server = _Server(self, port)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Sandbox:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.hang_up()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless the sandbox ends."""
+        if self.stopping.wait(seconds):
+            raise _Stopping
+
+
+class _Stopping(ConnectionError):
+    """The sandbox ends: whatever waits gives up."""
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        self.sandbox = sandbox
+        self.connections: dict[Thread, socket.socket] = {}
+        super().__init__((LOOPBACK, port), _Handler)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        # In the connection's own thread, so that a slow TLS handshake holds nobody else up.
+        if self.sandbox.tls:
+            request = self.sandbox.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        self.connections[current_thread()] = request
+        try:
+            self.sandbox.wait(0)
+            super().finish_request(request, client_address)
+        finally:
+            del self.connections[current_thread()]
+            request.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection may break off at any time: that is worth no traceback, all else is."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def hang_up(self) -> None:
+        for thread, connection in list(self.connections.items()):
+            with suppress(OSError):  # it may have ended by itself
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            thread.join(timeout=1.0)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def _answer(self) -> None:
+        sandbox = self.server.sandbox
+        request = self._read_request()
+        if request is None:
+            return
+        if request.path.startswith(control.PREFIX):
+            answer, fault = control.answer(sandbox.exchange, request), Fault()
+        else:
+            answer, fault = sandbox.exchange.handle(request, sandbox.wait)
+        if sandbox.log:
+            sandbox.log(request)
+        sandbox.wait(0 if fault.late else fault.delay)
+        self._deliver(answer, fault)
+
+    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _answer  # noqa: N815
+
+    def _read_request(self) -> Request | None:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > LARGEST_REQUEST:
+            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return None
+        url = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=url.path,
+            query=dict(parse_qsl(url.query, keep_blank_values=True)),
+            body=_parsed(self.rfile.read(int(length))),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            target=url._replace(scheme="", netloc="").geturl(),
+            address=str(self.client_address[0]),
+        )
+
+    def _deliver(self, answer: Answer, fault: Fault) -> None:
+        self.close_connection |= fault.drop is not None
+        if fault.drop in ("before", "after"):
+            return
+        for _ in range(2 if fault.twice else 1):
+            self._send([self._head(answer, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
+            self._send(_body_parts(answer.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
+
+    def _send(self, parts: Iterable[bytes], drip: float) -> None:
+        for part in parts:
+            if not drip:
+                self.wfile.write(part)
+                continue
+            for byte in part:
+                self.wfile.write(bytes([byte]))
+                self.server.sandbox.wait(drip)
+
+    def _head(self, answer: Answer, fault: Fault) -> bytes:
+        exchange = self.server.sandbox.exchange
+        headers: dict[str, str | None] = {
+            "Date": formatdate(exchange.clock() + fault.skew, usegmt=True),
+            "Content-Type": answer.content_type,
+            "Content-Encoding": "gzip" if fault.gzip else None,
+            "Transfer-Encoding": "chunked" if _is_chunked(fault) else None,
+            "Content-Length": None if _is_chunked(fault) else str(max(len(answer.body), fault.size)),
+            "Connection": "close" if self.close_connection else None,
+            **{name.title(): value for name, value in answer.headers.items()},
+        }
+        phrase = self.responses.get(answer.status, ("",))[0]
+        lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
+        return "\r\n".join([*lines, "\r\n"]).encode()
+
+    def log_message(self, *args: Any, **kwargs: Any) -> None:
+        """The sandbox's own log says all."""
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return body
+
+
+def _is_chunked(fault: Fault) -> bool:
+    return fault.endless or fault.gzip
+
+
+def _body_parts(body: bytes, fault: Fault) -> Iterable[bytes]:
+    """The body as it goes on the wire, padded, compressed and framed as the fault wants it."""
+    if fault.drop == "body":
+        return [body[: len(body) // 2]]
+    parts = chain([body], repeat(_PADDING) if fault.endless else _padding(fault.size - len(body)))
+    if not _is_chunked(fault):
+        return parts
+    # Each part is a gzip member of its own, so that a bomb of any size costs one compression of its padding.
+    encoded = map(_compressed, parts) if fault.gzip else parts
+    return chain((b"%x\r\n%s\r\n" % (len(part), part) for part in encoded if part), [b"0\r\n\r\n"])
+
+
+def _padding(missing: int) -> Iterator[bytes]:
+    while missing > 0:
+        yield _PADDING[:missing]
+        missing -= len(_PADDING)
+
+
+@lru_cache(maxsize=4)
+def _compressed(part: bytes) -> bytes:
+    return gzip.compress(part, mtime=0)

@@ -1,0 +1,76 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The connection options, documented once for all modules."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Used as `tradeops.coinswitch.connection`."""
+
+    DOCUMENTATION = r"""
+options:
+  api_key:
+    description:
+      - The account's API key, as CoinSwitch PRO shows it (hexadecimal).
+      - Needed by every request. Where it is not given, the environment variable E(COINSWITCH_API_KEY) is used.
+    type: str
+  secret_key:
+    description:
+      - The account's secret key, which signs every request and never leaves the host that the module runs on.
+        64 hexadecimal characters (the Ed25519 seed), or 128 (the seed, then the public key).
+      - Needed by every request. Where it is not given, the environment variable E(COINSWITCH_SECRET_KEY) is used.
+    type: str
+  api_url:
+    description:
+      - Where the API is, as C(https://HOST) or C(https://HOST:PORT). Plain http is taken for a loopback address alone,
+        such as that of the sandbox.
+      - Where it is not given, the environment variable E(COINSWITCH_API_URL) is used.
+    type: str
+    default: https://coinswitch.co
+  exchange:
+    description:
+      - The exchange identifier. CoinSwitch PRO's perpetual futures know one.
+    type: str
+    default: EXCHANGE_2
+  timeout:
+    description:
+      - The seconds that one answer may take, from the first connection to its last byte. Half of them are for the
+        connection.
+    type: float
+    default: 10
+  retries:
+    description:
+      - How often a request that got no clear answer (no connection, a time-out, a status from 500 up) is tried again,
+        after a pause that grows. A write is tried again only after what is in force was read.
+    type: int
+    default: 3
+  rate_limit_timeout:
+    description:
+      - The seconds that the task may spend, in all, waiting for the exchange's rate limits. Where more is needed, the
+        task says so before it waits.
+    type: float
+    default: 600
+  rate_limit_share:
+    description:
+      - The part, above V(0) and up to V(1), of each request budget that the task may use. The rest is left to a bot
+        that shares the account's keys. At least one request in 60 seconds is always the task's.
+      - All tasks of a user on one machine share the budgets of an API key, in whatever processes they run.
+    type: float
+    default: 1
+  validate_certs:
+    description:
+      - Whether the TLS certificate of the API is checked. Switching that off warns, since the body of a write is not
+        signed, so that TLS alone protects it.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - The certificate authorities to trust in place of those that come with Python's requests. A file in PEM format,
+        or a directory that C(openssl rehash) has prepared.
+    type: path
+requirements:
+  - requests
+  - cryptography
+"""

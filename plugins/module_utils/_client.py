@@ -1,0 +1,219 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One question to the exchange: paced, asked, its answer judged, asked again where that is safe.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from decimal import Decimal
+from typing import Any, Callable, Mapping, NoReturn
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    BudgetSpent,
+    KeysRefused,
+    RateLimited,
+    Refused,
+    Unclear,
+    Unreachable,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
+    LONGEST_CLOSURE,
+    WINDOW,
+    Endpoint,
+    Pacer,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
+
+# The exchange refuses a clock that is further off than this (signing page of the API).
+LARGEST_SKEW = 60.0
+_LONGEST_READ = 64 << 10
+_LONGEST_WORDS = 300
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+
+
+class Client:
+    """Asks the exchange. Every attempt is signed anew, by the transport's authentication.
+
+    pair_matches() tells whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
+    before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
+    is asked again. `requests` counts what was sent.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        pacer: Pacer,
+        retries: int,
+        pair_matches: Callable[[], bool],
+        clean: Callable[[Any], Any],
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport = transport
+        self.pacer = pacer
+        self.retries = retries
+        self._pair_matches = pair_matches
+        self._clean = clean
+        self._clock = clock
+        self._sleep = sleep
+        self.requests = 0
+
+    def ask(self, endpoint: Endpoint, params: Mapping[str, str] = {}, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
+
+        Raises Unclear, Refused, KeysRefused, BudgetSpent or Unexpected.
+        """
+        request = Request(endpoint.method, endpoint.path, params, None if body is None else json.dumps(body))
+        attempt = 0
+        while True:
+            try:
+                return self._paced(endpoint, request)
+            except Unclear as error:
+                attempt += 1
+                final = isinstance(error, Unreachable) and not error.again
+                if endpoint.writes or final or attempt > self.retries:
+                    raise
+                self.pause(attempt)
+
+    def now_ms(self) -> int:
+        """This machine's time in Unix milliseconds, as the exchange counts it."""
+        return int(self._clock() * 1000)
+
+    def renew(self) -> None:
+        """Ask over a new connection from now on: what the old one may still bring answers an earlier question."""
+        self._transport.renew()
+
+    def pause(self, attempt: int) -> None:
+        """Wait before the attempt after this one: longer each time, and never in step with other processes."""
+        self._sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+
+    def _paced(self, endpoint: Endpoint, request: Request) -> Any:
+        """Ask until the rate limit lets it through, or the task may wait no longer."""
+        refused = 0
+        while True:
+            try:
+                taken = self.pacer.take(endpoint)
+            except BudgetSpent as error:
+                error.sent = refused > 0
+                raise
+            self.requests += 1
+            try:
+                answer = self._transport(request)
+            finally:
+                self.pacer.answered(endpoint, taken)
+            try:
+                return self._judge(request, answer)
+            except RateLimited as error:
+                refused += 1
+                # What it asks for is tried once: one that was wrong would be asked for again and again.
+                wait = error.retry_after if refused == 1 else None
+                self.pacer.close(endpoint, WINDOW if wait is None else wait)
+
+    def _judge(self, request: Request, answer: Answer) -> Any:
+        status = answer.status
+        if 200 <= status < 300:
+            return self._value(answer.body)
+        if status == 401:
+            self._explain_keys(answer)
+        if status == 429:
+            raise RateLimited(_retry_after(_header(answer, "Retry-After"), self._clock()))
+        if 300 <= status < 500 and status != 408:
+            raise Refused(status, self._words(answer.body), str(request), _message(answer.body) is not None)
+        raise Unclear(f"the exchange answered {request} with HTTP {status}{quoted(self._words(answer.body))}")
+
+    def _value(self, body: bytes) -> Any:
+        """The JSON value of a body, numbers with a fraction as Decimal."""
+        try:
+            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_no_number))
+        except (ValueError, RecursionError):
+            raise Unclear(f"the exchange's answer is not JSON{quoted(self._words(body))}") from None
+
+    def _words(self, body: bytes) -> str:
+        """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
+        text = _message(body)
+        if text is None:
+            text = body[:_LONGEST_READ].decode("utf-8", "replace")
+            text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text)
+        return one_line(self._clean(text))
+
+    def _explain_keys(self, answer: Answer) -> NoReturn:
+        said = f"the exchange refused the keys (HTTP 401{quoted(self._words(answer.body))})"
+        if not self._pair_matches():
+            raise KeysRefused(
+                f"{said}: secret_key does not belong to api_key (its public key is another one); "
+                "take both from the same pair"
+            )
+        offset = clock_offset(_header(answer, "Date"), self._clock())
+        if offset is not None and abs(offset) > LARGEST_SKEW:
+            direction = "ahead of" if offset > 0 else "behind"
+            raise KeysRefused(
+                f"{said}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more than "
+                f"{LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
+            )
+        clock = "the clock is right" if offset is not None else "the answer tells no time to hold the clock against"
+        raise KeysRefused(
+            f"{said}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair ends "
+            "the old one); make a new pair and use both of its keys"
+        )
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _message(body: bytes) -> str | None:
+    """The message of the API's envelope, if the body is one."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    message = value.get("message") if isinstance(value, dict) else None
+    return message if isinstance(message, str) else None
+
+
+def quoted(text: str) -> str:
+    """The exchange's words as a message goes on with them; nothing where it said nothing."""
+    return f': "{text}"' if text else ""
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without control characters, and of a length that can be read."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_READ]).split())
+    return line if len(line) <= _LONGEST_WORDS else line[:_LONGEST_WORDS] + "..."
+
+
+def _header(answer: Answer, name: str) -> str:
+    return next((value for key, value in answer.headers.items() if key.lower() == name.lower()), "")
+
+
+def _http_time(text: str) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def clock_offset(date: str, now: float) -> float | None:
+    """Seconds that this machine's clock is ahead of the `Date` of an answer (whole seconds); None without one."""
+    told = _http_time(date)
+    return None if told is None else now - told
+
+
+def _retry_after(text: str, now: float) -> float | None:
+    """The seconds (at least 1) of a Retry-After, a number or a date, if they are sane: up to five minutes."""
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        seconds: float | None = float(text)
+    else:
+        told = _http_time(text)
+        seconds = None if told is None else told - now
+    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= LONGEST_CLOSURE else None

@@ -1,0 +1,112 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong: each error is one line for the user, with the facts that decide what is done next.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+
+class CoinSwitchError(Exception):
+    """The base of all: `str(error)` says what went wrong and what to do about it, in one line.
+
+    `stops` tells whether the account's other symbols would meet the same error: then nothing more is tried.
+    """
+
+    stops = False
+
+
+class InputRefused(CoinSwitchError):
+    """An option's value that is refused before any request."""
+
+    stops = True
+
+
+class LibraryMissing(CoinSwitchError):
+    """A Python library that the module's interpreter lacks; `error` is the import's own error."""
+
+    stops = True
+
+    def __init__(self, library: str, error: str) -> None:
+        super().__init__(library)
+        self.library = library
+        self.error = error
+
+
+class Unclear(CoinSwitchError):
+    """No clear answer (time-out, dropped connection, 5xx, not JSON): what was asked may or may not have been done."""
+
+
+class Unreachable(Unclear):
+    """No connection came about, so nothing was asked. `again` tells whether another try may fare better."""
+
+    stops = True
+
+    def __init__(self, text: str, again: bool = True) -> None:
+        super().__init__(text)
+        self.again = again
+
+
+class Refused(CoinSwitchError):
+    """A clear no (4xx, a redirect). `envelope`: the API itself said so, not something in front of it."""
+
+    def __init__(self, status: int, words: str, request: str, envelope: bool = True) -> None:
+        advice = _ADVICE.get(status, _ADVICE.get(status // 100, ""))
+        super().__init__(
+            f"the exchange refused {request} with HTTP {status}{advice}" + (f': "{words}"' if words else "")
+        )
+        self.status = status
+        self.envelope = envelope
+        self.words = words
+
+
+_ADVICE = {
+    3: " (a redirect, which is never followed with signed headers; check api_url)",
+    403: " (check that this address may use the API, and api_url)",
+    404: " (check api_url)",
+}
+
+
+class KeysRefused(CoinSwitchError):
+    """HTTP 401, explained as far as it can be."""
+
+    stops = True
+
+
+class RateLimited(CoinSwitchError):
+    """HTTP 429. `retry_after` is the exchange's own wish in seconds, where it gave a usable one."""
+
+    def __init__(self, retry_after: float | None) -> None:
+        super().__init__("the exchange answered HTTP 429: too many requests")
+        self.retry_after = retry_after
+
+
+class BudgetSpent(CoinSwitchError):
+    """Waiting for the rate limit would take longer than it may. `sent`: the request was sent before (429)."""
+
+    stops = True
+    sent = False
+
+
+class Unexpected(CoinSwitchError):
+    """A whole answer that is not what the API promises."""
+
+
+class NotConfigured(CoinSwitchError):
+    """The exchange tells no leverage of the symbol: never configured there, or no such symbol. Its own words."""
+
+
+class Unconfirmed(CoinSwitchError):
+    """A 2xx answer to a write that does not confirm it: a refusal in other clothes, or a wrong echo."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f'the exchange did not confirm the change and said "{words}"')
+        self.words = words
+
+
+class NothingWritten(CoinSwitchError):
+    """Of several wishes one is impossible, or it can't be told: none is written."""
+
+    stops = True

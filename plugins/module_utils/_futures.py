@@ -1,0 +1,202 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The vendor's futures endpoints as typed calls. Paths, limits and fields are those of the API's reference.
+
+An answer that is not what the page promises raises Unexpected. Private to this collection: anything
+here may change in any release.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Iterator, NamedTuple
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client, one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    NotConfigured,
+    Refused,
+    Unconfirmed,
+    Unexpected,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint
+
+_BASE = "/trade/api/v2/futures"
+READ_LEVERAGE = Endpoint("read_leverage", "GET", f"{_BASE}/leverage", 20)
+WRITE_LEVERAGE = Endpoint("write_leverage", "POST", f"{_BASE}/leverage", 10, writes=True)
+INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
+POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
+OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
+
+# Open Orders: the most that one answer holds, and the longest time that one request may cover.
+ORDERS_PER_PAGE = 50
+DAY_MS = 24 * 60 * 60 * 1000
+LONGEST_SPAN_MS = 7 * DAY_MS
+_OVERLAP_MS = 5 * 60 * 1000
+# What an answer without a window surely covers, whatever the two clocks say.
+RECENT_MS = LONGEST_SPAN_MS - _OVERLAP_MS
+
+# Seen for a symbol that was never configured, and for one that does not exist.
+_TELLS_NO_LEVERAGE = (400, 404, 422)
+
+
+class Instrument(NamedTuple):
+    """The limits of a symbol's leverage; None where the exchange gives none that is a whole number."""
+
+    symbol: str
+    min_leverage: int | None
+    max_leverage: int | None
+    leverage_step: int | None
+    fields: dict[str, Any]
+
+
+class Futures:
+    """The endpoints of one exchange identifier (`EXCHANGE_2`), for one account."""
+
+    def __init__(self, client: Client, exchange: str) -> None:
+        self.client = client
+        self.exchange = exchange
+
+    def leverage(self, symbol: str) -> int:
+        """What is in force (Get Leverage). Raises NotConfigured where the exchange tells none."""
+        try:
+            value = self.client.ask(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
+        except Refused as error:
+            if error.envelope and error.status in _TELLS_NO_LEVERAGE:
+                raise NotConfigured(str(error)) from None
+            raise
+        data = value.get("data") if isinstance(value, dict) else value
+        if data is None and isinstance(value, dict):
+            raise NotConfigured(f"the exchange tells no leverage: {_quote(value)}")
+        leverage = self._told(data, symbol)
+        if leverage is None:
+            raise Unexpected(f"the exchange's answer for {symbol} tells no leverage of it: {_quote(value)}")
+        return leverage
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Ask for a leverage (Update Leverage), once; the echo confirms it, or Unconfirmed is raised."""
+        body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
+        value = self.client.ask(WRITE_LEVERAGE, body=body)
+        data = value.get("data") if isinstance(value, dict) else None
+        if self._told(data, symbol) != leverage:
+            raise Unconfirmed(_said(value))
+
+    def instruments(self) -> dict[str, Instrument]:
+        """Every instrument by its symbol (Get Instrument Info)."""
+        data = _data(self.client.ask(INSTRUMENTS, {"exchange": self.exchange}))
+        if not isinstance(data, dict):
+            raise Unexpected(f"the exchange's answer holds no instruments: {_quote(data)}")
+        return {symbol.upper(): _instrument(symbol.upper(), fields) for symbol, fields in data.items()}
+
+    def positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
+        """The open positions (Get Positions), of one symbol or, where the exchange grants it, of all."""
+        params = {"exchange": self.exchange}
+        if symbol is not None:
+            params["symbol"] = symbol
+        rows = _rows(_data(self.client.ask(POSITIONS, params)), "positions")
+        return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
+
+    def open_orders(self, since: int, until: int | None = None, symbol: str | None = None) -> Iterator[dict[str, Any]]:
+        """The open orders created from `since` to `until` (Unix ms; None: now), newest first (Open Orders, paged)."""
+        seen: set[str] = set()
+        end = until
+        while True:
+            # Without a window the exchange's own clock decides what the last seven days are; the next one overlaps.
+            start = self.client.now_ms() - RECENT_MS if end is None else end - LONGEST_SPAN_MS
+            span = {} if end is None else {"from_time": max(since, start), "to_time": end}
+            rows, cursor = self._orders_page(span, symbol)
+            for row in rows:
+                identity = str(row.get("order_id", row))
+                if identity not in seen and symbol in (None, row["symbol"]) and _within(row, since, until):
+                    yield row
+                seen.add(identity)
+            end = _next_end(rows, cursor, end) if len(rows) >= ORDERS_PER_PAGE else start
+            if end <= since:
+                return
+
+    def _orders_page(self, span: dict[str, int], symbol: str | None) -> tuple[list[dict[str, Any]], int | None]:
+        body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **span}
+        if symbol is not None:
+            body["symbol"] = symbol
+        value = self.client.ask(OPEN_ORDERS, body=body)
+        data = _data(value) if value != {} else None
+        if isinstance(data, dict):
+            return _rows(data.get("orders"), "orders"), whole(data.get("cursor"))
+        return _rows(data, "orders"), None
+
+    def _told(self, data: Any, symbol: str) -> int | None:
+        """The leverage that an answer's data tells for just this symbol and exchange, else None."""
+        if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
+            return None
+        if str(data.get("exchange", self.exchange)).upper() != self.exchange:
+            return None
+        leverage = whole(data.get("leverage"))
+        return leverage if leverage and leverage > 0 else None
+
+
+def _within(row: dict[str, Any], since: int, until: int | None) -> bool:
+    created = whole(row.get("created_at"))
+    return created is None or (created >= since and (until is None or created <= until))
+
+
+def _next_end(rows: list[dict[str, Any]], cursor: int | None, end: int | None) -> int:
+    """Where the next page ends. Whether `to_time` itself is included is not known: 1 ms more, and none is lost."""
+    times = [t for t in (whole(row.get("created_at")) for row in rows) if t is not None]
+    oldest = cursor if cursor is not None else min(times, default=None)
+    if oldest is None:
+        raise Unexpected("a full page of open orders gives neither a cursor nor a time to go on from")
+    return oldest + 1 if end is None or oldest + 1 < end else end - 1
+
+
+def decimal(value: Any) -> Decimal | None:
+    """A finite number that came as JSON text or number; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < 40 else None
+
+
+def whole(value: Any) -> int | None:
+    """A whole number that came as JSON text or number (`13`, `"13"`, `"13.0"`); None for everything else."""
+    number = decimal(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _instrument(symbol: str, fields: Any) -> Instrument:
+    if not isinstance(fields, dict):
+        raise Unexpected(f"the exchange's instrument {one_line(symbol)} is no object: {_quote(fields)}")
+    limits = [whole(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")]
+    return Instrument(symbol, limits[0], limits[1], limits[2], fields)
+
+
+def _data(value: Any) -> Any:
+    """The `data` of an answer. A message without data says that there is nothing, and so does null."""
+    if isinstance(value, dict) and ("data" in value or "message" in value):
+        return value.get("data")
+    raise Unexpected(f"the exchange's answer has no data: {_quote(value)}")
+
+
+def _rows(value: Any, name: str) -> list[dict[str, Any]]:
+    """The rows of a list, their symbols in upper case. An empty list may come as null."""
+    rows = [] if value is None else value
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "symbol" in row for row in rows):
+        raise Unexpected(f"the exchange's answer holds no list of {name}: {_quote(value)}")
+    return [{**row, "symbol": str(row["symbol"]).upper()} for row in rows]
+
+
+def _is_open(row: dict[str, Any]) -> bool:
+    """A size of 0 is flat; a size that can't be read is taken for open, since it may block."""
+    return decimal(row.get("position_size")) != 0
+
+
+def _said(value: Any) -> str:
+    """The envelope's message, else the value itself, in one line."""
+    message = value.get("message") if isinstance(value, dict) else None
+    return one_line(message if isinstance(message, str) else repr(value))
+
+
+def _quote(value: Any) -> str:
+    return f'"{_said(value)}"'

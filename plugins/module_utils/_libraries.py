@@ -1,0 +1,38 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The third-party libraries, imported here alone, so that a missing one is reported in Ansible's usual words.
+
+Importing them takes longer than all else that a task does on its own, so this file is imported only when a request is
+about to go out. Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import LibraryMissing
+
+_MISSING: LibraryMissing | None = None
+try:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+except ImportError:
+    _MISSING = LibraryMissing("cryptography", traceback.format_exc())
+try:
+    import requests
+    import urllib3
+    from requests.auth import AuthBase
+except ImportError:
+    _MISSING = LibraryMissing("requests", traceback.format_exc())
+
+__all__ = ["AuthBase", "Ed25519PrivateKey", "Encoding", "PublicFormat", "need", "requests", "urllib3"]
+for _name in __all__:
+    # Where a library is missing, the files that use it can still be imported, up to the call of `need`.
+    globals().setdefault(_name, object)
+
+
+def need() -> None:
+    """Raise LibraryMissing where a library could not be imported."""
+    if _MISSING is not None:
+        raise _MISSING

@@ -1,0 +1,126 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands in the way of a change of leverage: the instrument's limits, open positions, open orders.
+
+Read only in check mode and after a refusal, never from the wording of an answer. Private to this collection: anything
+here may change in any release.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Mapping, NamedTuple, TypeVar
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Refused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
+    LONGEST_SPAN_MS,
+    RECENT_MS,
+    Futures,
+)
+
+# How far back open orders are looked for: an older one blocks as well, but each week back costs a request.
+ORDERS_SPAN_MS = RECENT_MS + 4 * LONGEST_SPAN_MS
+_MOST_NAMED = 5
+
+_T = TypeVar("_T")
+Row = Dict[str, Any]
+
+
+class Obstacle(NamedTuple):
+    """Why a symbol's leverage can't be changed. `blockers` is empty where the wish itself is impossible."""
+
+    reason: str
+    blockers: list[Row]
+
+
+class Obstacles:
+    """Looks at the state of one account. What can't be read is said in `warnings`."""
+
+    def __init__(self, futures: Futures) -> None:
+        self._futures = futures
+        self.warnings: list[str] = []
+
+    def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Obstacle]:
+        """The obstacles by symbol. impossible(symbol) says why a wish is impossible in any state, or None."""
+        reasons = self._read("the limits", symbols, lambda: {symbol: impossible(symbol) for symbol in symbols}) or {}
+        found = {symbol: Obstacle(reason, []) for symbol, reason in reasons.items() if reason}
+        rest = [symbol for symbol in symbols if symbol not in found]
+        if not rest:
+            return found
+        blockers = self._read("open positions", rest, lambda: self._positions(rest)) or []
+        held = {row["symbol"] for row in blockers}
+        blockers += self._read("open orders", rest, lambda: self._orders(rest, held)) or []
+        for symbol in rest:
+            mine = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
+            if mine:
+                found[symbol] = Obstacle(_describe(mine), mine)
+        return found
+
+    def _read(self, what: str, symbols: list[str], read: Callable[[], _T]) -> _T | None:
+        try:
+            return read()
+        except CoinSwitchError as error:
+            names = ", ".join(symbols)
+            self.warnings.append(f"{names}: {what} could not be read, so whether they forbid a change is open: {error}")
+            return None
+
+    def _positions(self, symbols: list[str]) -> list[Row]:
+        """The open positions of the symbols: in one request where the exchange grants that (it is not documented)."""
+        if len(symbols) > 1:
+            try:
+                return [_position(row) for row in self._futures.positions()]
+            except Refused:
+                pass
+        return [_position(row) for symbol in symbols for row in self._futures.positions(symbol)]
+
+    def _orders(self, symbols: list[str], held: set[str]) -> list[Row]:
+        """The open orders of the symbols: of the last days, and older ones where nothing else blocks a symbol."""
+        only = symbols[0] if len(symbols) == 1 else None
+        recent = self._futures.client.now_ms() - RECENT_MS
+        found = [_order(row) for row in self._futures.open_orders(recent, symbol=only)]
+        if set(symbols) - held - {row["symbol"] for row in found}:
+            oldest = recent + RECENT_MS - ORDERS_SPAN_MS
+            found += [_order(row) for row in self._futures.open_orders(oldest, until=recent, symbol=only)]
+        return [row for index, row in enumerate(found) if row not in found[:index]]
+
+
+def _position(row: Row) -> Row:
+    return {
+        "symbol": row["symbol"],
+        "kind": "position",
+        "position_id": row.get("position_id"),
+        "side": row.get("position_side"),
+        "size": row.get("position_size"),
+    }
+
+
+def _order(row: Row) -> Row:
+    return {
+        "symbol": row["symbol"],
+        "kind": "order",
+        "order_id": row.get("order_id"),
+        "side": row.get("side"),
+        "quantity": row.get("quantity"),
+    }
+
+
+def _without_symbol(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "symbol"}
+
+
+def _describe(blockers: list[Row]) -> str:
+    """What blocks, and what to do about it."""
+    positions = [f"{row['side']} {row['size']}" for row in blockers if row["kind"] == "position"]
+    orders = [str(row["order_id"]) for row in blockers if row["kind"] == "order"]
+    named = [("open position", positions), ("open order", orders)]
+    found = " and ".join(_named(name, items) for name, items in named if items)
+    cures = " and ".join(
+        cure for cure, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
+    )
+    return f"blocked by {found}; {cures} first"
+
+
+def _named(name: str, items: list[str]) -> str:
+    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
+    count = f"an {name}" if len(items) == 1 else f"{len(items)} {name}s"
+    return f"{count} ({', '.join(items[:_MOST_NAMED])}{more})"

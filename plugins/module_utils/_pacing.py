@@ -1,0 +1,225 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Request budgets: never more requests in any window of 60 s than the exchange allows, over all processes of a machine.
+
+The limits are those of the API's reference, one for each endpoint. A budget is a list of when requests were answered:
+the exchange saw each no later than that, so a window counted from there can never be too short. The lists are shared
+through a small locked file for each API key. Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import stat
+import tempfile
+import time
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
+
+WINDOW = 60.0
+# What the exchange's clock may run slower than ours in one window.
+MARGIN = 0.1
+# A budget that somebody else closed for longer than this was closed by a mistake.
+LONGEST_CLOSURE = 300.0
+_LOCK_TRIES = 200
+_LOCK_PAUSE = 0.005
+
+
+class Endpoint(NamedTuple):
+    """One row of the API's table: `limit` is in requests per 60 s; `writes` marks what must not be repeated blindly."""
+
+    name: str
+    method: str
+    path: str
+    limit: int
+    writes: bool = False
+
+
+class Budget(NamedTuple):
+    """When requests were answered (or sent, while the answer is out), and until when none may be: monotonic s."""
+
+    sent: list[float]
+    closed: float
+
+
+class Ledger:
+    """The budgets of one API key, in a file that only this user can read; in memory where there can be no such file."""
+
+    def __init__(self, identity: str, directory: str | None = None) -> None:
+        uid = os.geteuid()
+        self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{uid}")
+        self._path = os.path.join(self._directory, hashlib.sha256(identity.encode()).hexdigest()[:32] + ".json")
+        self._memory: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[dict[str, Any]]:
+        """The budgets by endpoint, locked for this process; what is changed in them is kept."""
+        file = self._locked()
+        if file is None:
+            yield self._memory
+            return
+        try:
+            before = _read(file)
+            budgets = dict(before)
+            yield budgets
+            if budgets != before:
+                _write(file, budgets)
+            self._memory = budgets
+        finally:
+            os.close(file)
+
+    def _locked(self) -> int | None:
+        """The file's descriptor, locked; None where another user could have put it there, or it can't be had."""
+        file = -1
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            found = os.lstat(self._directory)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                return None
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            if stat.S_ISREG(os.fstat(file).st_mode) and _lock(file):
+                return file
+        except OSError:
+            pass
+        if file >= 0:
+            os.close(file)
+        return None
+
+
+def _lock(file: int) -> bool:
+    """Lock the file; False where its holder does not let go (it holds it for a millisecond, unless it was stopped)."""
+    for _try in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+    return False
+
+
+def _read(file: int) -> dict[str, Any]:
+    """The file's budgets; none where it is empty or not ours to understand."""
+    try:
+        content = json.loads(os.read(file, 1 << 20))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(file: int, budgets: dict[str, Any]) -> None:
+    """Keep the budgets. A full disk loses them, which costs a 429 at worst."""
+    content = json.dumps(budgets).encode()
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.pwrite(file, content, 0)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class Pacer:
+    """Lets requests out in bursts up to an endpoint's budget, then exactly when the window frees.
+
+    share: the part of each budget that may be used, above 0 and up to 1 (at least one request, else nothing could ever
+    be sent). patience: the seconds that may be spent waiting, in all.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        share: float,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._share = share
+        self._patience = patience
+        self._clock = clock
+        self._sleep = sleep
+        self.waited = 0.0
+
+    def allowed(self, endpoint: Endpoint) -> int:
+        """How many requests the task may send in one window."""
+        return max(1, math.floor(endpoint.limit * self._share + 1e-9))
+
+    def delay(self, endpoint: Endpoint, count: int = 1) -> float:
+        """Seconds until the last of `count` more requests may go out."""
+        with self._ledger.open() as budgets:
+            return self._delay(self._budget(budgets, endpoint), endpoint, count)
+
+    def take(self, endpoint: Endpoint) -> float:
+        """Wait until a request may go out, and count it. What comes back is given to `answered`."""
+        while True:
+            with self._ledger.open() as budgets:
+                budget = self._budget(budgets, endpoint)
+                delay = self._delay(budget, endpoint, 1)
+                if delay <= 0:
+                    now = self._clock()
+                    budgets[endpoint.name] = [[*budget.sent, now], budget.closed]
+                    return now
+            self.expect({endpoint: 1})
+            self.wait(delay)
+
+    def answered(self, endpoint: Endpoint, taken: float) -> None:
+        """Count the request from now on: only now is it sure that the exchange has seen it."""
+        with self._ledger.open() as budgets:
+            budget = self._budget(budgets, endpoint)
+            if taken in budget.sent:
+                budget.sent[budget.sent.index(taken)] = self._clock()
+            budgets[endpoint.name] = [budget.sent, budget.closed]
+
+    def close(self, endpoint: Endpoint, seconds: float) -> None:
+        """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
+        with self._ledger.open() as budgets:
+            budget = self._budget(budgets, endpoint)
+            until = self._clock() + min(seconds, LONGEST_CLOSURE)
+            budgets[endpoint.name] = [budget.sent, max(budget.closed, until)]
+
+    def expect(self, ahead: Mapping[Endpoint, int]) -> None:
+        """Raise BudgetSpent where the requests ahead can't all go out within the patience that is left."""
+        waits = [(self.delay(endpoint, count), endpoint, count) for endpoint, count in ahead.items() if count]
+        needed, endpoint, count = max(waits, default=(0.0, None, 0))
+        if endpoint is None or needed <= 0 or self.waited + needed <= self._patience:
+            return
+        raise BudgetSpent(
+            f"the rate limit of {endpoint.method} {endpoint.path} ({self.allowed(endpoint)} requests in 60 s for this "
+            f"task) needs a wait of about {math.ceil(needed)} s for {count} more, and rate_limit_timeout leaves "
+            f"{math.floor(self._patience - self.waited)} s of {self._patience:g} s: raise it, or run again later"
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Sleep on account of the rate limit."""
+        self.waited += seconds
+        self._sleep(seconds)
+
+    def _budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
+        """The endpoint's budget as far as it still matters; a value that can't be is dropped."""
+        now = self._clock()
+        sent, closed = _parts(budgets.get(endpoint.name))
+        kept = sorted(float(t) for t in sent if _number(t) and now - WINDOW - MARGIN < t <= now)
+        return Budget(kept, float(closed) if _number(closed) and now < closed <= now + LONGEST_CLOSURE else 0.0)
+
+    def _delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
+        now = self._clock()
+        allowed = self.allowed(endpoint)
+        start = max(now, budget.closed)
+        times = list(budget.sent)
+        for _request in range(count):
+            due = times[-allowed] + WINDOW + MARGIN if len(times) >= allowed else start
+            times.append(max(start, due))
+        return times[-1] - now
+
+
+def _parts(value: Any) -> tuple[list[Any], Any]:
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], list):
+        return value[0], value[1]
+    return [], 0.0

@@ -1,0 +1,62 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps secrets out of all that leaves a module, also where the exchange sends them back in another form.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from typing import Any, Iterable
+
+HIDDEN = "********"
+# A signature in any form is longer than this, and nothing else that the exchange sends is.
+_LONGEST_TOKEN = 120
+
+
+class Redactor:
+    """Replaces the secrets, in any case, and their base64 and percent-encoded forms, in texts and nested values."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        pattern = "|".join([*map(re.escape, longest_first), rf"[A-Za-z0-9+/=_%-]{{{_LONGEST_TOKEN},}}"])
+        self._pattern = re.compile(pattern, re.IGNORECASE)
+
+    def clean(self, value: Any) -> Any:
+        """The value without the secrets: mappings (keys too), lists and texts; all else as it is."""
+        if isinstance(value, str):
+            return self._pattern.sub(HIDDEN, value)
+        if isinstance(value, dict):
+            return {self.clean(name): self.clean(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.clean(item) for item in value]
+        return value
+
+
+def _forms(secret: str) -> list[str]:
+    """The forms in which a hexadecimal secret may come back: both halves of a long one count on their own."""
+    halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
+    forms = []
+    for text in filter(None, [secret, *halves]):
+        plain = [text.encode(), text.lower().encode(), text.upper().encode()]
+        with_bytes = [*plain, bytes.fromhex(text)] if re.fullmatch(r"([0-9A-Fa-f]{2})+", text) else plain
+        forms.append(text)
+        forms.append("".join(f"%{byte:02x}" for byte in plain[0]))
+        forms.extend(form for data in with_bytes for form in _base64(data))
+    return forms
+
+
+def _base64(data: bytes) -> list[str]:
+    """The base64 texts of the data at each of the three places it can have in a longer whole, edges cut off."""
+    forms = []
+    for before in range(3):
+        text = b64encode(b"\0" * before + data).decode()
+        start = (0, 2, 3)[before]
+        end = len(text) - (0, 3, 2)[(before + len(data)) % 3]
+        core = text[start:end]
+        forms += [core, core.replace("+", "-").replace("/", "_")]
+    return forms

@@ -1,0 +1,74 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The artifact that `make install` builds and installs holds what a user needs, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What a user needs, by its first folder. A new name here is a decision.
+FOR_USERS = {
+    "CHANGELOG.md",
+    "FILES.json",
+    "LICENSE",
+    "LICENSES",
+    "MANIFEST.json",
+    "README.md",
+    "SECURITY.md",
+    "changelogs",
+    "docs",
+    "examples",
+    "extensions",
+    "meta",
+    "playbooks",
+    "plugins",
+    "requirements.txt",
+    "roles",
+}
+MOST_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Path:
+    (path,) = (ROOT / ".cache" / "artifact").glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(artifact: Path) -> set[str]:
+    with tarfile.open(artifact) as archive:
+        return {member.name for member in archive if member.isfile()}
+
+
+def test_it_holds_only_what_is_for_users(files: set[str]) -> None:
+    assert {name.partition("/")[0] for name in files} <= FOR_USERS
+    parts = {part for name in files for part in name.split("/")}
+    assert not {part for part in parts if part.startswith(".") or part == "__pycache__"}
+
+
+def test_it_holds_what_a_user_needs(files: set[str]) -> None:
+    git = [
+        "git",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        "plugins",
+        "meta",
+        "extensions/sandbox",
+    ]
+    kept = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert kept
+    assert {*kept, "README.md", "requirements.txt"} <= files
+
+
+def test_it_is_small(artifact: Path) -> None:
+    assert artifact.stat().st_size < MOST_BYTES

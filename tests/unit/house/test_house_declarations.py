@@ -1,0 +1,101 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each option and each module is declared once: what is said of it elsewhere is held against the declaration here."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils import basic
+
+ROOT = Path(__file__).resolve().parents[3]
+COLLECTION = "ansible_collections.tradeops.coinswitch"
+MODULES = sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py"))
+
+# What an option's documentation and its argument spec both say, and what it is where it is left out.
+FACTS: dict[str, Any] = {"type": "str", "elements": None, "default": None, "required": False, "choices": None}
+
+
+class SpecSeen(Exception):
+    """Carries what a module hands to Ansible, which is where the run of `main` ends."""
+
+
+@pytest.fixture
+def spec(module: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """The argument spec of `module`, as Ansible gets it."""
+
+    def end(_self: basic.AnsibleModule, argument_spec: dict[str, dict[str, Any]], **_rules: Any) -> None:
+        raise SpecSeen(argument_spec)
+
+    monkeypatch.setattr(basic.AnsibleModule, "__init__", end)
+    with pytest.raises(SpecSeen) as seen:
+        importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main()
+    (argument_spec,) = seen.value.args
+    return dict(argument_spec)
+
+
+@pytest.fixture
+def documentation(module: str) -> dict[str, Any]:
+    """The documentation of `module` with its fragments' options."""
+    source = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}")
+    told: dict[str, Any] = yaml.safe_load(source.DOCUMENTATION)
+    for name in told["extends_documentation_fragment"]:
+        told["options"] = {**fragment(name).get("options", {}), **told.get("options", {})}
+    return told
+
+
+def fragment(name: str) -> dict[str, Any]:
+    """The fragment `tradeops.coinswitch.FILE` or `tradeops.coinswitch.FILE.PART`."""
+    file, *part = name.removeprefix("tradeops.coinswitch.").split(".")
+    source = importlib.import_module(f"{COLLECTION}.plugins.doc_fragments.{file}")
+    told = yaml.safe_load(getattr(source.ModuleDocFragment, "".join(part).upper() or "DOCUMENTATION"))
+    assert isinstance(told, dict)
+    return told
+
+
+def environment_of(option: dict[str, Any]) -> set[str]:
+    """The variables that an option of an argument spec falls back to."""
+    return {name for part in option.get("fallback", ()) if isinstance(part, list) for name in part}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_documentation_and_spec_agree(spec: dict[str, dict[str, Any]], documentation: dict[str, Any]) -> None:
+    told = documentation["options"]
+    assert sorted(told) == sorted(spec)
+    for name, option in spec.items():
+        for fact, otherwise in FACTS.items():
+            assert told[name].get(fact, otherwise) == option.get(fact, otherwise), f"{fact} of {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_environment_is_documented(spec: dict[str, dict[str, Any]], documentation: dict[str, Any]) -> None:
+    told = {
+        name: set(re.findall(r"E\((COINSWITCH_\w+)\)", " ".join(option["description"])))
+        for name, option in documentation["options"].items()
+    }
+    assert told == {name: environment_of(option) for name, option in spec.items()}
+    assert any(told.values())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_secrets_are_not_logged(spec: dict[str, dict[str, Any]]) -> None:
+    assert {name for name, option in spec.items() if option.get("no_log")} == {"api_key", "secret_key"}
+
+
+def test_the_action_group_has_every_module() -> None:
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    assert runtime["action_groups"]["coinswitch"] == MODULES
+
+
+def test_the_readme_lists_every_module() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^[|*-] *\[?`(?:tradeops\.coinswitch\.)?(\w+)`", readme, re.MULTILINE))
+    assert set(MODULES) <= listed
+    named = set(re.findall(r"tradeops\.coinswitch\.(\w+)", readme))
+    assert named <= {*MODULES, "coinswitch"}, "the README names a module that is not there"
