@@ -31,6 +31,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
     Futures,
     Instrument,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 
 UNCHANGED = "unchanged"
@@ -140,11 +141,16 @@ class _Task:
             return
         if not self._limits_hold:
             self._hold_against_limits()
+        self._expect()
         self._write(self._to_write.pop(0))
 
     def _expect(self) -> None:
-        """Say at once where the reads ahead would take longer than the task may wait."""
-        self._pacer.expect({READ_LEVERAGE: len(self._to_read)})
+        """Say at once where what is known to be ahead would take longer than the task may wait."""
+        self._pacer.expect({READ_LEVERAGE: len(self._to_read), **self._writes_ahead()})
+
+    def _writes_ahead(self) -> dict[Endpoint, int]:
+        """The writes that are known to be ahead."""
+        return {}
 
     def _read(self, row: Row) -> None:
         """Read what is in force, and queue a write where there must be one: what lowers the leverage goes first."""
@@ -245,6 +251,9 @@ class _Live(_Task):
     def _write_delay(self, count: int) -> float:
         return self._pacer.delay(WRITE_LEVERAGE, count)
 
+    def _writes_ahead(self) -> dict[Endpoint, int]:
+        return {WRITE_LEVERAGE: len(self._to_write)}
+
     def _write(self, row: Row) -> None:
         """Write until the exchange says clearly whether it is done; an unclear write is read back before all else."""
         for attempt in itertools.count(1):
@@ -258,10 +267,10 @@ class _Live(_Task):
                 if attempt == 1:
                     row.settle(row.previous, REFUSED, f"not written: {problem}")
                 raise problem
-            read = self._read_back(row, problem)
-            if row.outcome == CHANGED or (problem.stops and not isinstance(problem, Unclear)):
-                break
-            if not read or not isinstance(problem, Unclear) or attempt > self._client.retries:
+            again = self._read_back(row, problem) and isinstance(problem, Unclear) and attempt <= self._client.retries
+            if row.outcome == CHANGED:
+                return
+            if not again:
                 break
             self._client.pause(attempt)
         if problem.stops:
@@ -292,8 +301,7 @@ class _Live(_Task):
         return True
 
     def _explain(self) -> None:
-        explained = (Refused, Unconfirmed)
-        self._find_obstacles([r for r in self._rows if r.outcome == REFUSED and isinstance(r.problem, explained)])
+        self._find_obstacles([row for row in self._rows if row.outcome == REFUSED and _may_be_blocked(row.problem)])
 
 
 class _Foretold(_Task):
@@ -307,6 +315,11 @@ class _Foretold(_Task):
 
     def _explain(self) -> None:
         self._find_obstacles([row for row in self._rows if row.outcome == CHANGED])
+
+
+def _may_be_blocked(problem: CoinSwitchError | None) -> bool:
+    """Whether the answer to a write may come from the symbol's state: a redirect can't, say."""
+    return isinstance(problem, Unconfirmed) or (isinstance(problem, Refused) and problem.status >= 400)
 
 
 def _shown(leverage: int | None) -> str:

@@ -22,11 +22,12 @@ except ImportError:
 try:
     import requests
     import urllib3
+    from requests import Session
     from requests.auth import AuthBase
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
-__all__ = ["AuthBase", "Ed25519PrivateKey", "Encoding", "PublicFormat", "need", "requests", "urllib3"]
+__all__ = ["AuthBase", "Ed25519PrivateKey", "Encoding", "PublicFormat", "Session", "need", "requests", "urllib3"]
 for _name in __all__:
     # Where a library is missing, the files that use it can still be imported, up to the call of `need`.
     globals().setdefault(_name, object)

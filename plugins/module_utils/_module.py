@@ -53,12 +53,13 @@ def run(
     prepare: Callable[[Mapping[str, Any]], T],
     act: Callable[[Any, T], Report],
     foretell: Callable[[Any, T], Report] | None = None,
+    blank: Mapping[str, Any] | None = None,
     **rules: Any,
 ) -> None:
     """Run a module: `prepare` checks its options before any request, `act` does its work with a Futures.
 
-    In check mode `foretell` takes the place of `act`; a module that never changes anything has none. `rules` are
-    AnsibleModule's own (mutually_exclusive, ...).
+    In check mode `foretell` takes the place of `act`; a module that never changes anything has none. `blank` is what is
+    returned where it did not come to a result. `rules` are AnsibleModule's own (mutually_exclusive, ...).
     """
     module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **rules)
     redactor = Redactor(str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name])
@@ -82,7 +83,7 @@ def run(
     for warning in report.warnings:
         module.warn(redactor.clean(warning))
     requests = client.requests if client else 0
-    result = {"changed": False, **redactor.clean(report.result), "requests": requests, **extra}
+    result = {"changed": False, **(blank or {}), **redactor.clean(report.result), "requests": requests, **extra}
     if report.failure is None:
         module.exit_json(**result)
     module.fail_json(msg=redactor.clean(report.failure), **result)

@@ -15,7 +15,13 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import AuthBase, need, requests, urllib3
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import (
+    AuthBase,
+    Session,
+    need,
+    requests,
+    urllib3,
+)
 
 # The instruments of some 700 symbols are below 1 MiB.
 LARGEST_ANSWER = 8 << 20
@@ -44,6 +50,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class _Session(Session):
+    """A session for which no answer is a redirect: requests would read its body, however long, to prepare the next."""
+
+    def get_redirect_target(self, resp: Any) -> None:
+        """No target, whatever the answer says."""
+
+
 class Transport:
     """Sends requests to `url` (scheme, host and port), each answered in full within `timeout` seconds or Unclear.
 
@@ -58,8 +71,8 @@ class Transport:
         self._verify = verify
         self._session = self._connect()
 
-    def _connect(self) -> requests.Session:
-        session = requests.Session()
+    def _connect(self) -> Session:
+        session = _Session()
         # Plain http is for loopback alone: a proxy from the environment would take it off the machine.
         session.trust_env = self._url.startswith("https:")
         if self._verify is False:
@@ -104,7 +117,7 @@ class Transport:
             raise self._explain(item) from None
         return item
 
-    def _exchange(self, session: requests.Session, request: Request, put: Callable[[Any], None]) -> None:
+    def _exchange(self, session: Session, request: Request, put: Callable[[Any], None]) -> None:
         """Put the status with the headers, then the body; or, at any point, the exception that came instead."""
         try:
             with session.request(
@@ -144,9 +157,12 @@ class Transport:
             return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
             return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network")
+        if isinstance(error, ValueError) or type(error) is OSError:
+            # What requests says of an address, a proxy or a file of authorities that it can't use.
+            return Unreachable(f"{self._url} could not be asked ({reason}): check api_url and the proxy", again=False)
         if isinstance(error, failures.Timeout):
             return Unclear(f"no answer within {self._timeout:g} s (timeout)")
-        return Unclear(f"the connection broke before the answer was complete ({type(cause).__name__})")
+        return Unclear(f"the connection broke before the answer was complete ({type(cause).__name__}: {reason})")
 
 
 def _body(response: requests.Response, largest: int) -> bytes:
@@ -162,8 +178,9 @@ def _body(response: requests.Response, largest: int) -> bytes:
 
 def _cause(error: Exception) -> BaseException:
     """The innermost reason that the libraries wrapped."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-    return _cause(inner) if isinstance(inner, Exception) and inner is not error else error
+    wrapped = [getattr(error, "reason", None), *error.args]
+    inner = next((item for item in wrapped if isinstance(item, Exception)), None)
+    return error if inner is None else _cause(inner)
 
 
 def _plain(error: BaseException) -> str:

@@ -117,8 +117,8 @@ diff:
     before: {BTCUSDT: 20}
     after: {BTCUSDT: 10}
 results:
-  description: What became of each wish.
-  returned: when the options were right and the exchange took the keys
+  description: What became of each wish. Empty where an option was refused.
+  returned: always
   type: list
   elements: dict
   contains:
@@ -236,7 +236,7 @@ outcome:
   sample: changed
 plan:
   description: How many requests the wishes may need, and how long the rate limits may make them wait.
-  returned: when the options were right and the exchange took the keys
+  returned: when the options were right
   type: str
   sample: "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 requests:
@@ -279,6 +279,7 @@ def main() -> None:
         prepare=from_options,
         act=_carry_out,
         foretell=_foretell,
+        blank={"diff": {"before": {}, "after": {}}, "results": []},
         required_one_of=[("symbol", "leverages")],
         required_together=[("symbol", "leverage")],
         mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],
