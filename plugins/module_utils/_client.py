@@ -13,7 +13,7 @@ import random
 import re
 import time
 from decimal import Decimal
-from typing import Any, Callable, Mapping, NoReturn
+from typing import Any, Callable, Mapping, NamedTuple, NoReturn
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     BudgetSpent,
@@ -39,12 +39,20 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 
 
+class Timing(NamedTuple):
+    """When a request was sent and its answer was there, in Unix seconds of this machine; and the answer's `Date`."""
+
+    sent: float
+    received: float
+    date: str
+
+
 class Client:
     """Asks the exchange. Every attempt is signed anew, by the transport's authentication.
 
     pair_matches() tells whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
     before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
-    is asked again. `requests` counts what was sent.
+    is asked again. `requests` counts what was sent; `timing` is that of the last answer, zeros before the first.
     """
 
     def __init__(
@@ -60,11 +68,12 @@ class Client:
         self._transport = transport
         self.pacer = pacer
         self.retries = retries
-        self._pair_matches = pair_matches
+        self.pair_matches = pair_matches
         self._clean = clean
         self._clock = clock
         self._sleep = sleep
         self.requests = 0
+        self.timing = Timing(0.0, 0.0, "")
 
     def ask(self, endpoint: Endpoint, params: Mapping[str, str] = {}, body: Mapping[str, Any] | None = None) -> Any:
         """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
@@ -105,10 +114,12 @@ class Client:
                 error.sent = refused > 0
                 raise
             self.requests += 1
+            sent = self._clock()
             try:
                 answer = self._transport(request)
             finally:
                 self.pacer.answered(endpoint, taken)
+            self.timing = Timing(sent, self._clock(), _header(answer, "Date"))
             try:
                 return self._judge(request, answer)
             except RateLimited as error:
@@ -133,20 +144,21 @@ class Client:
         """The JSON value of a body, numbers with a fraction as Decimal."""
         try:
             return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_no_number))
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             raise Unclear(f"the exchange's answer is not JSON{quoted(self._words(body))}") from None
 
     def _words(self, body: bytes) -> str:
         """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
-        text = _message(body)
-        if text is None:
-            text = body[:_LONGEST_READ].decode("utf-8", "replace")
-            text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text)
-        return one_line(self._clean(text))
+        message = _message(body)
+        if message is not None:
+            return one_line(self._clean(message))
+        # Cut only when clean: half of a secret would not be found.
+        text = self._clean(body.decode("utf-8", "replace"))[:_LONGEST_READ]
+        return one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
     def _explain_keys(self, answer: Answer) -> NoReturn:
         said = f"the exchange refused the keys (HTTP 401{quoted(self._words(answer.body))})"
-        if not self._pair_matches():
+        if not self.pair_matches():
             raise KeysRefused(
                 f"{said}: secret_key does not belong to api_key (its public key is another one); "
                 "take both from the same pair"

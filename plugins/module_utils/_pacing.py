@@ -57,6 +57,7 @@ class Ledger:
         self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{uid}")
         self._path = os.path.join(self._directory, hashlib.sha256(identity.encode()).hexdigest()[:32] + ".json")
         self._memory: dict[str, Any] = {}
+        self._kept = True
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
@@ -69,14 +70,15 @@ class Ledger:
             before = _read(file)
             budgets = dict(before)
             yield budgets
-            if budgets != before:
-                _write(file, budgets)
             self._memory = budgets
+            self._kept = budgets == before or _write(file, budgets)
         finally:
             os.close(file)
 
     def _locked(self) -> int | None:
-        """The file's descriptor, locked; None where another user could have put it there, or it can't be had."""
+        """The file's descriptor, locked; None where it can't be had, trusted or kept."""
+        if not self._kept:
+            return None
         file = -1
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -113,12 +115,14 @@ def _read(file: int) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write(file: int, budgets: dict[str, Any]) -> None:
-    """Keep the budgets. A full disk loses them, which costs a 429 at worst."""
+def _write(file: int, budgets: dict[str, Any]) -> bool:
+    """Keep the budgets; False where the file could not take them (a full disk)."""
     content = json.dumps(budgets).encode()
-    with contextlib.suppress(OSError):
+    try:
         os.ftruncate(file, 0)
-        os.pwrite(file, content, 0)
+        return os.pwrite(file, content, 0) == len(content)
+    except OSError:
+        return False
 
 
 def _number(value: Any) -> bool:
@@ -174,8 +178,8 @@ class Pacer:
         with self._ledger.open() as budgets:
             budget = self._budget(budgets, endpoint)
             if taken in budget.sent:
-                budget.sent[budget.sent.index(taken)] = self._clock()
-            budgets[endpoint.name] = [budget.sent, budget.closed]
+                budget.sent.remove(taken)
+            budgets[endpoint.name] = [[*budget.sent, self._clock()], budget.closed]
 
     def close(self, endpoint: Endpoint, seconds: float) -> None:
         """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
