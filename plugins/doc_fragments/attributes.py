@@ -13,11 +13,11 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    description: Foretells in C(check_mode) what would change, and changes nothing.
   diff_mode:
-    description: Returns details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Shows in C(--diff) what is changed, or would be in C(check_mode).
   idempotent:
-    description: When run twice in a row with the same arguments, the second run changes nothing.
+    description: A second run with the same options changes nothing.
 """
 
     ACTIONGROUP_COINSWITCH = r"""
