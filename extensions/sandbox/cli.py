@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from .accounts import Account
 from .accounts_file import load
 from .control import PREFIX
 from .exchange import ENDPOINT_NAMES, Exchange, Request
@@ -128,8 +129,6 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    # Blocked before any thread starts, so that the signals wait here for sigwait() and interrupt nothing.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     if not options.speed > 0:
         raise ValueError("--speed is above 0")
     exchange = Exchange(window=60.0 / options.speed, rate_limits=not options.no_rate_limits)
@@ -137,8 +136,12 @@ def _serve(options: argparse.Namespace) -> None:
         load(exchange, options.accounts)
     else:
         exchange.open_account()
-    with _listening(exchange, options.port) as sandbox:
-        lines = _export_lines(exchange, sandbox.url, options.export)
+    accounts = _exported_first(exchange.accounts, options.export)
+    server = _listening(exchange, options.port)
+    # Blocked before any thread starts, so that the signals wait here for sigwait() and interrupt nothing.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    with server as sandbox:
+        lines = _export_lines(accounts, sandbox.url)
         print(lines, flush=True)
         print("# To be sourced in another terminal. Ctrl-C ends the sandbox.", file=sys.stderr, flush=True)
         with _ready_file(options.ready_file, lines):
@@ -152,11 +155,15 @@ def _listening(exchange: Exchange, port: int) -> Sandbox:
         raise ValueError(f"cannot listen on port {port}: {error}") from error
 
 
-def _export_lines(exchange: Exchange, url: str, name: str | None) -> str:
-    """Shell lines for one account; the others' keys follow as comments."""
-    accounts = sorted(exchange.accounts, key=lambda account: account.name != name)
-    if name is not None and accounts[0].name != name:
-        raise ValueError(f"there is no account {name}; there are {', '.join(account.name for account in accounts)}")
+def _exported_first(accounts: Sequence[Account], name: str | None) -> list[Account]:
+    names = [account.name for account in accounts]
+    if name is not None and name not in names:
+        raise ValueError(f"there is no account {name}; there are {', '.join(names)}")
+    return sorted(accounts, key=lambda account: account.name != (name or names[0]))
+
+
+def _export_lines(accounts: Sequence[Account], url: str) -> str:
+    """Shell lines for the first account; the others' keys follow as comments."""
     first, *others = accounts
     return "\n".join(
         [

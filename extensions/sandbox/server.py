@@ -49,7 +49,7 @@ class Sandbox:
         self.log = log
         self.stopping = Event()
         self._server = _Server(self, port)
-        self._thread = Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
+        self._thread = Thread(target=self._accept, daemon=True)
 
     @property
     def url(self) -> str:
@@ -61,9 +61,15 @@ class Sandbox:
 
     def __exit__(self, *error: object) -> None:
         self.stopping.set()
-        self._server.shutdown()
+        with suppress(OSError):  # refused where it has ended before
+            socket.create_connection(self._server.socket.getsockname()).close()  # what it waits for
+        self._thread.join()
         self._server.server_close()
         self._server.hang_up()
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            self._server.handle_request()
 
     def wait(self, seconds: float) -> None:
         """Sleep, unless the sandbox ends."""
@@ -77,7 +83,6 @@ class _Stopping(ConnectionError):
 
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, sandbox: Sandbox, port: int) -> None:
@@ -85,16 +90,26 @@ class _Server(ThreadingTCPServer):
         self.connections: dict[Thread, socket.socket] = {}
         super().__init__((LOOPBACK, port), _Handler)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self.connections[thread] = request
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            del self.connections[current_thread()]
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         # In the connection's own thread, so that a slow TLS handshake holds nobody else up.
         if self.sandbox.tls:
             request = self.sandbox.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-        self.connections[current_thread()] = request
+            self.connections[current_thread()] = request
         try:
             self.sandbox.wait(0)
             super().finish_request(request, client_address)
         finally:
-            del self.connections[current_thread()]
             request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
