@@ -277,7 +277,7 @@ def validate_keys(_call: Call) -> Any:
 
 
 def _money(amount: Decimal) -> str:
-    return str(amount.quantize(Decimal("0.00000001")))
+    return f"{amount:.8f}"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,24 @@ attributes:
     description: A second run with the same options changes nothing.
 """
 
+    # Beside the standard fragment, for a module that only reads.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+    details:
+      - This module changes nothing. What it returns is what the exchange tells at the time.
+"""
+
     ACTIONGROUP_COINSWITCH = r"""
 options: {}
 attributes:

@@ -46,6 +46,11 @@ class Timing(NamedTuple):
     received: float
     date: str
 
+    @property
+    def midpoint(self) -> float:
+        """When the exchange looked at its clock, as near as can be told."""
+        return (self.sent + self.received) / 2
+
 
 class Client:
     """Asks the exchange. Every attempt is signed anew, by the transport's authentication.

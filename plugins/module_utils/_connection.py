@@ -93,7 +93,7 @@ def _secret_key(text: str) -> str:
 def _url(text: str) -> str:
     """The API's address without a slash at its end. Raises InputRefused where it is not safe or not clear."""
     form = "api_url must be https://HOST or https://HOST:PORT"
-    if not re.fullmatch(r"(?i)https?://[a-z0-9._:\[\]-]+/?", text):
+    if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
         raise InputRefused(f"{form}, without a user, a path or a query")
     try:
         parts = urlsplit(text)

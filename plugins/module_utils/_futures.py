@@ -21,19 +21,25 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint
 
-_BASE = "/trade/api/v2/futures"
+_API = "/trade/api/v2"
+_BASE = f"{_API}/futures"
 READ_LEVERAGE = Endpoint("read_leverage", "GET", f"{_BASE}/leverage", 20)
 WRITE_LEVERAGE = Endpoint("write_leverage", "POST", f"{_BASE}/leverage", 10, writes=True)
 INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
 POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
 OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
+WALLET = Endpoint("wallet", "GET", f"{_BASE}/wallet_balance", 20)
+# Of these two no limit is documented: the one that most reads have is kept to.
+TIME = Endpoint("time", "GET", f"{_API}/time", 20)
+VALIDATE = Endpoint("validate", "GET", f"{_API}/validate/keys", 20)
 
 # Open Orders: the most that one answer holds, and the longest time that one request may cover.
 ORDERS_PER_PAGE = 50
 DAY_MS = 24 * 60 * 60 * 1000
 LONGEST_SPAN_MS = 7 * DAY_MS
 _OVERLAP_MS = 5 * 60 * 1000
-# What an answer without a window surely covers, whatever the two clocks say.
+# What an answer without a window surely covers, whatever the two clocks say; half of the overlap is for what passes
+# between somebody's reckoning with this and the answer.
 RECENT_MS = LONGEST_SPAN_MS - _OVERLAP_MS
 
 # Seen for a symbol that was never configured, and for one that does not exist.
@@ -65,8 +71,8 @@ class Futures:
             if error.envelope and error.status in _TELLS_NO_LEVERAGE:
                 raise NotConfigured(str(error)) from None
             raise
-        data = value.get("data") if isinstance(value, dict) else value
-        if data is None and isinstance(value, dict):
+        data = _data(value)
+        if data is None:
             raise NotConfigured(f"the exchange tells no leverage: {_quote(value)}")
         leverage = self._told(data, symbol)
         if leverage is None:
@@ -101,10 +107,10 @@ class Futures:
         seen: set[str] = set()
         end = until
         while True:
-            # Without a window the exchange's own clock decides what the last seven days are; the next one overlaps.
-            start = self.client.now_ms() - RECENT_MS if end is None else end - LONGEST_SPAN_MS
-            span = {} if end is None else {"from_time": max(since, start), "to_time": end}
+            span = {} if end is None else {"from_time": max(since, end - LONGEST_SPAN_MS), "to_time": end}
             rows, cursor = self._orders_page(span, symbol)
+            # Without a window the exchange's own clock decides what the last seven days are, at the time of its answer.
+            start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - LONGEST_SPAN_MS
             for row in rows:
                 identity = str(row.get("order_id", row))
                 if identity not in seen and symbol in (None, row["symbol"]) and _within(row, since, until):
@@ -123,6 +129,29 @@ class Futures:
         if isinstance(data, dict):
             return _rows(data.get("orders"), "orders"), whole(data.get("cursor"))
         return _rows(data, "orders"), None
+
+    def wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The balances of each base asset, and the margins of each symbol (Wallet Balance)."""
+        data = _data(self.client.ask(WALLET))
+        if data is None or data == []:
+            return [], []
+        if not isinstance(data, dict):
+            raise Unexpected(f"the exchange's answer holds no wallet: {_quote(data)}")
+        return _objects(data.get("base_asset_balances"), "balances", "base_asset"), _rows(data.get("asset"), "assets")
+
+    def server_time(self) -> int:
+        """The exchange's time in Unix milliseconds (Server time)."""
+        value = self.client.ask(TIME)
+        time = whole(value.get("serverTime")) if isinstance(value, dict) else None
+        if time is None:
+            raise Unexpected(f"the exchange's answer tells no time: {_quote(value)}")
+        return time
+
+    def validate_keys(self) -> None:
+        """Have the keys checked (Validate keys). Raises KeysRefused where the exchange does not take them."""
+        value = self.client.ask(VALIDATE)
+        if not isinstance(value, dict):
+            raise Unexpected(f"the exchange's answer does not tell whether the keys are valid: {_quote(value)}")
 
     def _told(self, data: Any, symbol: str) -> int | None:
         """The leverage that an answer's data tells for just this symbol and exchange, else None."""
@@ -181,10 +210,15 @@ def _data(value: Any) -> Any:
 
 def _rows(value: Any, name: str) -> list[dict[str, Any]]:
     """The rows of a list, their symbols in upper case. An empty list may come as null."""
+    return [{**row, "symbol": str(row["symbol"]).upper()} for row in _objects(value, name, "symbol")]
+
+
+def _objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
+    """The rows of a list, each with `key`. An empty list may come as null."""
     rows = [] if value is None else value
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "symbol" in row for row in rows):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
         raise Unexpected(f"the exchange's answer holds no list of {name}: {_quote(value)}")
-    return [{**row, "symbol": str(row["symbol"]).upper()} for row in rows]
+    return rows
 
 
 def _is_open(row: dict[str, Any]) -> bool:

@@ -256,6 +256,7 @@ class _Live(_Task):
 
     def _write(self, row: Row) -> None:
         """Write until the exchange says clearly whether it is done; an unclear write is read back before all else."""
+        unclear = False
         for attempt in itertools.count(1):
             try:
                 self._futures.set_leverage(row.symbol, row.wish)
@@ -267,7 +268,10 @@ class _Live(_Task):
                 if attempt == 1:
                     row.settle(row.previous, REFUSED, f"not written: {problem}")
                 raise problem
-            again = self._read_back(row, problem) and isinstance(problem, Unclear) and attempt <= self._client.retries
+            # A clear no to this attempt does not recall an earlier one that got no answer.
+            unclear = unclear or isinstance(problem, Unclear)
+            read = self._read_back(row, problem, unclear)
+            again = read and isinstance(problem, Unclear) and attempt <= self._client.retries
             if row.outcome == CHANGED:
                 return
             if not again:
@@ -276,8 +280,11 @@ class _Live(_Task):
         if problem.stops:
             raise problem
 
-    def _read_back(self, row: Row, problem: CoinSwitchError) -> bool:
-        """Settle the row by what is in force after a write that was not confirmed; whether that could be read."""
+    def _read_back(self, row: Row, problem: CoinSwitchError, unclear: bool) -> bool:
+        """Settle the row by what is in force after a write that was not confirmed; whether that could be read.
+
+        unclear: a write was sent that may yet take effect, this one or one before.
+        """
         self._client.renew()
         try:
             in_force: int | None = self._futures.leverage(row.symbol)
@@ -291,8 +298,8 @@ class _Live(_Task):
             row.settle(in_force, CHANGED, changed=True)
             return True
         ours = not isinstance(problem, Refused) and in_force != row.previous
-        if isinstance(problem, Unclear):
-            seen = f"{problem}; {_shown(in_force)} was in force when read back, but the write may yet take effect"
+        if unclear:
+            seen = f"{problem}; {_shown(in_force)} was in force when read back, but a write may yet take effect"
             row.settle(
                 in_force, UNKNOWN, f"the outcome of the write is not known: {seen}: read it before trading", ours
             )

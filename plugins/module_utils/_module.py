@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, LibraryMissing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
@@ -83,7 +83,7 @@ def run(
     for warning in report.warnings:
         module.warn(redactor.clean(warning))
     requests = client.requests if client else 0
-    result = {"changed": False, **(blank or {}), **redactor.clean(report.result), "requests": requests, **extra}
+    result = {"changed": False, **(blank or {}), **redactor.clean(plain(report.result)), "requests": requests, **extra}
     if report.failure is None:
         module.exit_json(**result)
     module.fail_json(msg=redactor.clean(report.failure), **result)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, NamedTuple, TypeVar
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Refused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
     LONGEST_SPAN_MS,
@@ -110,8 +111,8 @@ def _without_symbol(row: Row) -> Row:
 
 def _describe(blockers: list[Row]) -> str:
     """What blocks, and what to do about it."""
-    positions = [f"{row['side']} {row['size']}" for row in blockers if row["kind"] == "position"]
-    orders = [str(row["order_id"]) for row in blockers if row["kind"] == "order"]
+    positions = [one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
+    orders = [one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
     named = [("open position", positions), ("open order", orders)]
     found = " and ".join(_named(name, items) for name, items in named if items)
     cures = " and ".join(

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, NamedTuple, Sequence
+
+# What is returned is nested less deeply by far, and Ansible fails at some three hundred.
+DEEPEST = 32
 
 
 class Report(NamedTuple):
@@ -14,3 +18,23 @@ class Report(NamedTuple):
     result: dict[str, Any]
     failure: str | None = None
     warnings: Sequence[str] = ()
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as Ansible can return it, whatever the exchange sent.
+
+    It takes no Decimal (a number where that loses nothing, else text), no half of a surrogate pair ("?"), and not what
+    is nested without end ("...").
+    """
+    if isinstance(value, Decimal):
+        number = float(value)
+        return number if Decimal(repr(number)) == value else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if depth > DEEPEST:
+        return "..."
+    if isinstance(value, dict):
+        return {plain(name): plain(item, depth + 1) for name, item in value.items()}
+    return [plain(item, depth + 1) for item in value]

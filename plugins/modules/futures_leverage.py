@@ -68,9 +68,9 @@ options:
 notes:
   - Open orders are looked for five weeks back. An older one blocks a change too, and is not seen by check mode.
 seealso:
-  - name: The API's page on leverage
-    description: What CoinSwitch documents about updating the leverage.
-    link: https://api-trading.coinswitch.co/
+  - module: tradeops.coinswitch.futures_leverage_info
+  - module: tradeops.coinswitch.futures_instrument_info
+  - module: tradeops.coinswitch.api_key_info
 """
 
 EXAMPLES = r"""

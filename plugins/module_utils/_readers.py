@@ -1,0 +1,223 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the exchange tells without anything being changed, each reading in the fewest requests.
+
+Every function takes the account's Futures and what is asked for, and gives the Report of its module. A name is held
+against the list of instruments only where an answer leaves in doubt whether it is a symbol. Private to this collection:
+anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import partial
+from typing import Any, Callable, Dict, Mapping, TypeVar
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import LARGEST_SKEW, clock_offset
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    CoinSwitchError,
+    KeysRefused,
+    NotConfigured,
+    Refused,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
+    LONGEST_SPAN_MS,
+    OPEN_ORDERS,
+    ORDERS_PER_PAGE,
+    POSITIONS,
+    READ_LEVERAGE,
+    Futures,
+    Instrument,
+    whole,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._obstacles import ORDERS_SPAN_MS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import unlisted
+
+# How far a clock may be off without a word: the exchange recommends no more, and refuses more than 60 s.
+RECOMMENDED_SKEW = 5.0
+
+_T = TypeVar("_T")
+Row = Dict[str, Any]
+
+
+class _Symbols:
+    """The symbols asked for. Each may have an error of its own; a name that is no symbol is an error of all."""
+
+    def __init__(self, futures: Futures, names: list[str]) -> None:
+        self._futures = futures
+        self._names = names
+        self._in_doubt = True
+
+    def ask(self, symbol: str, read: Callable[[str], _T]) -> _T:
+        """What is read of one of the symbols; what goes wrong with it names it."""
+        try:
+            return read(symbol)
+        except CoinSwitchError as error:
+            if error.stops:
+                raise
+            if isinstance(error, Refused) and error.envelope:
+                self.doubt(self._names)
+            raise CoinSwitchError(f"{symbol}: {error}") from None
+
+    def doubt(self, symbols: list[str]) -> None:
+        """Have the exchange's list decide whether these are symbols, once a task: CoinSwitchError names those not."""
+        if symbols and self._in_doubt:
+            self._in_doubt = False
+            _must_be_listed(symbols, self._listed(symbols), self._futures.exchange)
+
+    def _listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
+        try:
+            return self._futures.instruments()
+        except CoinSwitchError as error:
+            if error.stops:
+                raise
+            question = f"whether {self._futures.exchange} lists {', '.join(symbols)} can't be told"
+            raise CoinSwitchError(f"{question}: {error}") from None
+
+    def doubt_without_row(self, rows: list[Row]) -> None:
+        """Nothing found is told of a flat symbol and of none alike."""
+        found = {row["symbol"] for row in rows}
+        self.doubt([name for name in self._names if name not in found])
+
+
+def _must_be_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange: str) -> None:
+    unknown = [f"{symbol}: {unlisted(symbol, exchange, listed)}" for symbol in symbols if symbol not in listed]
+    if unknown:
+        raise CoinSwitchError("; ".join(unknown))
+
+
+def read_leverages(futures: Futures, names: list[str]) -> Report:
+    """`leverages`: a row a symbol; where the exchange tells none, it is None, and its words are the `reason`."""
+    symbols = _Symbols(futures, names)
+    futures.client.pacer.expect({READ_LEVERAGE: len(names)})
+    rows: list[Row] = []
+    for symbol in names:
+        told = symbols.ask(symbol, partial(_leverage, futures))
+        if told["leverage"] is None:
+            symbols.doubt(names)
+        rows.append({"symbol": symbol, "exchange": futures.exchange, **told})
+    return Report({"leverages": rows})
+
+
+def _leverage(futures: Futures, symbol: str) -> Row:
+    try:
+        return {"leverage": futures.leverage(symbol)}
+    except NotConfigured as error:
+        return {"leverage": None, "reason": str(error)}
+
+
+def read_instruments(futures: Futures, names: list[str] | None) -> Report:
+    """`instruments`: those named, in their order, or all (None)."""
+    listed = futures.instruments()
+    if names is not None:
+        _must_be_listed(names, listed, futures.exchange)
+    chosen = listed.values() if names is None else [listed[name] for name in names]
+    return Report({"instruments": [_instrument(instrument) for instrument in chosen]})
+
+
+def _instrument(instrument: Instrument) -> Row:
+    typed = instrument._asdict()
+    return {**typed.pop("fields"), **typed}
+
+
+def read_positions(futures: Futures, names: list[str]) -> Report:
+    """`positions`: the open ones."""
+    symbols = _Symbols(futures, names)
+    rows = _all_positions(futures, names)
+    if rows is None:
+        futures.client.pacer.expect({POSITIONS: len(names)})
+        rows = [row for symbol in names for row in symbols.ask(symbol, futures.positions)]
+    symbols.doubt_without_row(rows)
+    return Report({"positions": rows})
+
+
+def _all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
+    """Those of several symbols in one request, where the exchange grants that (it is not documented)."""
+    if len(names) == 1:
+        return None
+    try:
+        return [row for row in futures.positions() if row["symbol"] in names]
+    except Refused:
+        return None
+
+
+def read_orders(futures: Futures, query: OrdersQuery) -> Report:
+    """`orders`: the newest first; without a from_time, those of five weeks."""
+    names, since, last = query
+    now = futures.client.now_ms()
+    # Whether the exchange counts `to_time` itself in is not known; one in the future is the same as none.
+    until = None if last is None or last >= now else last + 1
+    if since is None:
+        since = now - ORDERS_SPAN_MS if until is None else until - 5 * LONGEST_SPAN_MS
+    futures.client.pacer.expect({OPEN_ORDERS: max(1, math.ceil(((until or now) - since) / LONGEST_SPAN_MS))})
+    symbols = _Symbols(futures, names or [])
+    if names is not None and len(names) == 1:
+        found = symbols.ask(names[0], lambda symbol: list(futures.open_orders(since, until, symbol)))
+    else:
+        found = list(futures.open_orders(since, until))
+    rows = [row for row in found if (names is None or row["symbol"] in names) and not _is_after(row, last)]
+    symbols.doubt_without_row(rows)
+    return Report({"orders": rows}, warnings=_ties(found))
+
+
+def _is_after(row: Row, last: int | None) -> bool:
+    created = whole(row.get("created_at"))
+    return last is not None and created is not None and created > last
+
+
+def _ties(rows: list[Row]) -> list[str]:
+    """A warning where one millisecond has a whole page of orders: pages can't tell whether there are more."""
+    times = Counter(whole(row.get("created_at")) for row in rows)
+    return [
+        f"{count} of the open orders were created in the same millisecond ({time}): the exchange answers with "
+        f"{ORDERS_PER_PAGE} at most, and cannot be asked for the rest of one millisecond, so there may be more"
+        for time, count in times.items()
+        if time is not None and count >= ORDERS_PER_PAGE
+    ]
+
+
+def read_wallet(futures: Futures, _query: None) -> Report:
+    """`balances`: a row for each base asset; `assets`: a row for each symbol that holds margin."""
+    balances, assets = futures.wallet()
+    return Report({"balances": balances, "assets": assets})
+
+
+def check_keys(futures: Futures, _query: None) -> Report:
+    """Whether the keys are `valid` (else the `reason`) and a pair, and how this machine stands to the exchange.
+
+    `clock_offset` (this machine minus the exchange; None where that can't be told) and `round_trip` are in seconds.
+    """
+    client = futures.client
+    result: Row = {"valid": True, "pair_matches": client.pair_matches()}
+    try:
+        futures.validate_keys()
+    except KeysRefused as error:
+        result.update(valid=False, reason=str(error))
+    # Asked for last: what takes time now is the exchange alone, and no longer the making of the connection.
+    offset, warnings = _clock_offset(futures)
+    result.update(clock_offset=offset, round_trip=round(client.timing.received - client.timing.sent, 3))
+    return Report(result, warnings=warnings)
+
+
+def _clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
+    """Seconds that this machine is ahead of the exchange's own time, else of an answer's `Date`; and warnings."""
+    warnings = []
+    try:
+        told = futures.server_time() / 1000
+        offset: float | None = futures.client.timing.midpoint - told
+    except CoinSwitchError as error:
+        offset = clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
+        warnings.append(f"the exchange did not tell its time, so clock_offset is at best good for a second: {error}")
+    if offset is None:
+        return None, warnings
+    if abs(offset) > RECOMMENDED_SKEW:
+        direction = "ahead of" if offset > 0 else "behind"
+        warnings.append(
+            f"the clock of this machine is {abs(offset):.0f} s {direction} the exchange's: {RECOMMENDED_SKEW:.0f} s at "
+            f"most are recommended, and more than {LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
+        )
+    return round(offset, 3), warnings

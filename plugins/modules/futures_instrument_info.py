@@ -1,0 +1,134 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What perpetual futures CoinSwitch PRO lists, and their limits."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: futures_instrument_info
+short_description: Read the instruments of perpetual futures on CoinSwitch PRO
+version_added: 1.0.0
+description:
+  - Reads what is listed, with the limits of leverage and the other rules of each symbol, in one request.
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+extends_documentation_fragment:
+  - tradeops.coinswitch.attributes
+  - tradeops.coinswitch.attributes.info_module
+  - tradeops.coinswitch.attributes.actiongroup_coinswitch
+  - tradeops.coinswitch.connection
+options:
+  symbols:
+    description:
+      - The symbols to return, letters and digits in any case, such as V(BTCUSDT), each once. All that are listed (some
+        hundreds) where it is left out.
+      - A symbol that the exchange does not list fails the task.
+    type: list
+    elements: str
+seealso:
+  - module: tradeops.coinswitch.futures_leverage
+  - module: tradeops.coinswitch.futures_leverage_info
+"""
+
+EXAMPLES = r"""
+- name: The limits of two symbols
+  tradeops.coinswitch.futures_instrument_info:
+    symbols: [BTCUSDT, ETHUSDT]
+  register: limits
+
+- name: Show the highest leverage that each takes
+  ansible.builtin.debug:
+    msg: "{{ limits.instruments | items2dict(key_name='symbol', value_name='max_leverage') }}"
+
+- name: Everything that is listed
+  tradeops.coinswitch.futures_instrument_info:
+  register: market
+"""
+
+RETURN = r"""
+instruments:
+  description:
+    - The instruments, in the order they were named.
+    - Fields beyond those listed here are returned as the exchange gives them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    symbol:
+      description: The symbol, in upper case.
+      returned: success
+      type: str
+      sample: BTCUSDT
+    min_leverage:
+      description: The lowest leverage. V(null) where the exchange gives no whole number.
+      returned: success
+      type: int
+      sample: 1
+    max_leverage:
+      description: The highest leverage. V(null) where the exchange gives no whole number.
+      returned: success
+      type: int
+      sample: 25
+    leverage_step:
+      description: The step of the leverage. V(null) where the exchange gives no whole number.
+      returned: success
+      type: int
+      sample: 1
+    base_asset:
+      description: What is traded.
+      returned: success
+      type: str
+      sample: BTC
+    quote_asset:
+      description: What it is priced in.
+      returned: success
+      type: str
+      sample: USDT
+    status:
+      description: Whether it can be traded.
+      returned: success
+      type: str
+      sample: TRADING
+    type:
+      description: The kind of instrument.
+      returned: success
+      type: str
+      sample: PERPETUAL_FUTURES
+    tick_size:
+      description: The step of the price.
+      returned: success
+      type: raw
+      sample: 1
+    lot_size:
+      description: The step of the quantity.
+      returned: success
+      type: raw
+      sample: "0.001"
+requests:
+  description: How many requests the task sent.
+  returned: always
+  type: int
+  sample: 1
+"""
+
+from typing import Any
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import any_symbols
+
+
+def _read(*asked: Any) -> Any:
+    # Imported when the options are right: what is refused before any request should not cost it.
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_instruments
+
+    return read_instruments(*asked)
+
+
+def main() -> None:
+    """Entry point."""
+    run({"symbols": {"type": "list", "elements": "str"}}, prepare=any_symbols, act=_read)
+
+
+if __name__ == "__main__":
+    main()

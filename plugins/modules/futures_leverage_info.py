@@ -1,0 +1,106 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the leverage of perpetual futures on CoinSwitch PRO is."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: futures_leverage_info
+short_description: Read the leverage of perpetual futures on CoinSwitch PRO
+version_added: 1.0.0
+description:
+  - Reads the leverage that is in force for symbols of an account, with a request for each of them.
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+extends_documentation_fragment:
+  - tradeops.coinswitch.attributes
+  - tradeops.coinswitch.attributes.info_module
+  - tradeops.coinswitch.attributes.actiongroup_coinswitch
+  - tradeops.coinswitch.connection
+options:
+  symbols:
+    description:
+      - The symbols to read, letters and digits in any case, such as V(BTCUSDT), each once.
+      - A symbol that the exchange does not list fails the task.
+    type: list
+    elements: str
+    required: true
+seealso:
+  - module: tradeops.coinswitch.futures_leverage
+  - module: tradeops.coinswitch.futures_instrument_info
+"""
+
+EXAMPLES = r"""
+- name: What is in force for two symbols
+  tradeops.coinswitch.futures_leverage_info:
+    symbols: [BTCUSDT, ETHUSDT]
+  register: in_force
+
+- name: It is no higher than the desk allows
+  ansible.builtin.assert:
+    that: item.leverage is not none and item.leverage <= 20
+    fail_msg: "{{ item.symbol }} is at {{ item.leverage }}"
+  loop: "{{ in_force.leverages }}"
+
+- name: The same for the account of each host, with its own keys
+  tradeops.coinswitch.futures_leverage_info:
+    api_key: "{{ coinswitch_api_key }}"
+    secret_key: "{{ coinswitch_secret_key }}"
+    symbols: "{{ desk_leverages.keys() | list }}"
+"""
+
+RETURN = r"""
+leverages:
+  description: A row for each symbol, in the order they were named.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    symbol:
+      description: The symbol, in upper case.
+      returned: success
+      type: str
+      sample: BTCUSDT
+    exchange:
+      description: The exchange identifier.
+      returned: success
+      type: str
+      sample: EXCHANGE_2
+    leverage:
+      description: What is in force. V(null) where the exchange tells none, as it may for a symbol never configured.
+      returned: success
+      type: int
+      sample: 10
+    reason:
+      description: What the exchange says instead.
+      returned: where the leverage is V(null)
+      type: str
+      sample: 'the exchange tells no leverage: "Leverage is not set"'
+requests:
+  description: How many requests the task sent.
+  returned: always
+  type: int
+  sample: 2
+"""
+
+from typing import Any
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import some_symbols
+
+
+def _read(*asked: Any) -> Any:
+    # Imported when the options are right: what is refused before any request should not cost it.
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_leverages
+
+    return read_leverages(*asked)
+
+
+def main() -> None:
+    """Entry point."""
+    run({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+
+
+if __name__ == "__main__":
+    main()

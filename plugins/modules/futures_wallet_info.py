@@ -1,0 +1,146 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the futures wallet on CoinSwitch PRO holds."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: futures_wallet_info
+short_description: Read the futures wallet on CoinSwitch PRO
+version_added: 1.0.0
+description:
+  - Reads the balances of an account and what its positions and open orders hold of them, in one request.
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+extends_documentation_fragment:
+  - tradeops.coinswitch.attributes
+  - tradeops.coinswitch.attributes.info_module
+  - tradeops.coinswitch.attributes.actiongroup_coinswitch
+  - tradeops.coinswitch.connection
+seealso:
+  - module: tradeops.coinswitch.futures_position_info
+  - module: tradeops.coinswitch.futures_order_info
+"""
+
+EXAMPLES = r"""
+- name: What the wallet holds
+  tradeops.coinswitch.futures_wallet_info:
+  register: wallet
+
+- name: There is enough to trade with
+  ansible.builtin.assert:
+    that: usdt.balances.total_available_balance | float >= 100
+  vars:
+    usdt: "{{ wallet.balances | selectattr('base_asset', 'equalto', 'USDT') | first }}"
+"""
+
+RETURN = r"""
+balances:
+  description:
+    - A row for each base asset, as the exchange gives it.
+    - Fields beyond those listed here are returned too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    base_asset:
+      description: The asset.
+      returned: success
+      type: str
+      sample: USDT
+    balances:
+      description: The amounts of it.
+      returned: success
+      type: dict
+      contains:
+        total_balance:
+          description: All of it.
+          returned: success
+          type: raw
+          sample: "10000.00"
+        total_available_balance:
+          description: What is free.
+          returned: success
+          type: raw
+          sample: "9930.00"
+        total_blocked_balance:
+          description: What is not.
+          returned: success
+          type: raw
+          sample: "70.00"
+        total_position_margin:
+          description: What positions hold.
+          returned: success
+          type: raw
+          sample: "64.00"
+        total_open_order_margin:
+          description: What open orders hold.
+          returned: success
+          type: raw
+          sample: "6.00"
+assets:
+  description:
+    - A row for each symbol that holds margin, as the exchange gives it.
+    - Fields beyond those listed here are returned too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    symbol:
+      description: The symbol, in upper case.
+      returned: success
+      type: str
+      sample: BTCUSDT
+    base_asset:
+      description: The asset that it holds.
+      returned: success
+      type: str
+      sample: USDT
+    exchange:
+      description: The exchange identifier.
+      returned: success
+      type: str
+      sample: EXCHANGE_2
+    blocked_balance:
+      description: All that it holds.
+      returned: success
+      type: raw
+      sample: "70.00"
+    position_margin:
+      description: What its positions hold.
+      returned: success
+      type: raw
+      sample: "64.00"
+    open_order_margin:
+      description: What its open orders hold.
+      returned: success
+      type: raw
+      sample: "6.00"
+requests:
+  description: How many requests the task sent.
+  returned: always
+  type: int
+  sample: 1
+"""
+
+from typing import Any
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
+
+
+def _read(*asked: Any) -> Any:
+    # Imported when the options are right: what is refused before any request should not cost it.
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_wallet
+
+    return read_wallet(*asked)
+
+
+def main() -> None:
+    """Entry point."""
+    run({}, prepare=nothing, act=_read)
+
+
+if __name__ == "__main__":
+    main()

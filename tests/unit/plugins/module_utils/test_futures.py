@@ -1,0 +1,402 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The endpoints as typed calls: what an answer tells, and what is not taken for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    NotConfigured,
+    Refused,
+    Unconfirmed,
+    Unexpected,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, LONGEST_SPAN_MS, RECENT_MS
+from sandbox import FAULTS
+
+from .desk import INSTRUMENTS, NOW, ORDERS, POSITIONS, READ, WRITE, Desk, Fault, Quirks
+
+Lay = Callable[..., Desk]
+
+NOW_MS = int(NOW * 1000)
+
+
+def answering(desk: Desk, endpoint: str, value: Any) -> Desk:
+    desk.exchange.add_fault(endpoint, Fault(body=value), times=None)
+    return desk
+
+
+# --- leverage ---
+
+GOOD_NUMBERS: list[tuple[Any, int]] = [(13, 13), ("13", 13), ("13.0", 13), ("13.000", 13), ("1.3e1", 13), ("013", 13)]
+NO_LEVERAGES: list[Any] = [
+    None,
+    True,
+    False,
+    "",
+    " ",
+    "ten",
+    0,
+    "0",
+    -13,
+    "-13",
+    13.5,
+    "13.5",
+    "nan",
+    "Infinity",
+    "1e99",
+]
+NO_LEVERAGES += [[], {}, [13], "13x", "1e99999999999999999999"]
+
+
+@pytest.mark.parametrize(("told", "leverage"), GOOD_NUMBERS)
+@pytest.mark.parametrize("extra", [{"exchange": "exchange_2"}, {}])
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "btcusdt"])
+def test_a_leverage_is_told_as_text_or_number(
+    desk: Desk, told: Any, leverage: int, symbol: str, extra: dict[str, str]
+) -> None:
+    answering(desk, READ, {"data": {"symbol": symbol, "leverage": told, **extra}})
+    answering(desk, WRITE, {"data": {"symbol": symbol, "leverage": told, **extra}})
+    came = desk.futures.leverage("BTCUSDT")
+    assert came == leverage
+    assert type(came) is int
+    desk.futures.set_leverage("BTCUSDT", leverage)
+
+
+NO_ANSWERS: list[Any] = [
+    *({"data": {"symbol": "BTCUSDT", "leverage": told}} for told in NO_LEVERAGES),
+    {"data": {"symbol": "BTCUSDT"}},
+    {"data": {"leverage": "13"}},
+    {"data": {"symbol": None, "leverage": "13"}},
+    {"data": {"symbol": "ETHUSDT", "leverage": "13"}},
+    {"data": {"symbol": ["BTCUSDT"], "leverage": "13"}},
+    {"data": {"symbol": "BTCUSDT", "exchange": "EXCHANGE_1", "leverage": "13"}},
+    {"data": {"symbol": "BTCUSDT", "exchange": None, "leverage": "13"}},
+    {"data": []},
+    {"data": [{"symbol": "BTCUSDT", "leverage": "13"}]},
+    {"data": "13"},
+    {"data": 13},
+    {"data": False},
+    {"data": {}},
+    [],
+    13,
+    "13",
+    "[]",
+]
+
+
+@pytest.mark.parametrize("value", NO_ANSWERS, ids=str)
+def test_what_tells_no_leverage_is_not_taken_for_one(desk: Desk, value: Any) -> None:
+    answering(desk, READ, value)
+    answering(desk, WRITE, value)
+    with pytest.raises(Unexpected, match=r"^the exchange's answer for BTCUSDT tells no leverage of it: "):
+        desk.futures.leverage("BTCUSDT")
+    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change and said "):
+        desk.futures.set_leverage("BTCUSDT", 13)
+    assert desk.sent == [READ, WRITE]
+
+
+@pytest.mark.parametrize(
+    "value", [{"message": "Leverage is not set"}, {"data": None, "message": "Leverage is not set"}]
+)
+def test_a_message_without_data_tells_that_there_is_none(desk: Desk, value: Any) -> None:
+    answering(desk, READ, value)
+    with pytest.raises(NotConfigured) as told:
+        desk.futures.leverage("BTCUSDT")
+    assert str(told.value) == 'the exchange tells no leverage: "Leverage is not set"'
+
+
+@pytest.mark.parametrize("value", [{}, {"data": None}, {"status": "ok"}])
+def test_an_object_without_data_tells_that_there_is_none(desk: Desk, value: Any) -> None:
+    answering(desk, READ, value)
+    with pytest.raises(NotConfigured):
+        desk.futures.leverage("BTCUSDT")
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("400", NotConfigured),
+        ("404", NotConfigured),
+        ("422", NotConfigured),
+        ("403", Refused),
+        ("409", Refused),
+        ("400-html", Refused),
+        ("404-html", Refused),
+        ("422-empty", Refused),
+        ("redirect", Refused),
+    ],
+)
+def test_only_the_api_itself_can_tell_that_there_is_none(desk: Desk, fault: str, kind: type[Exception]) -> None:
+    desk.exchange.add_fault(READ, FAULTS[fault])
+    with pytest.raises(kind) as told:
+        desk.futures.leverage("BTCUSDT")
+    assert type(told.value) is kind
+    assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"data": {"symbol": "BTCUSDT", "leverage": "12"}}, "{'data': {'symbol': 'BTCUSDT', 'leverage': '12'}}"),
+        ({"message": "Try later"}, "Try later"),
+        ({"message": 5}, "{'message': 5}"),
+        ([], "[]"),
+    ],
+)
+def test_an_echo_that_lies_confirms_nothing(desk: Desk, value: Any, words: str) -> None:
+    answering(desk, WRITE, value)
+    with pytest.raises(Unconfirmed) as told:
+        desk.futures.set_leverage("BTCUSDT", 13)
+    assert told.value.words == words
+    assert str(told.value) == f'the exchange did not confirm the change and said "{words}"'
+
+
+# --- numbers ---
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (5, 5),
+        (-5, -5),
+        (0, 0),
+        ("5", 5),
+        ("5.50", Decimal("5.50")),
+        ("-0.5", Decimal("-0.5")),
+        (Decimal("1e3"), 1000),
+        ("1e39", Decimal("1e39")),
+        ("1e-39", Decimal("1e-39")),
+        ("1e40", None),
+        ("1e-40", None),
+        (Decimal("1e40"), None),
+        (10**40, None),
+        ("NaN", None),
+        ("sNaN", None),
+        ("Infinity", None),
+        (Decimal("NaN"), None),
+        (True, None),
+        (False, None),
+        (None, None),
+        (1.5, None),
+        ("", None),
+        ("5,5", None),
+        ([], None),
+        ({}, None),
+    ],
+)
+def test_numbers(value: Any, number: Any) -> None:
+    assert _futures.decimal(value) == number
+    assert (_futures.decimal(value) is None) is (number is None)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(13, 13), ("13", 13), ("13.0", 13), ("13.5", None), ("x", None), (True, None), ("1e2", 100)]
+)
+def test_whole_numbers(value: Any, number: int | None) -> None:
+    came = _futures.whole(value)
+    assert came == number
+    assert type(came) is type(number)
+
+
+# --- instruments ---
+
+
+@pytest.mark.parametrize("numbers", ["text", "number", "decimal"])
+def test_instruments(lay: Lay, numbers: Any) -> None:
+    desk = lay(Quirks(numbers=numbers))
+    listed = desk.futures.instruments()
+    assert set(listed) == set(desk.exchange.instruments)
+    xrp = listed["XRPUSDT"]
+    assert xrp[:4] == ("XRPUSDT", 5, 75, 5)
+    assert all(type(limit) is int for limit in xrp[1:4])
+    assert xrp.fields["base_asset"] == "XRP"
+    assert desk.sent == [INSTRUMENTS]
+    assert desk.exchange.requests[0].query == {"exchange": "EXCHANGE_2"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "limits"),
+    [
+        ({"min_leverage": "1", "max_leverage": "25", "leverage_step": 1}, (1, 25, 1)),
+        ({"min_leverage": 1, "max_leverage": 25.0, "leverage_step": "1.0"}, (1, 25, 1)),
+        ({}, (None, None, None)),
+        ({"min_leverage": None, "max_leverage": "", "leverage_step": "half"}, (None, None, None)),
+        ({"min_leverage": "0.5", "max_leverage": True, "leverage_step": []}, (None, None, None)),
+    ],
+)
+def test_limits_that_are_no_whole_numbers_are_none(desk: Desk, fields: dict[str, Any], limits: tuple[Any, ...]) -> None:
+    answering(desk, INSTRUMENTS, {"data": {"btcusdt": fields}})
+    listed = desk.futures.instruments()
+    assert list(listed) == ["BTCUSDT"]
+    assert listed["BTCUSDT"][1:4] == limits
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, 5, "null", {"data": []}, {"data": None}, {"message": "x"}, {"data": "x"}, {"data": {"BTCUSDT": None}}],
+    ids=str,
+)
+def test_what_holds_no_instruments(desk: Desk, value: Any) -> None:
+    with pytest.raises(Unexpected):
+        answering(desk, INSTRUMENTS, value).futures.instruments()
+
+
+# --- positions ---
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("flat", ["message", "list"])
+def test_positions(lay: Lay, flat: Any, everything: bool) -> None:
+    desk = lay(Quirks(flat_positions=flat, positions_other_symbols=everything))
+    assert desk.futures.positions("BTCUSDT") == desk.futures.positions() == []
+    btc = desk.account.open_position("BTCUSDT", "LONG", "0.5")
+    eth = desk.account.open_position("ETHUSDT", "SHORT", "2")
+    assert [row["position_id"] for row in desk.futures.positions("BTCUSDT")] == [btc]
+    assert {row["position_id"] for row in desk.futures.positions()} == {btc, eth}
+    assert desk.futures.positions("SOLUSDT") == []
+
+
+@pytest.mark.parametrize(
+    ("size", "is_open"),
+    [("0", False), (0, False), ("0.000", False), ("-0", False), ("0.1", True), (-1, True), (None, True), ("x", True)],
+)
+def test_a_size_of_0_is_flat(desk: Desk, size: Any, is_open: bool) -> None:
+    answering(desk, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
+    assert bool(desk.futures.positions("BTCUSDT")) is is_open
+    assert bool(desk.futures.positions()) is is_open
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, 5, {"data": {}}, {"data": 5}, {"data": [None]}, {"data": [{}]}, {"data": [[]]}, {"data": "x"}],
+    ids=str,
+)
+def test_what_holds_no_rows(desk: Desk, value: Any) -> None:
+    answering(desk, POSITIONS, value)
+    with pytest.raises(Unexpected):
+        desk.futures.positions()
+    if value in ({}, {"data": {}}):  # how no open orders may be told
+        return
+    answering(desk, ORDERS, value)
+    with pytest.raises(Unexpected):
+        found(desk, NOW_MS - 1000)
+
+
+# --- open orders ---
+
+
+def place(desk: Desk, *ages: int, symbol: str = "BTCUSDT") -> list[str]:
+    """Place orders of ages in milliseconds; their ids."""
+    return [desk.account.open_order(symbol, "BUY", "1", "5", created_at=NOW_MS - age) for age in ages]
+
+
+def found(desk: Desk, since: int, until: int | None = None, symbol: str | None = None) -> list[Any]:
+    return [row["order_id"] for row in desk.futures.open_orders(since, until, symbol)]
+
+
+@pytest.mark.parametrize("empty", ["list", "null", "absent"])
+@pytest.mark.parametrize("symbol", [None, "BTCUSDT"])
+def test_no_orders(lay: Lay, empty: Any, symbol: str | None) -> None:
+    desk = lay(Quirks(empty_orders=empty))
+    assert found(desk, NOW_MS - RECENT_MS, symbol=symbol) == []
+    assert desk.sent == [ORDERS]
+    assert desk.exchange.requests[0].body == {
+        "exchange": "EXCHANGE_2",
+        "limit": 50,
+        **({"symbol": symbol} if symbol else {}),
+    }
+
+
+@pytest.mark.parametrize("value", [{}, {"data": {}}, {"data": {"orders": None}}, {"data": []}, {"message": "none"}])
+def test_no_orders_in_other_words(desk: Desk, value: Any) -> None:
+    assert found(answering(desk, ORDERS, value), NOW_MS - 1000) == []
+
+
+def test_orders_of_one_symbol_are_told_apart(desk: Desk) -> None:
+    btc = place(desk, 1000)
+    eth = place(desk, 2000, symbol="ETHUSDT")
+    assert found(desk, NOW_MS - DAY_MS) == btc + eth
+    assert found(desk, NOW_MS - DAY_MS, symbol="ETHUSDT") == eth
+    answering(desk, ORDERS, {"data": {"orders": [{"symbol": "btcusdt", "order_id": 1}, {"symbol": "XUSDT"}]}})
+    assert found(desk, NOW_MS - DAY_MS, symbol="BTCUSDT") == [1], "rows of other symbols are passed over"
+
+
+@pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
+@pytest.mark.parametrize(
+    "ages",
+    [
+        list(range(0, 120 * 1000, 1000)),
+        [5000] * 40 + [6000] * 30 + [7000] * 10,
+        [*range(0, 49 * 1000, 1000), *[49 * 1000] * 20, *[50 * 1000] * 20],
+        list(range(0, 50 * 1000, 1000)),
+        list(range(0, 51 * 1000, 1000)),
+    ],
+    ids=["120 apart", "ties over a page", "ties at the end of a page", "a page", "a page and one"],
+)
+def test_pages_are_followed_and_no_order_is_lost_or_told_twice(lay: Lay, ages: list[int], to_time: Any) -> None:
+    desk = lay(Quirks(orders_to_time=to_time), limits={ORDERS: None})
+    placed = place(desk, *ages)
+    told = found(desk, NOW_MS - DAY_MS)
+    assert len(told) == len(set(told))
+    assert set(told) == set(placed)
+
+
+@pytest.mark.parametrize("weeks", [0, 1, 2, 5])
+@pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
+def test_time_is_walked_back_by_weeks(lay: Lay, weeks: int, to_time: Any) -> None:
+    desk = lay(Quirks(orders_to_time=to_time))
+    since = NOW_MS - RECENT_MS - weeks * LONGEST_SPAN_MS
+    edges = [RECENT_MS + week * LONGEST_SPAN_MS + near for week in range(6) for near in (-1, 0, 1)]
+    ages = [0, *edges, RECENT_MS + 6 * LONGEST_SPAN_MS]
+    placed = dict(zip(place(desk, *ages), ages, strict=True))
+    within = {identity for identity, age in placed.items() if NOW_MS - age >= since}
+    told = found(desk, since)
+    assert sorted(told) == sorted(within)
+    assert len(desk.sent) <= 2 + weeks
+    spans = [body for request in desk.exchange.requests if "from_time" in (body := request.body)]
+    assert all(since <= body["from_time"] < body["to_time"] for body in spans)
+    assert all(body["to_time"] - body["from_time"] <= LONGEST_SPAN_MS for body in spans)
+
+
+@pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
+def test_both_ends_of_a_time_are_kept(lay: Lay, to_time: Any) -> None:
+    desk = lay(Quirks(orders_to_time=to_time))
+    placed = dict(zip((1000, 2000, 3000, 4000, 5000), place(desk, 1000, 2000, 3000, 4000, 5000), strict=True))
+    told = found(desk, NOW_MS - 4000, NOW_MS - 2000)
+    assert set(told) - {placed[2000]} == {placed[3000], placed[4000]}, "to_time itself is the exchange's to decide"
+
+
+def test_a_row_without_a_time_is_told(desk: Desk) -> None:
+    answering(desk, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
+    assert found(desk, NOW_MS - 1000) == ["a"]
+
+
+def test_a_full_page_without_cursor_goes_on_by_the_oldest(desk: Desk) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": NOW_MS - n} for n in range(1, 51)]
+    desk.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}))
+    placed = place(desk, 5000)
+    assert found(desk, NOW_MS - DAY_MS) == [*range(1, 51), *placed]
+
+
+def test_a_full_page_without_any_time_cannot_be_gone_on_from(desk: Desk) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": n} for n in range(50)]
+    answering(desk, ORDERS, {"data": {"orders": rows}})
+    with pytest.raises(Unexpected, match="neither a cursor nor a time to go on from"):
+        found(desk, NOW_MS - DAY_MS)
+
+
+@pytest.mark.parametrize("cursor", [NOW_MS + 5, NOW_MS, 0, -5, "x", None, 1.5])
+def test_a_cursor_that_leads_nowhere_does_not_lead_round_for_ever(lay: Lay, cursor: Any) -> None:
+    desk = lay(limits={ORDERS: None}, patience=1e9)
+    rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": NOW_MS} for n in range(50)]
+    answering(desk, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
+    assert found(desk, NOW_MS - 20) == list(range(50))
+    assert len(desk.sent) <= 30

@@ -1,0 +1,616 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One symbol: read, written, read back where that is in doubt; what is said is what the exchange holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import READ_LEVERAGE, WRITE_LEVERAGE
+from sandbox import FAULTS
+
+from .desk import (
+    API_KEY,
+    INSTRUMENTS,
+    ORDERS,
+    POSITIONS,
+    READ,
+    WRITE,
+    Desk,
+    Fault,
+    Quirks,
+    row,
+)
+
+Lay = Callable[..., Desk]
+
+DAY = 24 * 60 * 60
+LOOKED_AT = [INSTRUMENTS, POSITIONS, ORDERS, *[ORDERS] * 4]
+
+
+def test_unchanged_costs_one_request(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 10})
+    assert desk.sent == [READ]
+    assert report.failure is None
+    assert report.warnings == []
+    assert report.result == {
+        "changed": False,
+        "diff": {"before": {}, "after": {}},
+        "results": [
+            {
+                "symbol": "BTCUSDT",
+                "exchange": "EXCHANGE_2",
+                "leverage": 10,
+                "previous_leverage": 10,
+                "changed": False,
+                "outcome": "unchanged",
+            }
+        ],
+        "plan": "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s",
+        "symbol": "BTCUSDT",
+        "exchange": "EXCHANGE_2",
+        "leverage": 10,
+        "previous_leverage": 10,
+        "outcome": "unchanged",
+    }
+
+
+def test_changed_costs_two(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE]
+    assert desk.writes() == [{"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}]
+    assert desk.held == {"BTCUSDT": 13}
+    assert report.failure is None
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+    assert report.result["changed"] is True
+    assert row(report) == {
+        "symbol": "BTCUSDT",
+        "exchange": "EXCHANGE_2",
+        "leverage": 13,
+        "previous_leverage": 10,
+        "changed": True,
+        "outcome": "changed",
+    }
+    assert report.result["leverage"] == 13
+    assert report.result["previous_leverage"] == 10
+    assert report.result["outcome"] == "changed"
+
+
+def test_several_have_no_row_at_the_top(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 10}, single=False)
+    assert set(report.result) == {"changed", "diff", "results", "plan"}
+
+
+def test_check_mode_reads_all_that_could_refuse(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 13}, check=True)
+    assert desk.sent == [READ, *LOOKED_AT]
+    assert desk.held == {"BTCUSDT": 10}
+    assert report.failure is None
+    real = desk.enforce({"BTCUSDT": 13})
+    assert report._replace(result={**report.result, "plan": ""}) == real._replace(result={**real.result, "plan": ""})
+
+
+def test_check_mode_of_the_unchanged_reads_it_alone(desk: Desk) -> None:
+    assert desk.enforce({"BTCUSDT": 10}, check=True).result["changed"] is False
+    assert desk.sent == [READ]
+
+
+# --- enforce ---
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("held", "wish", "leverage"), [(10, 13, 10), (10, 10, 10), (13, 10, 10), (60, 30, 30), (10, 1000, 10)]
+)
+def test_a_maximum_only_lowers(lay: Lay, held: int, wish: int, leverage: int, check: bool) -> None:
+    desk = lay(held={"BTCUSDT": held})
+    desk.exchange.list_instrument("BTCUSDT", max_leverage="100")
+    report = desk.enforce({"BTCUSDT": wish}, enforce="maximum", check=check)
+    assert report.failure is None
+    assert report.result["leverage"] == leverage
+    assert report.result["changed"] is (leverage != held)
+    assert desk.held == {"BTCUSDT": held if check else leverage}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
+def test_a_maximum_of_what_was_never_set_is_not_known(lay: Lay, reading: Any, check: bool) -> None:
+    desk = lay(Quirks(unset_leverage=reading))
+    report = desk.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] is None
+    assert report.failure
+    assert report.failure.startswith("BTCUSDT: whether it is above 5 is not known; set it once (exact): ")
+    assert desk.sent == [READ]
+
+
+# --- a refused write is explained from state ---
+
+Lays = Callable[[Desk], object]
+
+
+def position(desk: Desk) -> None:
+    desk.account.open_position("BTCUSDT", "LONG", "0.010")
+
+
+def order(age: float) -> Lays:
+    """Lays an open order of an age in seconds."""
+
+    def lay_it(desk: Desk) -> None:
+        desk.account.open_order("BTCUSDT", "BUY", "0.5", "1000", created_at=int((desk.clock() - age) * 1000))
+
+    return lay_it
+
+
+def position_and_seven_orders(desk: Desk) -> None:
+    position(desk)
+    for age in range(7):
+        order(age)(desk)
+
+
+def nothing(desk: Desk) -> None:
+    """Where the wish itself is the obstacle."""
+
+
+ID = "[-0-9a-f]{36}"
+ORDER = rf"blocked by an open order \({ID}\); cancel the orders first"
+BOTH = (
+    rf"blocked by an open position \(LONG 0\.010\) and 7 open orders \(({ID}, ){{4}}{ID} and 2 more\); "
+    "close the position and cancel the orders first"
+)
+OBSTACLES: dict[str, tuple[str, int, Lays, str, str]] = {
+    "position": (
+        "BTCUSDT",
+        13,
+        position,
+        "blocked",
+        r"blocked by an open position \(LONG 0\.010\); close the position first",
+    ),
+    "order": ("BTCUSDT", 13, order(60), "blocked", ORDER),
+    "order of 9 days": ("BTCUSDT", 13, order(9 * DAY), "blocked", ORDER),
+    "order of 34 days": ("BTCUSDT", 13, order(34 * DAY), "blocked", ORDER),
+    "both": (
+        "BTCUSDT",
+        13,
+        position_and_seven_orders,
+        "blocked",
+        BOTH,
+    ),
+    "above the most": (
+        "BTCUSDT",
+        26,
+        nothing,
+        "refused",
+        "a leverage of 26 is not possible: the exchange takes it from 1 to 25 in steps of 1",
+    ),
+    "off the step": (
+        "XRPUSDT",
+        12,
+        nothing,
+        "refused",
+        "a leverage of 12 is not possible: the exchange takes it from 5 to 75 in steps of 5",
+    ),
+    "below the least": ("XRPUSDT", 1, nothing, "refused", "a leverage of 1 is not possible: .* from 5 to 75 .*"),
+    "impossible and blocked": ("BTCUSDT", 26, position, "refused", "a leverage of 26 is not possible: .*"),
+}
+
+
+@pytest.mark.parametrize("answer", ["400", "422", "200"])
+@pytest.mark.parametrize(("symbol", "wish", "lay_it", "outcome", "reason"), OBSTACLES.values(), ids=OBSTACLES)
+def test_a_refusal_is_explained_and_foretold_in_the_same_words(
+    lay: Lay, symbol: str, wish: int, lay_it: Lays, outcome: str, reason: str, answer: Any
+) -> None:
+    desk = lay(Quirks(blocked_answer=answer, limit_answer=answer), held={"BTCUSDT": 10, "XRPUSDT": 10})
+    lay_it(desk)
+    foretold = desk.enforce({symbol: wish}, check=True)
+    assert WRITE not in desk.sent
+    desk.exchange.requests.clear()
+    report = desk.enforce({symbol: wish})
+    assert desk.sent[:3] == [READ, WRITE, READ]
+    assert desk.held == {"BTCUSDT": 10, "XRPUSDT": 10}
+    assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {wish}: {reason}", report.failure or "")
+    assert report.failure == foretold.failure
+    told = row(report, symbol)
+    assert "leverage" in told.pop("exchange_message").lower()
+    assert told == row(foretold, symbol)
+    assert told["outcome"] == outcome
+    assert told["leverage"] == told["previous_leverage"] == 10
+    assert report.result["changed"] is foretold.result["changed"] is False
+    assert report.result["diff"] == foretold.result["diff"] == {"before": {}, "after": {}}
+
+
+def test_blockers_are_rows_that_identify_them(desk: Desk) -> None:
+    position_id = desk.account.open_position("BTCUSDT", "SHORT", "2")
+    order_id = desk.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
+    assert row(desk.enforce({"BTCUSDT": 13}))["blockers"] == [
+        {"kind": "position", "position_id": position_id, "side": "SHORT", "size": "2"},
+        {"kind": "order", "order_id": order_id, "side": "SELL", "quantity": "0.5"},
+    ]
+
+
+def test_an_order_older_than_five_weeks_is_not_found(desk: Desk) -> None:
+    order(36 * DAY)(desk)
+    assert desk.enforce({"BTCUSDT": 13}, check=True).failure is None
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.result["outcome"] == "refused"
+    assert report.failure == (
+        "BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST /trade/api/v2/futures/leverage with "
+        'HTTP 400: "Leverage cannot be changed with open positions or orders"'
+    )
+    assert row(report)["blockers"] == []
+    assert row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
+
+
+def test_blocked_may_be_only_warned_of(desk: Desk) -> None:
+    position(desk)
+    for check in (False, True):
+        report = desk.enforce({"BTCUSDT": 13}, on_blocked="warn", check=check)
+        assert report.failure is None
+        (warning,) = report.warnings
+        assert warning == f"BTCUSDT: {row(report)['reason']}"
+        assert "blocked by an open position (LONG 0.010); close the position first" in warning
+        assert report.result["outcome"] == "blocked"
+
+
+def test_only_what_is_blocked_is_tolerated(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 26}, on_blocked="warn")
+    assert report.failure
+    assert report.warnings == []
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("closed", [INSTRUMENTS, POSITIONS, ORDERS])
+def test_what_is_closed_to_us_is_warned_of(desk: Desk, closed: str, check: bool) -> None:
+    position(desk)
+    order(60)(desk)
+    desk.exchange.add_fault(closed, FAULTS["403"], times=None)
+    report = desk.enforce({"BTCUSDT": 13}, check=check)
+    (warning,) = report.warnings
+    what = {INSTRUMENTS: "the limits", POSITIONS: "open positions", ORDERS: "open orders"}[closed]
+    assert warning.startswith(f"BTCUSDT: {what} could not be read, so whether they forbid a change is open: ")
+    assert "HTTP 403" in warning
+    assert report.result["outcome"] == "blocked"
+    kinds = [blocker["kind"] for blocker in row(report)["blockers"]]
+    assert kinds == {INSTRUMENTS: ["position", "order"], POSITIONS: ["order"], ORDERS: ["position"]}[closed]
+
+
+def test_check_mode_warns_of_what_it_could_not_foretell(desk: Desk) -> None:
+    for endpoint in (INSTRUMENTS, POSITIONS, ORDERS):
+        desk.exchange.add_fault(endpoint, FAULTS["403"], times=None)
+    report = desk.enforce({"BTCUSDT": 13}, check=True)
+    assert len(report.warnings) == 3
+    assert report.failure is None
+    assert report.result["outcome"] == "changed"
+
+
+def test_an_exchange_that_clamps_is_told_of(lay: Lay) -> None:
+    desk = lay(Quirks(limit_answer="clamp"), held={"BTCUSDT": 10})
+    report = desk.enforce({"BTCUSDT": 30})
+    assert desk.held == {"BTCUSDT": 25}
+    assert report.failure == (
+        "BTCUSDT: leverage stays 25 instead of 30: a leverage of 30 is not possible: "
+        "the exchange takes it from 1 to 25 in steps of 1"
+    )
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 25}}
+    assert report.result["leverage"] == 25
+    assert report.result["changed"] is True
+
+
+# --- symbols that the exchange does not know, or knows nothing of ---
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
+def test_a_symbol_never_set_is_set(lay: Lay, reading: Any, check: bool) -> None:
+    desk = lay(Quirks(unset_leverage=reading))
+    report = desk.enforce({"BTCUSDT": 10}, check=check)
+    assert report.failure is None
+    assert desk.held == ({} if check else {"BTCUSDT": 10})
+    assert report.result["diff"] == {"before": {"BTCUSDT": None}, "after": {"BTCUSDT": 10}}
+    assert report.result["previous_leverage"] is None
+    assert desk.sent == ([READ, *LOOKED_AT] if check else [READ, INSTRUMENTS, WRITE])
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
+def test_an_unknown_symbol_is_named_with_what_was_meant(lay: Lay, reading: Any, check: bool) -> None:
+    desk = lay(Quirks(unknown_symbol=reading))
+    report = desk.enforce({"BTCUSTD": 10}, check=check)
+    assert report.failure == "BTCUSTD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?"
+    assert report.result["outcome"] == "refused"
+    assert desk.sent == [READ, INSTRUMENTS]
+
+
+def test_never_set_and_blocked_stays_so(lay: Lay) -> None:
+    desk = lay(Quirks(unset_leverage="404"))
+    position(desk)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.result["outcome"] == "blocked"
+    assert report.result["leverage"] is None
+    assert str(report.failure).startswith("BTCUSDT: leverage stays not configured instead of 13: blocked by ")
+
+
+# --- every reading of what is not known about the exchange ---
+
+
+def values(kind: Any) -> tuple[Any, ...]:
+    """The values of a type that has few."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return (False, True) if kind is bool else (None,) if kind is type(None) else sum(map(values, get_args(kind)), ())
+
+
+READINGS = [(name, value) for name, kind in get_type_hints(Quirks).items() for value in values(kind)]
+
+
+@pytest.mark.parametrize(("question", "reading"), READINGS)
+def test_every_reading_of_what_is_not_known_ends_with_the_truth(lay: Lay, question: str, reading: Any) -> None:
+    desk = lay(Quirks(**{question: reading}), held={"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4})
+    desk.account.open_position("DOGEUSDT", "LONG", "10")
+    desk.account.open_order("ETHUSDT", "BUY", "1", "3000")
+    wishes = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 7, "DOGEUSDT": 3}
+    ends = {"BTCUSDT": "changed", "ETHUSDT": "unchanged", "SOLUSDT": "changed", "DOGEUSDT": "blocked"}
+    foretold = desk.enforce(wishes, check=True)
+    assert desk.held == {"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4}
+    report = desk.enforce(wishes)
+    assert report.failure == foretold.failure
+    assert report.result["diff"] == foretold.result["diff"]
+    for symbol, outcome in ends.items():
+        assert row(report, symbol)["outcome"] == row(foretold, symbol)["outcome"] == outcome
+        assert row(report, symbol)["leverage"] == desk.account.leverage_in_force(symbol)
+        assert type(row(report, symbol)["leverage"]) is int
+
+
+# --- an unclear write is read back ---
+
+DONE = [f"{status}-done" for status in (500, 502, 503, 504)]
+DONE += ["drop-after", "cut-body", "empty", "html", "garbage", "nested", "nan", "endless"]
+NOT_CONFIRMED = [f"{status}-done" for status in (400, 401, 403, 404)]
+NOT_CONFIRMED += ["null", "list", "no-data", "other-leverage", "other-symbol", "data-null"]
+UNDONE = ["drop-before", "500", "502-html", "503-empty", "504"]
+
+
+@pytest.mark.parametrize("fault", [*DONE, *NOT_CONFIRMED])
+def test_a_write_that_was_done_without_saying_so_is_found(desk: Desk, fault: str) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS[fault])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ]
+    assert report.failure is None
+    assert report.result["outcome"] == "changed"
+    assert report.result["leverage"] == desk.held["BTCUSDT"] == 13
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+    assert "reason" not in row(report)
+    assert desk.clock.slept == []
+
+
+@pytest.mark.parametrize("fault", [*UNDONE, "408"])
+def test_a_write_that_was_not_done_is_tried_again(desk: Desk, fault: str) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS.get(fault) or Fault(status=408))
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ, WRITE]
+    assert report.failure is None
+    assert report.result["outcome"] == "changed"
+    assert desk.held == {"BTCUSDT": 13}
+    assert len(desk.clock.slept) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_write_that_stays_unclear_is_not_known(lay: Lay, retries: int) -> None:
+    desk = lay(held={"BTCUSDT": 10}, retries=retries)
+    desk.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, *[WRITE, READ] * (retries + 1)]
+    assert report.failure == (
+        "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
+        'with HTTP 503: "Service Unavailable"; 10 was in force when read back, but a write may yet take effect: '
+        "read it before trading"
+    )
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] == 10
+    assert report.result["changed"] is False
+    assert len(desk.clock.slept) == retries
+
+
+@pytest.mark.parametrize(("fault", "status"), [("500", "HTTP 500"), ("401", "HTTP 401"), ("403", "HTTP 403")])
+def test_what_cannot_be_read_back_is_not_known(lay: Lay, fault: str, status: str) -> None:
+    desk = lay(held={"BTCUSDT": 10}, retries=1)
+    desk.exchange.add_fault(READ, Fault())
+    desk.exchange.add_fault(READ, FAULTS[fault], times=None)
+    desk.exchange.add_fault(WRITE, FAULTS["drop-after"])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ, *[READ] * (fault == "500")]
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] is None
+    assert report.result["previous_leverage"] == 10
+    assert report.failure
+    assert report.failure.startswith("BTCUSDT: the outcome of the write is not known: the connection broke")
+    assert report.failure.endswith("): read it before trading")
+    assert "what is in force now could not be read (the exchange" in report.failure
+    assert status in report.failure
+
+
+def test_a_write_that_lands_while_it_is_waited_for_is_confirmed_by_the_next(desk: Desk) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    desk.clock.while_asleep = lambda seconds: desk.account.set_leverage("BTCUSDT", 13)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ, WRITE]
+    assert report.failure is None
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+
+
+@pytest.mark.parametrize("body", [{"leverage": 1e300}, {"leverage": "1e99999999999999999999"}, {"leverage": True}, {}])
+def test_an_echo_that_cannot_be_read_is_read_back(desk: Desk, body: dict[str, Any]) -> None:
+    desk.exchange.add_fault(WRITE, Fault(body={"data": {"symbol": "BTCUSDT", **body}}, worked=True))
+    assert desk.enforce({"BTCUSDT": 13}).failure is None
+    assert desk.sent == [READ, WRITE, READ]
+
+
+def test_an_echo_of_an_impossible_number_is_read_back(desk: Desk) -> None:
+    text = '{"data": {"symbol": "BTCUSDT", "leverage": 1e99999999999999999999}}'
+    desk.exchange.add_fault(WRITE, Fault(body=text, worked=True))
+    assert desk.enforce({"BTCUSDT": 13}).failure is None
+    assert desk.sent == [READ, WRITE, READ]
+
+
+def test_a_refused_write_is_not_tried_again(desk: Desk) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS["redirect"], times=None)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ], "no state explains a redirect"
+    assert report.result["outcome"] == "refused"
+    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
+    assert "(a redirect, which is never followed with signed headers; check api_url)" in str(report.failure)
+
+
+# --- what others do meanwhile ---
+
+
+def meanwhile(work: Callable[[], object]) -> Fault:
+    """An answer as usual, upon which somebody else does something."""
+
+    def transform(value: Any) -> Any:
+        work()
+        return value
+
+    return Fault(transform=transform)
+
+
+def test_a_position_opened_between_read_and_write_is_found(desk: Desk) -> None:
+    desk.exchange.add_fault(READ, meanwhile(lambda: position(desk)))
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.result["outcome"] == "blocked"
+    assert report.result["leverage"] == desk.held["BTCUSDT"] == 10
+
+
+def test_what_somebody_else_set_meanwhile_is_told(desk: Desk) -> None:
+    position(desk)
+    desk.exchange.add_fault(READ, meanwhile(lambda: desk.account.set_leverage("BTCUSDT", 7)))
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.result["leverage"] == desk.held["BTCUSDT"] == 7
+    assert report.result["changed"] is False, "it was not we who changed it"
+    assert str(report.failure).startswith("BTCUSDT: leverage stays 7 instead of 13: blocked by an open position")
+
+
+def test_what_came_out_of_an_unclear_write_counts_as_ours(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 10}, retries=0)
+    desk.exchange.add_fault(READ, meanwhile(lambda: desk.account.set_leverage("BTCUSDT", 7)))
+    desk.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.result["outcome"] == "unknown"
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 7}}
+
+
+# --- what ends the task at once ---
+
+
+def test_keys_that_are_no_pair_end_it_with_one_request(lay: Lay) -> None:
+    desk = lay(keys=(API_KEY, "11" * 32), held={"BTCUSDT": 10})
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ]
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] is None
+    assert report.failure == (
+        'BTCUSDT: what is in force is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
+        'not Correct"): secret_key does not belong to api_key (its public key is another one); take both from the '
+        "same pair"
+    )
+
+
+@pytest.mark.parametrize(("fault", "told"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
+def test_a_clock_that_is_off_is_measured(desk: Desk, fault: str, told: str) -> None:
+    desk.exchange.add_fault("*", FAULTS[fault], times=None)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ]
+    assert f"the clock of this machine is {told} the exchange's, and more than 60 s is refused" in str(report.failure)
+
+
+def test_a_pair_that_was_replaced_is_the_last_explanation(desk: Desk) -> None:
+    desk.account.new_pair()
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ]
+    assert "the keys are a pair and the clock is right, so the pair may have been replaced" in str(report.failure)
+
+
+def test_keys_refused_in_the_middle_are_not_known_to_have_written(desk: Desk) -> None:
+    desk.exchange.add_fault(READ, meanwhile(desk.account.new_pair))
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ]
+    assert report.result["leverage"] in (None, 10)
+    assert report.failure
+
+
+def test_nobody_there_ends_it_after_the_retries(lay: Lay, nobody: str) -> None:
+    desk = lay(url=nobody, retries=2)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.client.requests == 3
+    assert len(desk.clock.slept) == 2
+    assert report.result["outcome"] == "unknown"
+    assert f"no connection to {nobody} (" in str(report.failure)
+    assert "check api_url and the network" in str(report.failure)
+
+
+# --- waiting for the rate limit ---
+
+
+def spend(desk: Desk, endpoint: Any, count: int) -> None:
+    """Spend a budget, as another task on this machine would."""
+    for _request in range(count):
+        desk.pacer.take(endpoint)
+
+
+def test_too_little_patience_is_said_before_anything_is_sent(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    spend(desk, READ_LEVERAGE, 20)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == []
+    assert desk.clock.slept == []
+    assert report.failure == (
+        "BTCUSDT: what is in force is not known: the rate limit of GET /trade/api/v2/futures/leverage (20 requests in "
+        "60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 10 s of 10 s: "
+        "raise it, or run again later"
+    )
+
+
+def test_too_little_patience_for_the_write_leaves_it_unwritten(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    spend(desk, WRITE_LEVERAGE, 10)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ]
+    assert report.result["outcome"] == "refused"
+    assert report.result["leverage"] == 10
+    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
+
+
+def test_too_little_patience_after_a_429_is_read_back(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    desk.exchange.add_fault(WRITE, FAULTS["429"])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ]
+    assert report.result["outcome"] == "refused"
+    assert report.result["leverage"] == 10
+    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the rate limit of POST")
+
+
+def test_too_little_patience_for_trying_again_is_not_known(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    spend(desk, WRITE_LEVERAGE, 9)
+    desk.exchange.add_fault(WRITE, FAULTS["503"])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ, WRITE, READ]
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] == 10
+
+
+@pytest.mark.parametrize("endpoint", [READ, WRITE])
+def test_a_budget_that_somebody_else_spent_is_waited_for(desk: Desk, endpoint: str) -> None:
+    desk.exchange.add_fault(endpoint, FAULTS["429"])
+    report = desk.enforce({"BTCUSDT": 13})
+    assert report.failure is None
+    assert desk.held == {"BTCUSDT": 13}
+    assert desk.clock.slept == [60.0]
+    assert desk.sent.count(endpoint) == 2
+    assert len(desk.sent) == 3

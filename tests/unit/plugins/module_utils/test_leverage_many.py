@@ -1,0 +1,368 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many symbols: all held against the limits first, then at the exchange's own pace, each symbol with its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox import FAULTS
+
+from .desk import INSTRUMENTS, ORDERS, POSITIONS, READ, WRITE, Desk, Quirks, row
+
+Lay = Callable[..., Desk]
+
+HELD = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
+
+
+@pytest.fixture
+def desk(lay: Lay) -> Desk:
+    return lay(held=HELD)
+
+
+def outcomes(report: Any) -> dict[str, str]:
+    return {row["symbol"]: row["outcome"] for row in report.result["results"]}
+
+
+def written(desk: Desk) -> list[tuple[str, int]]:
+    return [(body["symbol"], body["leverage"]) for body in desk.writes()]
+
+
+def test_nothing_to_do_costs_a_read_each(desk: Desk) -> None:
+    report = desk.enforce(HELD)
+    assert desk.sent == [READ] * 3
+    assert report.failure is None
+    assert set(outcomes(report).values()) == {"unchanged"}
+    assert report.result["plan"] == "reads of leverage: 3, writes: at most 3, rate limits: at most about 0 s"
+
+
+def test_a_change_costs_the_limits_once_and_a_write_each(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10})
+    assert sorted(map(str, desk.sent)) == sorted([READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
+    assert report.failure is None
+    assert desk.held == {"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}
+    assert report.result["diff"] == {
+        "before": {"BTCUSDT": 10, "ETHUSDT": 20},
+        "after": {"BTCUSDT": 11, "ETHUSDT": 21},
+    }
+    assert [row["symbol"] for row in report.result["results"]] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+def test_limits_are_read_before_the_first_write(desk: Desk) -> None:
+    desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert desk.sent.index(INSTRUMENTS) < desk.sent.index(WRITE)
+
+
+def test_what_lowers_goes_first(lay: Lay) -> None:
+    desk = lay(Quirks(unset_leverage="404"), held=HELD)
+    desk.enforce({"ADAUSDT": 3, "BTCUSDT": 11, "ETHUSDT": 5, "SOLUSDT": 9})
+    assert written(desk) == [("ETHUSDT", 5), ("SOLUSDT", 9), ("ADAUSDT", 3), ("BTCUSDT", 11)]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        (
+            {"XRPUSDT": 12},
+            "a leverage of 12 is not possible: the exchange takes it from 5 to 75 in steps of 5",
+        ),
+        (
+            {"SOLUSDT": 21},
+            "a leverage of 21 is not possible: the exchange takes it from 1 to 20 in steps of 1",
+        ),
+    ],
+)
+def test_an_impossible_wish_leaves_all_unwritten(desk: Desk, wish: dict[str, int], reason: str, check: bool) -> None:
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **wish}, check=check)
+    (symbol,) = wish
+    assert desk.sent == [READ] * 3 + [INSTRUMENTS]
+    assert desk.held == HELD
+    assert report.failure == (
+        f"2 of 3 symbols are not as wished. BTCUSDT: not written: nothing is written while a wish is impossible "
+        f"({symbol}); {symbol}: {reason}"
+    )
+    assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
+    assert row(report)["leverage"] == 10
+    assert report.result["changed"] is False
+
+
+def test_an_unlisted_symbol_leaves_all_unwritten(desk: Desk) -> None:
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
+    assert WRITE not in desk.sent
+    assert "ETHUSTD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?" in str(report.failure)
+
+
+def test_limits_that_cannot_be_read_leave_all_unwritten(lay: Lay) -> None:
+    desk = lay(held=HELD, retries=1)
+    desk.exchange.add_fault(INSTRUMENTS, FAULTS["503"], times=None)
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert desk.sent == [READ, READ, INSTRUMENTS, INSTRUMENTS]
+    assert report.failure == (
+        "2 of 2 symbols are not as wished. BTCUSDT, ETHUSDT: not written: the limits of leverage could not be read: "
+        'the exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "Service Unavailable"'
+    )
+
+
+def test_a_maximum_above_the_most_is_kept_by_itself(lay: Lay) -> None:
+    desk = lay(held={"BTCUSDT": 25, "ETHUSDT": 50, "DOTUSDT": 15})
+    report = desk.enforce({"BTCUSDT": 30, "ETHUSDT": 30, "DOTUSDT": 30}, enforce="maximum")
+    assert report.failure is None
+    assert written(desk) == [("ETHUSDT", 30)]
+
+
+# --- one symbol's failure does not stop the others ---
+
+
+@pytest.mark.parametrize("fault", ["403", "400-html", "list", "other-symbol"])
+def test_a_symbol_that_cannot_be_read_does_not_stop_the_others(desk: Desk, fault: str) -> None:
+    desk.exchange.add_fault(READ, FAULTS[fault], times=None, symbol="BTCUSDT")
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
+    assert str(report.failure).startswith("1 of 3 symbols are not as wished. BTCUSDT: what is in force is not known: ")
+    assert desk.held == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
+    assert row(report)["leverage"] is None
+
+
+def test_a_blocked_symbol_does_not_stop_the_others(desk: Desk) -> None:
+    desk.account.open_position("BTCUSDT", "LONG", "0.5")
+    desk.account.open_order("ETHUSDT", "BUY", "0.5", "1000")
+    foretold = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11}, check=True)
+    desk.exchange.requests.clear()
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert outcomes(report) == outcomes(foretold)
+    assert outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "blocked", "SOLUSDT": "changed"}
+    assert report.failure == foretold.failure
+    assert str(report.failure).startswith(
+        "2 of 3 symbols are not as wished. BTCUSDT: leverage stays 10 instead of 11: "
+    )
+    assert "; ETHUSDT: leverage stays 20 instead of 21: blocked by an open order (" in str(report.failure)
+    assert report.result["diff"] == foretold.result["diff"]
+    assert desk.sent.count(POSITIONS) == 1, "one request for all symbols"
+    assert desk.sent.count(ORDERS) == 1, "no older orders are looked for where all is explained"
+
+
+def test_positions_are_read_one_by_one_where_that_is_asked_for(lay: Lay) -> None:
+    desk = lay(Quirks(positions_without_symbol="422"), held=HELD)
+    for symbol in HELD:
+        desk.account.open_position(symbol, "LONG", "0.5")
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert set(outcomes(report).values()) == {"blocked"}
+    assert desk.sent.count(POSITIONS) == 4
+
+
+def test_the_same_reason_is_said_once(desk: Desk) -> None:
+    desk.exchange.add_fault(READ, FAULTS["403"], times=None)
+    report = desk.enforce(HELD)
+    assert desk.sent == [READ] * 3
+    assert report.failure == (
+        "3 of 3 symbols are not as wished. BTCUSDT, ETHUSDT, SOLUSDT: what is in force is not known: the exchange "
+        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check that this address may use the API, and "
+        'api_url): "Forbidden"'
+    )
+
+
+def test_blocked_may_be_only_warned_of(desk: Desk) -> None:
+    desk.account.open_position("BTCUSDT", "LONG", "0.5")
+    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, on_blocked="warn")
+    assert report.failure is None
+    (warning,) = report.warnings
+    assert warning.startswith("BTCUSDT: leverage stays 10 instead of 11: blocked by an open position (LONG 0.5)")
+    assert desk.held["ETHUSDT"] == 21
+
+
+def test_an_unclear_write_does_not_stop_the_others(lay: Lay) -> None:
+    desk = lay(held=HELD, retries=1)
+    desk.exchange.add_fault(WRITE, FAULTS["503"], times=None, symbol="ETHUSDT")
+    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "changed"}
+    assert row(report, "ETHUSDT")["leverage"] == 20
+
+
+def test_an_unclear_write_is_looked_up_over_a_new_connection(desk: Desk) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS["twice"])
+    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert report.failure is None
+    assert desk.held == {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}
+
+
+# --- what ends the task for all ---
+
+
+def test_keys_refused_end_it_with_one_request(desk: Desk) -> None:
+    desk.account.new_pair()
+    report = desk.enforce(HELD)
+    assert desk.sent == [READ]
+    assert set(outcomes(report).values()) == {"unknown"}
+    assert str(report.failure).startswith("3 of 3 symbols are not as wished. BTCUSDT, ETHUSDT, SOLUSDT: what is in ")
+
+
+def test_keys_refused_at_a_write_leave_the_rest_unwritten(desk: Desk) -> None:
+    desk.exchange.add_fault(WRITE, FAULTS["401"], times=None)
+    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
+    assert written(desk) == [("BTCUSDT", 9)]
+    assert desk.sent == [READ] * 3 + [INSTRUMENTS, WRITE, READ]
+    assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
+    assert row(report, "SOLUSDT")["leverage"] == 10
+    assert row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
+
+
+def test_after_three_silent_symbols_the_rest_is_not_asked(lay: Lay) -> None:
+    desk = lay(retries=1)
+    desk.exchange.list_many(24)
+    desk.exchange.add_fault(READ, FAULTS["503"], times=None)
+    wishes = dict.fromkeys(desk.exchange.instruments, 5)
+    report = desk.enforce(wishes)
+    assert desk.sent == [READ] * 6
+    assert set(outcomes(report).values()) == {"unknown"}
+    assert len(outcomes(report)) == 24
+
+
+def test_silence_counts_only_in_a_row(lay: Lay) -> None:
+    desk = lay(held=HELD, retries=0)
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT"]
+    for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
+        desk.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    desk.enforce(dict.fromkeys(names, 10))
+    assert desk.sent == [READ] * 5
+
+
+def test_what_is_queued_when_it_ends_is_told_as_not_written(lay: Lay) -> None:
+    desk = lay(held=HELD, retries=0)
+    for symbol in ("ADAUSDT", "DOGEUSDT", "DOTUSDT"):
+        desk.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    report = desk.enforce({"BTCUSDT": 9, "ADAUSDT": 9, "DOGEUSDT": 9, "DOTUSDT": 9, "ETHUSDT": 9})
+    assert desk.writes() == []
+    assert outcomes(report) == {
+        "BTCUSDT": "refused",
+        "ADAUSDT": "unknown",
+        "DOGEUSDT": "unknown",
+        "DOTUSDT": "unknown",
+        "ETHUSDT": "unknown",
+    }
+    assert row(report)["reason"].startswith("not written: ")
+
+
+# --- the pace ---
+
+
+def market(lay: Lay, symbols: int, *args: Any, **options: Any) -> tuple[Desk, dict[str, int]]:
+    """A desk with so many symbols at 10, and the wish for each to stay there."""
+    wishes = {f"COIN{number}USDT": 10 for number in range(symbols)}
+    desk = lay(*args, latency=0.05, held=wishes, **options)
+    for symbol in wishes:
+        desk.exchange.list_instrument(symbol)
+    return desk, wishes
+
+
+def change(wishes: dict[str, int], every: int) -> dict[str, int]:
+    """The wishes with every so many of them another one."""
+    return {symbol: 5 if number % every == 0 else wish for number, (symbol, wish) in enumerate(wishes.items())}
+
+
+@pytest.mark.parametrize("every", [2, 1])
+def test_24_symbols_take_no_longer_than_the_limits_demand(lay: Lay, every: int) -> None:
+    desk, wishes = market(lay, 24)
+    started = desk.clock()
+    report = desk.enforce(change(wishes, every))
+    changes = 24 // every
+    assert report.failure is None
+    assert desk.held == change(wishes, every)
+    assert desk.sent.count(READ) == 24
+    assert desk.sent.count(WRITE) == changes
+    assert desk.sent.count(INSTRUMENTS) == 1
+    assert desk.exchange.refused_by_rate_limit == 0
+    assert desk.clock() - started <= (66 if every == 2 else 126)
+
+
+def test_writes_do_not_wait_for_all_reads(lay: Lay) -> None:
+    desk, wishes = market(lay, 24)
+    desk.enforce(change(wishes, 2))
+    last_read = len(desk.sent) - 1 - desk.sent[::-1].index(READ)
+    assert desk.sent[:last_read].count(WRITE) == 10
+
+
+def test_the_plan_says_how_long_it_may_take(lay: Lay) -> None:
+    desk, wishes = market(lay, 24)
+    report = desk.enforce(change(wishes, 2))
+    assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
+
+
+def test_check_mode_plans_no_wait_for_writes(lay: Lay) -> None:
+    desk, wishes = market(lay, 24)
+    report = desk.enforce(change(wishes, 1), check=True)
+    assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 61 s"
+    assert report.failure is None
+    assert desk.writes() == []
+    assert desk.exchange.refused_by_rate_limit == 0
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.01])
+def test_a_share_leaves_the_rest_to_others(lay: Lay, share: float) -> None:
+    limits = {READ: int(20 * share) or 1, WRITE: int(10 * share) or 1}
+    desk, wishes = market(lay, 12, share=share, patience=1e6, limits=limits)
+    assert desk.enforce(change(wishes, 3)).failure is None
+    assert desk.exchange.refused_by_rate_limit == 0
+
+
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        Quirks(limit_window="fixed"),
+        Quirks(leverage_buckets="shared"),
+        Quirks(leverage_buckets="shared", limit_window="fixed", refused_count=True),
+        Quirks(leverage_buckets="shared", retry_after="seconds"),
+    ],
+    ids=["fixed window", "one bucket", "one bucket, fixed window, refused count", "one bucket, Retry-After"],
+)
+def test_limits_of_another_kind_are_survived_by_waiting(lay: Lay, quirks: Quirks) -> None:
+    desk, wishes = market(lay, 24, quirks)
+    report = desk.enforce(change(wishes, 2))
+    assert report.failure is None
+    assert desk.held == change(wishes, 2)
+    assert desk.exchange.refused_by_rate_limit <= 6
+    assert desk.pacer.waited <= 300
+
+
+@pytest.mark.parametrize("scope", ["key", "address"])
+def test_a_bot_on_another_machine_is_survived_by_waiting(lay: Lay, scope: Any) -> None:
+    desk, wishes = market(lay, 15, Quirks(limit_scope=scope))
+    bot = lay(beside=desk, machine="another")
+    for _request in range(20):
+        bot.futures.leverage("BTCUSDT")
+    report = desk.enforce(change(wishes, 3))
+    assert report.failure is None
+    assert desk.held == change(wishes, 3)
+    assert desk.exchange.refused_by_rate_limit == 1
+
+
+def test_too_little_patience_is_said_before_anything_is_sent(lay: Lay) -> None:
+    desk, wishes = market(lay, 24, patience=30)
+    report = desk.enforce(change(wishes, 2))
+    assert desk.sent == []
+    assert desk.clock.slept == []
+    assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
+    assert "rate_limit_timeout leaves 30 s of 30 s: raise it, or run again later" in str(report.failure)
+
+
+def test_too_little_patience_for_the_writes_is_said_before_the_first(lay: Lay) -> None:
+    desk, wishes = market(lay, 14, patience=30)
+    report = desk.enforce(change(wishes, 1))
+    assert desk.sent == [READ] * 11
+    assert desk.clock.slept == []
+    assert "needs a wait of about 61 s for 11 more" in str(report.failure)
+    assert set(outcomes(report).values()) == {"refused", "unknown"}
+    assert desk.held == wishes
+
+
+def test_two_tasks_of_one_machine_share_the_budget(lay: Lay) -> None:
+    desk, wishes = market(lay, 12)
+    other = lay(beside=desk)
+    assert desk.enforce(wishes).failure is None
+    assert other.enforce(change(wishes, 1)).failure is None
+    assert desk.exchange.refused_by_rate_limit == 0
+    assert desk.exchange.count(READ) == 24

@@ -1,0 +1,660 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Request budgets: bursts up to the limit, then exactly when the window frees; shared by the processes of a machine."""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
+    LONGEST_CLOSURE,
+    MARGIN,
+    WINDOW,
+    Endpoint,
+    Ledger,
+    Pacer,
+)
+
+from .desk import Clock
+
+THREE = Endpoint("three", "GET", "/three", 3)
+TEN = Endpoint("ten", "POST", "/ten", 10, writes=True)
+START = 1000.0
+CYCLE = WINDOW + MARGIN
+
+Build = Callable[..., Pacer]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(START)
+
+
+@pytest.fixture
+def pacer(clock: Clock, tmp_path: Path) -> Build:
+    """Builds a pacer: of the same key and machine, unless it is told otherwise."""
+
+    def build(
+        share: float = 1.0, patience: float = 600.0, identity: str = "key", directory: Path | None = None
+    ) -> Pacer:
+        ledger = Ledger(identity, str(directory or tmp_path / "budgets"))
+        return Pacer(ledger, share, patience, clock, clock.sleep)
+
+    return build
+
+
+@pytest.fixture
+def file(pacer: Build, tmp_path: Path) -> Path:
+    """The file of the budgets."""
+    pacer().take(TEN)
+    (path,) = (tmp_path / "budgets").iterdir()
+    return path
+
+
+def spend(pacer: Pacer, count: int, endpoint: Endpoint = THREE) -> list[float]:
+    """Send so many requests, each answered at once; when they went out."""
+    sent = []
+    for _request in range(count):
+        taken = pacer.take(endpoint)
+        pacer.answered(endpoint, taken)
+        sent.append(taken)
+    return sent
+
+
+# --- one process ---
+
+
+def test_bursts_and_then_exactly_when_the_window_frees(pacer: Build, clock: Clock) -> None:
+    sent = spend(pacer(), 7)
+    assert sent == pytest.approx([START] * 3 + [START + CYCLE] * 3 + [START + 2 * CYCLE])
+    assert clock.slept == pytest.approx([CYCLE, CYCLE])
+
+
+def test_each_request_frees_its_own_place(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    for _request in range(3):
+        spend(task, 1)
+        clock.now += 10
+    assert spend(task, 4) == pytest.approx([START + CYCLE, START + 10 + CYCLE, START + 20 + CYCLE, START + 2 * CYCLE])
+
+
+def test_endpoints_have_budgets_of_their_own(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    spend(task, 3, THREE)
+    spend(task, 10, TEN)
+    assert clock.slept == []
+    assert task.delay(THREE) == task.delay(TEN) == pytest.approx(CYCLE)
+
+
+def test_what_was_waited_is_told(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    spend(task, 4)
+    assert task.waited == pytest.approx(CYCLE)
+    task.wait(2.5)
+    assert task.waited == pytest.approx(CYCLE + 2.5)
+    assert clock.slept[-1] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("count", "cycles"), [(0, 0), (1, 0), (3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (10, 3), (24, 7)]
+)
+def test_delay_foretells_the_last_of_many(pacer: Build, clock: Clock, count: int, cycles: int) -> None:
+    task = pacer()
+    foretold = task.delay(THREE, count) if count else 0.0
+    assert foretold == pytest.approx(cycles * CYCLE)
+    spend(task, count)
+    assert clock() == pytest.approx(START + foretold)
+
+
+def test_a_request_counts_from_its_answer(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    taken = [task.take(THREE) for _request in range(3)]
+    clock.now += 9
+    assert task.delay(THREE) == pytest.approx(CYCLE - 9), "counted from when it was sent, while the answer is out"
+    for when in taken:
+        task.answered(THREE, when)
+    assert task.delay(THREE) == pytest.approx(CYCLE)
+    assert task.delay(THREE, 4) == pytest.approx(2 * CYCLE)
+
+
+def test_an_answer_after_the_window_counts_all_the_same(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    taken = [task.take(THREE) for _request in range(3)]
+    clock.now += CYCLE + 40
+    for when in taken:
+        task.answered(THREE, when)
+    assert task.delay(THREE) == pytest.approx(CYCLE)
+
+
+def test_what_left_the_window_is_forgotten(pacer: Build, clock: Clock, file: Path) -> None:
+    task = pacer()
+    for _round in range(5):
+        spend(task, 3)
+        clock.now += CYCLE
+    spend(task, 1)
+    assert len(json.loads(file.read_text())["three"][0]) == 1
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "allowed"),
+    [
+        (1.0, 10, 10),
+        (1.0, 3, 3),
+        (0.5, 10, 5),
+        (0.5, 3, 1),
+        (0.99, 10, 9),
+        (0.7, 10, 7),
+        (0.29, 100, 29),
+        (0.1, 10, 1),
+        (0.01, 10, 1),
+        (1e-9, 100, 1),
+    ],
+)
+def test_a_share_of_the_budget(pacer: Build, clock: Clock, share: float, limit: int, allowed: int) -> None:
+    endpoint = Endpoint("some", "GET", "/some", limit)
+    task = pacer(share=share)
+    assert task.allowed(endpoint) == allowed
+    spend(task, allowed, endpoint)
+    assert clock.slept == []
+    assert task.delay(endpoint) == pytest.approx(CYCLE)
+
+
+def test_what_others_spent_counts_against_the_share(pacer: Build) -> None:
+    spend(pacer(), 6, TEN)
+    half = pacer(share=0.5)
+    assert half.delay(TEN) == pytest.approx(CYCLE)
+    assert pacer(share=0.7).delay(TEN) == 0
+    assert pacer(share=0.7).delay(TEN, 2) == pytest.approx(CYCLE)
+
+
+# --- patience ---
+
+
+def test_a_wait_that_is_too_long_is_said_before_waiting(pacer: Build, clock: Clock) -> None:
+    task = pacer(patience=60)
+    spend(task, 3)
+    clock.now += 0.05
+    with pytest.raises(BudgetSpent) as spent:
+        task.take(THREE)
+    assert str(spent.value) == (
+        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and "
+        "rate_limit_timeout leaves 60 s of 60 s: raise it, or run again later"
+    )
+    assert spent.value.stops
+    assert not spent.value.sent
+    assert clock.slept == []
+    clock.now += 0.05
+    task.take(THREE)
+    assert clock.slept == pytest.approx([60.0])
+
+
+def test_patience_is_for_the_whole_task(pacer: Build, clock: Clock) -> None:
+    task = pacer(patience=100.5, share=0.5)
+    spend(task, 2)
+    with pytest.raises(BudgetSpent, match=r"\(1 requests in 60 s for this task\) .* leaves 40 s of 100.5 s: "):
+        task.take(THREE)
+    assert len(clock.slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead", "needed"),
+    [
+        ({}, None),
+        ({THREE: 0}, None),
+        ({THREE: 3}, None),
+        ({THREE: 5, TEN: 0}, None),
+        ({THREE: 6, TEN: 20}, None),
+        ({THREE: 7}, ("GET /three (3", 121, 7)),
+        ({THREE: 4, TEN: 21}, ("POST /ten (10", 121, 21)),
+        ({THREE: 10, TEN: 21}, ("GET /three (3", 181, 10)),
+    ],
+)
+def test_what_is_ahead_must_fit(
+    pacer: Build, clock: Clock, ahead: dict[Endpoint, int], needed: tuple[str, int, int] | None
+) -> None:
+    task = pacer(patience=61)
+    if needed is None:
+        task.expect(ahead)
+    else:
+        name, seconds, count = needed
+        with pytest.raises(BudgetSpent) as spent:
+            task.expect(ahead)
+        assert f"the rate limit of {name} " in str(spent.value)
+        assert f"needs a wait of about {seconds} s for {count} more, " in str(spent.value)
+    assert clock.slept == []
+    assert task.delay(THREE) == 0, "nothing is taken"
+
+
+def test_what_can_go_at_once_needs_no_patience(pacer: Build) -> None:
+    task = pacer(patience=0)
+    task.expect({THREE: 3})
+    spend(task, 3)
+    with pytest.raises(BudgetSpent):
+        task.take(THREE)
+
+
+# --- the exchange says that the budget is spent ---
+
+
+def test_a_closed_budget_opens_when_it_was_said_to(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    spend(task, 1)
+    task.close(THREE, 20)
+    assert task.delay(THREE) == pytest.approx(20)
+    assert task.delay(TEN) == 0
+    assert task.take(THREE) == pytest.approx(START + 20)
+    assert clock.slept == pytest.approx([20])
+
+
+def test_after_a_closure_the_rest_still_counts(pacer: Build) -> None:
+    task = pacer()
+    spend(task, 3)
+    task.close(THREE, 20)
+    assert task.delay(THREE) == pytest.approx(CYCLE)
+    task.close(THREE, 100)
+    assert task.delay(THREE, 3) == pytest.approx(100)
+    assert task.delay(THREE, 4) == pytest.approx(100 + CYCLE)
+
+
+def test_a_shorter_closure_does_not_open_a_longer_one(pacer: Build) -> None:
+    task = pacer()
+    task.close(THREE, 60)
+    task.close(THREE, 1)
+    assert task.delay(THREE) == pytest.approx(60)
+
+
+def test_no_closure_is_longer_than_is_sane(pacer: Build) -> None:
+    task = pacer()
+    task.close(THREE, 1e9)
+    assert task.delay(THREE) == pytest.approx(LONGEST_CLOSURE) == 300
+
+
+def test_a_closure_is_for_all_processes(pacer: Build) -> None:
+    pacer().close(THREE, 20)
+    assert pacer().delay(THREE) == pytest.approx(20)
+
+
+# --- many processes on one machine, and the exchange that counts for itself ---
+
+
+class Counting:
+    """The exchange's own view: when it saw each request, and the most in any window."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def most_in_a_window(self) -> int:
+        seen = sorted(self.seen)
+        return max(sum(1 for t in seen if start <= t < start + WINDOW) for start in seen)
+
+
+def run_side_by_side(tasks: list[Pacer], requests: int, clock: Clock, latency: Callable[[], float]) -> Counting:
+    """Let each task send its requests one after the other: each is seen somewhere on its way, and answered later."""
+    exchange = Counting()
+    # When, whose turn, how many requests are left to it, and when the one on its way was taken.
+    events: list[tuple[float, int, int, float | None]] = [
+        (clock(), number, requests, None) for number in range(len(tasks))
+    ]
+    while events:
+        now, number, left, taken = heapq.heappop(events)
+        clock.now = max(clock.now, now)
+        task = tasks[number]
+        if taken is not None:
+            task.answered(THREE, taken)
+            if left:
+                heapq.heappush(events, (clock(), number, left, None))
+        elif (delay := task.delay(THREE)) > 0:
+            heapq.heappush(events, (clock() + delay, number, left, None))
+        else:
+            taken = task.take(THREE)
+            on_its_way, back = latency(), latency()
+            exchange.seen.append(clock() + on_its_way)
+            heapq.heappush(events, (clock() + on_its_way + back, number, left - 1, taken))
+    return exchange
+
+
+@pytest.mark.parametrize("slowest", [0.0, 0.3, 5.0])
+@pytest.mark.parametrize("processes", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_never_more_than_the_limit_in_any_window_of_the_exchange(
+    pacer: Build, clock: Clock, seed: int, processes: int, slowest: float
+) -> None:
+    chance = random.Random(seed)
+    tasks = [pacer() for _process in range(processes)]
+    started = clock()
+    exchange = run_side_by_side(tasks, 14 // processes, clock, lambda: chance.uniform(0, slowest))
+    assert len(exchange.seen) == 14
+    assert exchange.most_in_a_window() == THREE.limit
+    assert clock.slept == [], "a budget that has room has it for the one who asks"
+    assert clock() - started <= 4 * (CYCLE + 2 * slowest) + 2 * slowest, "and the limits are used to the full"
+
+
+def test_keys_have_budgets_of_their_own(pacer: Build, clock: Clock) -> None:
+    spend(pacer(identity="one"), 3)
+    spend(pacer(identity="two"), 3)
+    assert clock.slept == []
+    assert pacer(identity="one").delay(THREE) > 0
+
+
+IN_ANOTHER_PROCESS = """
+import os
+import sys
+sys.path.insert(0, {conftest!r})
+import conftest
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint, Ledger, Pacer
+
+def take():
+    try:
+        Pacer(Ledger("key", {directory!r}), 1.0, 0.0).take(Endpoint("three", "GET", "/three", 3))
+    except BudgetSpent:
+        return 1
+    return 0
+
+"""
+TEN_TAKE_AT_ONCE = """
+ready, go = os.pipe()
+children = []
+for _child in range(10):
+    child = os.fork()
+    if not child:
+        os.close(go)
+        os.read(ready, 1)
+        os._exit(take())
+    children.append(child)
+os.close(go)
+ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+print(ends.count(0), ends.count(1))
+"""
+HOLD = """
+with Ledger("key", {directory!r}).open():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts another process of this machine."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(work: str) -> subprocess.Popen[str]:
+        places = {"conftest": str(Path(__file__).resolve().parents[2]), "directory": str(tmp_path / "budgets")}
+        command = [sys.executable, "-c", (IN_ANOTHER_PROCESS + work).format(**places)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_ten_processes_at_once_stay_under_the_limit_together(process: Callable[[str], subprocess.Popen[str]]) -> None:
+    sent_and_spent, _nothing = process(TEN_TAKE_AT_ONCE).communicate()
+    assert sent_and_spent == "3 7\n"
+
+
+def test_a_killed_holder_lets_go(
+    process: Callable[[str], subprocess.Popen[str]], pacer: Build, clock: Clock, tmp_path: Path
+) -> None:
+    spend(pacer(), 3)
+    holder = process(HOLD)
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    assert pacer().delay(THREE) == pytest.approx(CYCLE)
+
+
+# --- the file: never an error, whatever is found in its place ---
+
+
+def test_the_file_is_private_and_tells_nothing(pacer: Build, tmp_path: Path) -> None:
+    directory = tmp_path / "budgets"
+    spend(pacer(identity="https://coinswitch.co 03a107bff3ce"), 1)
+    (path,) = directory.iterdir()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "03a107bff3ce" not in path.name + path.read_text()
+    assert json.loads(path.read_text()) == {"three": [[START], 0.0]}
+
+
+def test_by_default_it_lies_in_the_temporary_folder_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Pacer(Ledger("key"), 1.0, 0.0, clock, clock.sleep).take(THREE)
+    (directory,) = tmp_path.iterdir()
+    assert directory.name == f"tradeops.coinswitch-{os.geteuid()}"
+    assert len(list(directory.iterdir())) == 1
+
+
+def test_a_request_refused_for_want_of_patience_leaves_the_file_as_it_was(pacer: Build, file: Path) -> None:
+    task = pacer(patience=0)
+    spend(task, 3)
+    before = file.read_text()
+    with pytest.raises(BudgetSpent):
+        task.take(THREE)
+    assert file.read_text() == before
+
+
+NOT_OURS: list[Any] = [
+    b"",
+    b"{",
+    b"\0" * 100,
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b'"three"',
+    b"[" * 100_000,
+    b'{"three": null}',
+    b'{"three": []}',
+    b'{"three": [[], []]}',
+    b'{"three": [{}, 0]}',
+    b'{"three": [[], 0, 0]}',
+    b'{"three": 5}',
+    b'{"three": [["a", null, true, [], {}], "b"]}',
+    b'{"three": [[NaN, Infinity, -Infinity], NaN]}',
+    b'{"three": [[1e308, 1e400], 1e400]}',
+    b'{"three": [[true, false], true]}',
+    # Of a time before, or after: of another boot.
+    b'{"three": [[1, 2, 3, 900, 939.8], 999]}',
+    b'{"three": [[1000.1, 2000, 99999], 1301]}',
+    b'{"three": [[-1, -1000], -5]}',
+    b'{"three": [[' + b"9" * 5000 + b"], 0]}",
+    b'{"other": "x"}',
+]
+
+
+@pytest.mark.parametrize("content", NOT_OURS, ids=lambda content: str(content[:40]))
+def test_content_that_cannot_be_is_dropped(pacer: Build, clock: Clock, file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    assert spend(pacer(), 4) == pytest.approx([START] * 3 + [START + CYCLE])
+
+
+def test_content_that_can_be_counts(pacer: Build, file: Path) -> None:
+    file.write_text(json.dumps({"three": [[START - 30, "x", START - CYCLE + 0.01, START, START + 1], START + 5]}))
+    task = pacer()
+    assert task.delay(THREE, 1) == pytest.approx(5)
+    assert task.delay(THREE, 2) == pytest.approx(30 + MARGIN)
+
+
+def test_budgets_of_other_endpoints_are_kept(pacer: Build, file: Path) -> None:
+    file.write_text(json.dumps({"later version": {"a": 1}, "ten": [[START], 0.0]}))
+    spend(pacer(), 1)
+    assert json.loads(file.read_text()) == {
+        "later version": {"a": 1},
+        "ten": [[START], 0.0],
+        "three": [[START], 0.0],
+    }
+
+
+def test_a_shorter_content_leaves_nothing_of_a_longer_one(pacer: Build, clock: Clock, file: Path) -> None:
+    spend(pacer(), 3)
+    clock.now += 2 * CYCLE
+    spend(pacer(), 1)
+    assert json.loads(file.read_text())["three"] == [[clock()], 0.0]
+
+
+def lay_file(directory: Path) -> None:
+    directory.write_text("")
+
+
+def lay_link_to_folder(directory: Path) -> None:
+    target = directory.with_name("target")
+    target.mkdir(mode=0o700)
+    directory.symlink_to(target)
+
+
+def lay_open_folder(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o770)
+
+
+def lay_dangling_link(directory: Path) -> None:
+    directory.symlink_to(directory.with_name("none"))
+
+
+@pytest.mark.parametrize("lay_it", [lay_file, lay_link_to_folder, lay_open_folder, lay_dangling_link])
+def test_a_folder_that_another_could_have_laid_is_not_used(
+    pacer: Build, clock: Clock, tmp_path: Path, lay_it: Callable[[Path], None]
+) -> None:
+    directory = tmp_path / "laid"
+    lay_it(directory)
+    assert spend(pacer(directory=directory), 4) == pytest.approx([START] * 3 + [START + CYCLE]), "kept in memory"
+    assert pacer(directory=directory).delay(THREE) == 0
+    assert not directory.is_dir() or list(directory.iterdir()) == []
+
+
+def test_a_folder_of_another_user_is_not_used(
+    pacer: Build, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "laid"
+    directory.mkdir(mode=0o700)
+    task = pacer(directory=directory)
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    spend(task, 4)
+    assert clock.slept == pytest.approx([CYCLE])
+    assert list(directory.iterdir()) == []
+
+
+def lay_link(path: Path) -> None:
+    target = path.with_name("target")
+    target.write_text("precious")
+    path.symlink_to(target)
+
+
+def lay_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def lay_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("lay_it", [lay_link, lay_folder, lay_pipe])
+def test_what_is_no_file_is_not_used(pacer: Build, clock: Clock, file: Path, lay_it: Callable[[Path], None]) -> None:
+    file.unlink()
+    lay_it(file)
+    before = file.lstat().st_mode
+    assert spend(pacer(), 4) == pytest.approx([START] * 3 + [START + CYCLE])
+    assert file.lstat().st_mode == before
+    if file.is_symlink():
+        assert file.read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(pacer: Build, clock: Clock, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    spend(pacer(directory=tmp_path / "file" / "budgets"), 4)
+    assert clock.slept == pytest.approx([CYCLE])
+
+
+def failing(*_arguments: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+def writing_half(file: int, content: bytes, offset: int, whole: Any = os.pwrite) -> int:
+    return int(whole(file, content[: len(content) // 2], offset))
+
+
+@pytest.mark.parametrize(("call", "instead"), [("pwrite", failing), ("ftruncate", failing), ("pwrite", writing_half)])
+def test_a_full_disk_loses_no_budget_of_the_task(
+    pacer: Build, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str, instead: Any
+) -> None:
+    task = pacer()
+    spend(task, 1)
+    monkeypatch.setattr(os, call, instead)
+    assert spend(task, 3) == pytest.approx([START, START, START + CYCLE])
+    task.close(TEN, 30)
+    assert task.delay(TEN) == pytest.approx(30)
+
+
+def test_a_file_that_cannot_be_read_counts_as_empty(
+    pacer: Build, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spend(pacer(), 3)
+    monkeypatch.setattr(os, "read", failing)
+    assert pacer().delay(THREE) == 0
+
+
+def test_a_holder_that_does_not_let_go_is_given_up(
+    pacer: Build, clock: Clock, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = pacer()
+    spend(task, 2)
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert spend(task, 2) == pytest.approx([START, START + CYCLE]), "what it knew last counts, in memory"
+    assert sum(pauses) <= 10 * 1.001
+    assert pauses.count(pauses[0]) * pauses[0] >= 0.5
+
+
+def test_a_holder_that_lets_go_in_time_is_waited_for(
+    pacer: Build, clock: Clock, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spend(pacer(), 3)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(held, fcntl.LOCK_UN))
+        assert pacer().delay(THREE) == pytest.approx(CYCLE)
+
+
+def test_an_error_within_leaves_the_budgets_and_the_lock(pacer: Build, file: Path, tmp_path: Path) -> None:
+    before = file.read_text()
+    ledger = Ledger("key", str(tmp_path / "budgets"))
+
+    def fail() -> None:
+        with ledger.open() as budgets:
+            budgets["three"] = [[START], 0.0]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert file.read_text() == before
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_no_descriptor_is_left_open(pacer: Build, file: Path) -> None:
+    open_before = len(os.listdir("/dev/fd"))
+    spend(pacer(), 3)
+    assert len(os.listdir("/dev/fd")) == open_before

@@ -1,0 +1,47 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the exchange sends, as Ansible can return it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import DEEPEST, plain
+
+
+@pytest.mark.parametrize(
+    ("value", "returned"),
+    [
+        (Decimal("0.10"), 0.1),
+        (Decimal("64000.00"), 64000.0),
+        (Decimal("0.1234567890123456789"), "0.1234567890123456789"),
+        (Decimal("1E+999999999"), "1E+999999999"),
+        (Decimal("1E-999999999"), "1E-999999999"),
+        ({"a": [Decimal("0.5"), "0.5", 5, None, True]}, {"a": [0.5, "0.5", 5, None, True]}),
+        (("BUY", "SELL"), ["BUY", "SELL"]),
+        ("\ud83d\ude80 \u20bf", "?? \u20bf"),
+        ("\U0001f680", "\U0001f680"),
+        ({"\udfff": {"\ud800": "\udc80"}}, {"?": {"?": "?"}}),
+    ],
+)
+def test_a_value_as_ansible_can_return_it(value: Any, returned: Any) -> None:
+    assert plain(value) == returned
+    json.dumps(plain(value), allow_nan=False).encode("utf-8")
+
+
+@pytest.mark.parametrize("kind", ["[%s]", '{"a": %s}'])
+def test_what_is_nested_too_deeply_is_cut(kind: str) -> None:
+    def nested(depth: int) -> Any:
+        text = "5"
+        for _level in range(depth):
+            text = kind % text
+        return json.loads(text)
+
+    assert plain(nested(DEEPEST)) == nested(DEEPEST)
+    assert json.dumps(plain(nested(300))).count('"..."') == 1
+    assert "5" not in json.dumps(plain(nested(300)))

@@ -1,0 +1,110 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The signed message against the vectors of the API's notes, and the pair of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth, message
+from sandbox import FAULTS
+
+from .desk import API_KEY, READ, SECRET_KEY, WRITE, Clock, Desk
+
+# Ed25519 is deterministic: method, path and query, Unix ms, signature by the seed 00 01 02 … 1f.
+VECTORS = [
+    (
+        "GET",
+        "/trade/api/v2/time",
+        1700000000000,
+        (
+            "36731d7e34c953365c30009db28780c18549a873f3cab07231b5d778d7360d8d"
+            "277d9f0ff50452fa9e785bfa07498c47e18bfdd94aabb5fa9e14960357024504"
+        ),
+    ),
+    (
+        "GET",
+        "/trade/api/v2/futures/leverage?symbol=btcusdt&exchange=EXCHANGE_2",
+        1719905777483,
+        (
+            "4d88218133302796b3c65e88b8630e81cd201990637773039737a2da82643bb8"
+            "c911effeabf6ab3d93a914f066ea354eb052c11c416e5d071639b3f07dbb7908"
+        ),
+    ),
+]
+
+
+def request(method: str, path: str) -> SimpleNamespace:
+    return SimpleNamespace(method=method, path_url=path, headers={})
+
+
+@pytest.mark.parametrize(
+    "secret", [SECRET_KEY, SECRET_KEY.upper(), SECRET_KEY + API_KEY, SECRET_KEY + "f" * 64], ids=len
+)
+@pytest.mark.parametrize(("method", "path", "epoch", "signature"), VECTORS)
+def test_the_vectors(method: str, path: str, epoch: int, signature: str, secret: str) -> None:
+    signed = SignedAuth(API_KEY, secret, lambda: epoch / 1000)(request(method, path))
+    assert signed.headers == {
+        "X-AUTH-APIKEY": API_KEY,
+        "X-AUTH-EPOCH": str(epoch),
+        "X-AUTH-SIGNATURE": signature,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "signed"),
+    [
+        ("get", "/a", b"GET/a5"),
+        ("POST", "/a", b"POST/a5"),
+        ("GET", "/a?b=c%2Cd", b"GET/a?b=c,d5"),
+        ("GET", "/a?b=c+d", b"GET/a?b=c d5"),
+        ("GET", "/a?b=c%20d", b"GET/a?b=c d5"),
+        ("GET", "/a?b=%2B", b"GET/a?b=+5"),
+        ("GET", "/a?b=%C3%A9", "GET/a?b=é5".encode()),
+    ],
+)
+def test_the_message(method: str, path: str, signed: bytes) -> None:
+    assert message(method, path, "5") == signed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epoch"), [(1700000000.0, "1700000000000"), (1.9996, "1999"), (0.0, "0"), (1e10, "10000000000000")]
+)
+def test_the_epoch_is_whole_milliseconds(seconds: float, epoch: str) -> None:
+    assert SignedAuth(API_KEY, SECRET_KEY, lambda: seconds)(request("GET", "/")).headers["X-AUTH-EPOCH"] == epoch
+
+
+@pytest.mark.parametrize(
+    ("api_key", "secret", "matches"),
+    [
+        (API_KEY, SECRET_KEY, True),
+        (API_KEY.upper(), SECRET_KEY, True),
+        (API_KEY, SECRET_KEY.upper(), True),
+        (API_KEY, SECRET_KEY + API_KEY, True),
+        (API_KEY, SECRET_KEY + "f" * 64, True),
+        (API_KEY, "11" * 32, False),
+        (SECRET_KEY, SECRET_KEY, False),
+        ("an-old-key", SECRET_KEY, False),
+    ],
+)
+def test_a_pair(api_key: str, secret: str, matches: bool) -> None:
+    assert SignedAuth(api_key, secret, Clock()).pair_matches() is matches
+
+
+def test_each_attempt_is_signed_anew(lay: Callable[..., Desk]) -> None:
+    desk = lay(held={"BTCUSDT": 10}, latency=0.01)
+    for endpoint in (READ, WRITE):
+        desk.exchange.add_fault(endpoint, FAULTS["503"], times=2)
+    assert desk.enforce({"BTCUSDT": 13}).failure is None
+    headers = [request.headers for request in desk.exchange.requests]
+    assert desk.sent == [READ] * 3 + [WRITE, READ] * 2 + [WRITE]
+    epochs = [int(header["x-auth-epoch"]) for header in headers]
+    assert epochs == sorted(set(epochs))
+    assert [request.at * 1000 - epoch for request, epoch in zip(desk.exchange.requests, epochs, strict=True)] == (
+        pytest.approx([10] * 8, abs=1.01)
+    )
+    assert len({header["x-auth-signature"] for header in headers}) == 8

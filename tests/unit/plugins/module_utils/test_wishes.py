@@ -1,0 +1,252 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users type, good and bad; and the decision of a wish against what is in force and possible."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _wishes
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Instrument
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import EXACT, MAXIMUM, Wish, from_options
+
+Limits = tuple["int | None", "int | None", "int | None"]
+
+
+def options(symbol: Any = None, leverage: Any = None, leverages: Any = None) -> dict[str, Any]:
+    return {"symbol": symbol, "leverage": leverage, "leverages": leverages, "enforce": EXACT, "on_blocked": "fail"}
+
+
+def refusal(**typed: Any) -> str:
+    with pytest.raises(InputRefused) as refused:
+        from_options(options(**typed))
+    assert "\n" not in str(refused.value)
+    assert refused.value.stops
+    return str(refused.value)
+
+
+# --- symbols ---
+
+
+@pytest.mark.parametrize(
+    ("typed", "symbol"),
+    [("BTCUSDT", "BTCUSDT"), ("btcusdt", "BTCUSDT"), ("BtcUsdt", "BTCUSDT"), ("1000pepeusdt", "1000PEPEUSDT")],
+)
+def test_a_symbol_is_letters_and_digits_in_any_case(typed: str, symbol: str) -> None:
+    assert from_options(options(typed, 10)).wishes == [Wish(symbol, 10)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("BTC/USDT", "BTCUSDT"),
+        ("BTC/USDT:USDT", "BTCUSDT"),
+        ("btc/usdt:usdt", "BTCUSDT"),
+        ("BTC-USDT", "BTCUSDT"),
+        ("BTC_USDT", "BTCUSDT"),
+        ("BTC USDT", "BTCUSDT"),
+        (" BTCUSDT", "BTCUSDT"),
+        ("BTCUSDT ", "BTCUSDT"),
+        ("BTCUSDT\n", "BTCUSDT"),
+        ("BTCUSDT\r\n", "BTCUSDT"),
+        ("\tBTCUSDT", "BTCUSDT"),
+        ("BTCUSDT\0", "BTCUSDT"),
+        ("BTCUSDT.P", "BTCUSDTP"),
+        ("BTCUSDT?a=b", "BTCUSDTAB"),
+        ("['BTCUSDT']", "BTCUSDT"),
+        ("\u0412TCUSDT", "TCUSDT"),
+        ("BTC\u200bUSDT", "BTCUSDT"),
+        ("\uff22TCUSDT", "TCUSDT"),
+        ("BTCUSD\u0131", "BTCUSD"),
+        ("\u0661000PEPEUSDT", "000PEPEUSDT"),
+    ],
+)
+def test_another_form_is_refused_with_the_one_meant(typed: str, meant: str) -> None:
+    said = refusal(symbol=typed, leverage=10)
+    assert said == f"symbol {typed!r} is not of letters and digits alone: did you mean {meant}?"
+    assert refusal(leverages={typed: 10}).startswith(f"the symbol {typed!r} is not of letters")
+
+
+@pytest.mark.parametrize("typed", ["", " ", "/", "\n", "::", "\u20bf", ":USDT", "💰"])
+def test_what_means_nothing_is_refused_with_an_example(typed: str) -> None:
+    assert refusal(symbol=typed, leverage=10).endswith("is not of letters and digits alone: write it as BTCUSDT")
+
+
+def test_what_was_typed_is_shown_up_to_a_length() -> None:
+    said = refusal(symbol="B/" * 500_000, leverage=10)
+    assert said.startswith("symbol 'B/B/")
+    assert len(said.partition(" is not of letters")[0]) < 100
+
+
+@pytest.mark.parametrize(
+    ("table", "twice"),
+    [
+        ({"BTCUSDT": 10, "btcusdt": 10}, "BTCUSDT"),
+        ({"BTCUSDT": 10, "btcusdt": 5, "ethusdt": 1, "ETHUSDT": 1}, "BTCUSDT, ETHUSDT"),
+        ({"1": 10, 1: 10}, "1"),
+    ],
+)
+def test_a_symbol_twice_is_refused(table: dict[Any, int], twice: str) -> None:
+    said = refusal(leverages=table)
+    assert said == f"leverages names {twice} more than once (upper and lower case are the same symbol)"
+
+
+def test_an_empty_table_is_refused() -> None:
+    assert "leverages is empty" in refusal(leverages={})
+
+
+def test_many_are_wished_in_the_order_typed() -> None:
+    wishes = from_options(options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
+    assert wishes == _wishes.Wishes([Wish("ETHUSDT", 5), Wish("BTCUSDT", 10)], EXACT, "fail", single=False)
+
+
+def test_one_is_single() -> None:
+    typed = {**options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
+    assert from_options(typed) == _wishes.Wishes([Wish("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
+
+
+def test_a_list_of_symbols() -> None:
+    assert _wishes.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
+    with pytest.raises(InputRefused, match="symbols names BTCUSDT more than once"):
+        _wishes.symbols(["btcusdt", "BTCUSDT"])
+
+
+# --- leverages ---
+
+
+@pytest.mark.parametrize(
+    ("typed", "leverage"), [(1, 1), (10, 10), ("10", 10), ("1", 1), (125, 125), (999_999_999, 999_999_999)]
+)
+def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> None:
+    (wish,) = from_options(options("BTCUSDT", typed)).wishes
+    assert wish.leverage == leverage
+    assert type(wish.leverage) is int
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        True,
+        False,
+        None,
+        0,
+        -1,
+        10.0,
+        10.5,
+        1e300,
+        math.inf,
+        math.nan,
+        1_000_000_000,
+        10**30,
+        "",
+        " ",
+        "0",
+        "010",
+        "-5",
+        "+5",
+        "10.0",
+        "10.5",
+        "1e1",
+        "1_0",
+        "0x10",
+        " 10",
+        "10 ",
+        "10\n",
+        "10x",
+        "ten",
+        "True",
+        "\u0661\u0660",
+        "\uff11\uff10",
+        "\u00b2",
+        "9" * 1000,
+        "1e999999999",
+        [10],
+        {"leverage": 10},
+        [],
+        {},
+        b"10",
+    ],
+)
+def test_anything_else_is_refused(typed: Any) -> None:
+    for said in (refusal(symbol="BTCUSDT", leverage=typed), refusal(leverages={"BTCUSDT": typed})):
+        assert said.startswith("leverage ")
+        assert said.endswith(" of 'BTCUSDT' is not a whole number from 1 up, such as 10")
+        assert len(said) < 200
+
+
+def test_one_wrong_wish_among_good_ones_is_named() -> None:
+    assert refusal(leverages={"BTCUSDT": 10, "ETHUSDT": "10.0"}).startswith("leverage '10.0' of 'ETHUSDT' is not")
+
+
+# --- the decision ---
+
+
+@pytest.mark.parametrize(
+    ("in_force", "wish", "enforce", "change"),
+    [
+        (10, 10, EXACT, False),
+        (10, 11, EXACT, True),
+        (11, 10, EXACT, True),
+        (None, 10, EXACT, True),
+        (10, 10, MAXIMUM, False),
+        (10, 11, MAXIMUM, False),
+        (11, 10, MAXIMUM, True),
+        (None, 10, MAXIMUM, False),
+    ],
+)
+def test_whether_to_change(in_force: int | None, wish: int, enforce: str, change: bool) -> None:
+    assert _wishes.differs(in_force, wish, enforce) is change
+
+
+@pytest.mark.parametrize("enforce", [EXACT, MAXIMUM])
+@pytest.mark.parametrize(
+    ("limits", "possible", "impossible"),
+    [
+        ((1, 25, 1), [1, 2, 24, 25], []),
+        ((5, 75, 5), [5, 10, 75], [1, 4, 6, 12, 74]),
+        ((2, 50, 2), [2, 4, 50], [1, 3, 49]),
+        ((1, 10, 3), [1, 4, 7, 10], [2, 3, 9]),
+        ((None, 25, None), [1, 25], []),
+        ((None, None, None), [1, 1000], []),
+        ((3, None, 2), [3, 5, 1001], [1, 2, 4]),
+        ((1, 25, 0), [1, 7, 25], []),
+    ],
+)
+def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[int], enforce: str) -> None:
+    instrument = Instrument("BTCUSDT", *limits, {})
+    assert [_wishes.impossible(wish, instrument, enforce) for wish in possible] == [None] * len(possible)
+    for wish in impossible:
+        said = _wishes.impossible(wish, instrument, enforce)
+        assert said
+        assert said.startswith(f"a leverage of {wish} is not possible: the exchange takes it from {limits[0] or 1} ")
+
+
+@pytest.mark.parametrize(
+    ("limits", "bounds"),
+    [((1, 25, 1), "from 1 to 25 in steps of 1"), ((2, None, 2), "from 2 up in steps of 2")],
+)
+def test_the_bounds_are_told(limits: Limits, bounds: str) -> None:
+    wish = 27
+    assert _wishes.impossible(wish, Instrument("BTCUSDT", *limits, {}), EXACT) == (
+        f"a leverage of {wish} is not possible: the exchange takes it {bounds}"
+    )
+
+
+def test_only_a_maximum_may_be_above_the_most() -> None:
+    instrument = Instrument("BTCUSDT", 1, 25, 1, {})
+    assert _wishes.impossible(26, instrument, MAXIMUM) is None
+    assert _wishes.impossible(26, instrument, EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("BTCUSTD", "did you mean BTCUSDT?"), ("XBTUSDT", "did you mean BTCUSDT?"), ("Q", "check the name")],
+)
+def test_an_unlisted_symbol(name: str, advice: str) -> None:
+    said = _wishes.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
+    assert said == f"EXCHANGE_2 lists no such symbol: {advice}"
