@@ -65,7 +65,7 @@ def run(venue: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         assert printed.err == ""
         result: dict[str, Any] = json.loads(printed.out)
         assert ended.value.code == int(result.get("failed", False))
-        assert "Traceback" not in printed.out or "exception" in result
+        assert "Traceback" not in printed.out
         result.pop("invocation", None)
         return result
 
@@ -176,7 +176,7 @@ def test_options_that_go_together(run: Run, account: Account, exchange: Exchange
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: give the option api_key or set"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "1"}, "secret_key must be 64 hexadecimal characters"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a"}, "secret_key must be 64 hex********decim********l "),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ],
 )
@@ -243,7 +243,6 @@ def test_a_missing_library_is_told_in_the_usual_words(run: Run, monkeypatch: pyt
     result = run(symbol="BTCUSDT", leverage=10)
     assert result["failed"] is True
     assert result["msg"].startswith(f"Failed to import the required Python library ({library}) on ")
-    assert result["exception"] == f"ImportError: No module named {library}"
     assert result["requests"] == 0
 
 

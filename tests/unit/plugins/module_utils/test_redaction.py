@@ -115,6 +115,12 @@ def test_a_key_that_is_not_hexadecimal_is_hidden_too(key: str) -> None:
     assert b64(key)[:-4] not in cleaned
 
 
+@pytest.mark.parametrize("typed", ["", "a", "ab", "abc", "secret", "1234567"])
+def test_what_is_too_short_for_a_key_hides_nothing(typed: str) -> None:
+    text = "secret_key must be 64 hexadecimal characters: copy it again 1234567"
+    assert Redactor([typed]).clean(text) == text
+
+
 # --- through the client: nothing is cut before it is clean ---
 
 
