@@ -15,13 +15,15 @@ from typing import Any, Iterable
 HIDDEN = "********"
 # A signature in any form is longer than this, and nothing else that the exchange sends is.
 _LONGEST_TOKEN = 120
+# What is shorter is no key (and is refused as one), and hiding it would leave nothing legible.
+_SHORTEST_FORM = 8
 
 
 class Redactor:
     """Replaces the secrets, in any case, and their base64 and percent-encoded forms, in texts and nested values."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         pattern = "|".join([*map(re.escape, longest_first), rf"[A-Za-z0-9+/=_%-]{{{_LONGEST_TOKEN},}}"])
         self._pattern = re.compile(pattern, re.IGNORECASE)

@@ -24,7 +24,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
 )
 
 # The instruments of some 700 symbols are below 1 MiB.
-LARGEST_ANSWER = 8 << 20
+LARGEST_ANSWER = 4 << 20
 # Enough of a refusal to quote its words.
 LARGEST_REFUSAL = 64 << 10
 _CHUNK = 16 << 10
@@ -135,7 +135,7 @@ class Transport:
                 verify=self._verify,
             ) as response:
                 put((response.status_code, dict(response.headers)))
-                put(_body(response, LARGEST_ANSWER if response.ok else LARGEST_REFUSAL))
+                put(_body(response, LARGEST_ANSWER if response.status_code < 300 else LARGEST_REFUSAL))
         except Exception as error:  # whatever the libraries raise is a request without an answer
             put(error)
 
