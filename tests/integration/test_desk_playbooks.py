@@ -1,0 +1,285 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A desk of accounts: the playbooks that are run by name, the role in a play of one's own, and their report."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox import Account, Exchange, Fault, Sandbox
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ansible, Outcome
+
+POLICY = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 3, "DOGEUSDT": 8}
+MARKUP = "<script>alert('{{ 7 * 7 }}')</script>"
+
+
+class Desk:
+    """An inventory whose hosts are accounts, in Ansible's working folder."""
+
+    def __init__(self, ansible: Ansible, url: str) -> None:
+        self._ansible = ansible
+        self._runs = 0
+        self.folder = ansible.folder
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.variables: dict[str, Any] = {
+            "coinswitch_api_url": url,
+            "leverage_policy": POLICY,
+            "leverage_report_html": "page.html",
+            "leverage_report_json": "report.json",
+        }
+
+    def add(self, account: Account, **variables: Any) -> None:
+        self.add_host(account.name, account.api_key, account.secret_key, **variables)
+
+    def add_host(self, name: str, api_key: str, secret_key: str, **variables: Any) -> None:
+        self.hosts[name] = {"coinswitch_api_key": api_key, "coinswitch_secret_key": secret_key, **variables}
+
+    def run(self, playbook: str, *options: str) -> Outcome:
+        """Run a playbook on the desk, with request budgets of its own, as if a minute had passed."""
+        budgets = self.folder / f"tmp{self._runs}"
+        budgets.mkdir()
+        self._runs += 1
+        self._ansible.variables["TMPDIR"] = str(budgets)
+        inventory = {"desk": {"hosts": self.hosts, "vars": self.variables}}
+        (self.folder / "inventory.yml").write_text(json.dumps(inventory))
+        return self._ansible.run("ansible-playbook", "-i", "inventory.yml", playbook, *options)
+
+    def play(self, *options: str, **keywords: Any) -> Outcome:
+        """Run a play of the user's own that uses the role."""
+        group = {"api_key": "{{ coinswitch_api_key }}", "secret_key": "{{ coinswitch_secret_key }}"}
+        play = {
+            "name": "Mine",
+            "hosts": "all",
+            "connection": "local",
+            "gather_facts": False,
+            "module_defaults": {"group/tradeops.coinswitch.coinswitch": group},
+            "roles": ["tradeops.coinswitch.leverage"],
+        }
+        (self.folder / "mine.yml").write_text(json.dumps([{**play, **keywords}]))
+        return self.run("mine.yml", *options)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return report
+
+    @property
+    def outlook(self) -> tuple[bool, bool]:
+        """Whether the report was made in check mode, and finds all in order."""
+        report = self.report
+        return report["check_mode"], report["in_order"]
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "page.html").read_text()
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """The page's table: what the cells of an account say, by its name."""
+        table = self.page.split("<tbody>")[1].split("</table>")[0]
+        rows = [re.split("<t[hd][^>]*>", row)[1:] for row in table.split("<tr")[1:]]
+        texts = [[html.unescape(re.sub("<[^>]*>", " ", cell)) for cell in row] for row in rows]
+        return {name.strip(): [" ".join(cell.split()) for cell in cells] for name, *cells in texts}
+
+    def outcomes(self) -> dict[str, list[str]]:
+        return {account["account"]: account["outcomes"] for account in self.report["accounts"]}
+
+
+@pytest.fixture
+def desk(ansible: Ansible, sandbox: Sandbox) -> Desk:
+    return Desk(ansible, sandbox.url)
+
+
+def in_force(account: Account, leverage: Mapping[str, int]) -> None:
+    for symbol, value in leverage.items():
+        account.set_leverage(symbol, value)
+
+
+def cell(now: int, wish: int) -> str:
+    return str(now) if now == wish else f"{now} should be {wish}"
+
+
+def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) -> None:
+    accounts = [exchange.accounts[0], *(exchange.open_account(name) for name in ("beta", "gamma", "delta"))]
+    symbols = sorted(POLICY)
+    for number, account in enumerate(accounts):
+        # Each account has drifted in other symbols, the first in none.
+        in_force(account, {symbol: wish + number * (place % 2) for place, (symbol, wish) in enumerate(POLICY.items())})
+        desk.add(account)
+    desk.hosts["delta"]["leverage_policy"] = {**POLICY, "BTCUSDT": 7}
+    before = {account.name: dict(account.leverage) for account in accounts}
+    wishes = {name: {**POLICY, "BTCUSDT": 7 if name == "delta" else 10} for name in before}
+
+    found = desk.run("tradeops.coinswitch.drift")
+    assert found.status == 2, found.stdout
+    assert exchange.count("write_leverage") == 0
+    assert {account.name: account.leverage for account in accounts} == before
+    assert desk.outlook == (True, False)
+    assert desk.cells == {
+        name: [cell(before[name][symbol], wishes[name][symbol]) for symbol in symbols] for name in before
+    }
+    assert {
+        (account["account"], row["symbol"]): (row["leverage"], row["wish"], row["outcome"])
+        for account in desk.report["accounts"]
+        for row in account["results"]
+    } == {
+        (name, symbol): (now, wish, "unchanged" if now == wish else "drifted")
+        for name in before
+        for symbol, wish in wishes[name].items()
+        for now in [before[name][symbol]]
+    }
+
+    enforced = desk.run("tradeops.coinswitch.enforce")
+    assert enforced.status == 0, enforced.stdout
+    assert {account.name: account.leverage for account in accounts} == wishes
+    drifted = sum(before[name][symbol] != wishes[name][symbol] for name in before for symbol in symbols)
+    assert exchange.count("write_leverage") == drifted == desk.report["summary"]["changed"]
+    assert desk.outlook == (False, True)
+    assert desk.cells == {
+        name: [
+            str(wishes[name][symbol]) + (f" was {now}" if (now := before[name][symbol]) != wishes[name][symbol] else "")
+            for symbol in symbols
+        ]
+        for name in before
+    }
+
+    exchange.requests.clear()
+    gone = desk.run("tradeops.coinswitch.drift")
+    assert gone.status == 0, gone.stdout
+    assert desk.outlook == (True, True)
+    assert len(exchange.requests) == len(accounts) * len(symbols), "one request each, and no other"
+
+
+def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Desk, exchange: Exchange) -> None:
+    alpha, blocked, refusing = exchange.accounts[0], exchange.open_account("blocked"), exchange.open_account("refusing")
+    in_force(alpha, POLICY | {"BTCUSDT": 20})
+    in_force(blocked, POLICY | {"BTCUSDT": 20, "ETHUSDT": 20})
+    in_force(refusing, POLICY | {"SOLUSDT": 20})
+    blocked.open_position("ETHUSDT", "LONG", "1.5")
+    exchange.add_fault("write_leverage", Fault(status=422, body={"message": MARKUP}), None, "SOLUSDT")
+    # The first of the hosts is one that falls out before the role begins.
+    desk.add_host("a text for a policy", "", "", leverage_policy="BTCUSDT")
+    desk.add(alpha)
+    desk.add(blocked)
+    desk.add(refusing)
+    desk.add_host("wrong keys", alpha.api_key, "11" * 32)
+    desk.hosts["no keys"] = {}
+    desk.add_host("no policy", alpha.api_key, alpha.secret_key, leverage_policy={})
+    desk.add_host(MARKUP, alpha.api_key, alpha.secret_key, leverage_policy={"BTC/USDT": 10, "ETHUSDT": "<b>"})
+    desk.add_host(
+        "unreachable", alpha.api_key, alpha.secret_key, ansible_connection="ssh", ansible_host="127.0.0.1",
+        ansible_port=9,
+    )  # fmt: skip
+    desk.add_host("no Python", alpha.api_key, alpha.secret_key, ansible_python_interpreter="/nonexistent/python3")
+
+    outcome = desk.run("tradeops.coinswitch.enforce")
+    assert outcome.status == 2
+    assert alpha.leverage == POLICY
+    assert desk.outcomes() == {
+        "a text for a policy": ["unknown"],
+        "alpha": ["changed", "unchanged"],
+        "blocked": ["blocked", "changed", "unchanged"],
+        "refusing": ["refused", "unchanged"],
+        "wrong keys": ["unknown"],
+        "no keys": ["unknown"],
+        "no policy": ["unknown"],
+        MARKUP: ["unknown"],
+        "unreachable": ["unknown"],
+        "no Python": ["unknown"],
+    }
+    message = {account["account"]: account["message"] for account in desk.report["accounts"]}
+    assert message["alpha"] == ""
+    assert "ETHUSDT: leverage stays 20 instead of 5: blocked by an open position (LONG 1.5)" in message["blocked"]
+    assert MARKUP in message["refusing"]
+    assert "secret_key does not belong to api_key" in message["wrong keys"]
+    assert "'coinswitch_api_key' is undefined" in message["no keys"], "not those of the environment"
+    assert "leverage_policy of this account is empty" in message["no policy"]
+    assert "did you mean BTCUSDT?" in message[MARKUP]
+    assert "ssh" in message["unreachable"]
+    assert "/nonexistent/python3" in message["no Python"], "the playbook's own interpreter is but a default"
+    assert "before it was asked" in message["a text for a policy"]
+    shown = html.unescape(desk.page)
+    reasons = [trouble["reason"] for account in desk.report["accounts"] for trouble in account["troubles"]]
+    assert len(reasons) == 9
+    assert not [reason for reason in reasons if reason not in shown]
+    failed = {
+        name
+        for name in desk.hosts
+        if re.search(rf"^fatal: \[{re.escape(name)}\]: FAILED!", outcome.stdout, re.MULTILINE)
+    }
+    assert failed == desk.hosts.keys() - {"alpha"}
+    row = next(row for row in desk.report["accounts"][2]["results"] if row["symbol"] == "ETHUSDT")
+    (blocker,) = row["blockers"]
+    assert (blocker["kind"], blocker["side"], blocker["size"]) == ("position", "LONG", "1.5")
+
+    assert "<script" not in desk.page
+    assert "49" not in desk.page
+    assert MARKUP in desk.cells
+
+
+def test_the_options_of_the_role(desk: Desk, exchange: Exchange) -> None:
+    account = exchange.accounts[0]
+    desk.add(account)
+
+    def fresh() -> None:
+        in_force(account, POLICY | {"BTCUSDT": 20, "SOLUSDT": 2})
+        exchange.requests.clear()
+
+    fresh()
+    kept = dict(account.leverage)
+    assert desk.play(check_mode=True).status == 0, "check mode foretells a run that succeeds"
+    assert account.leverage == kept, "a play's own check mode is kept to"
+    assert desk.outcomes() == {"alpha": ["drifted", "unchanged"]}
+    assert desk.play("--check", "-e", "leverage_fail_on_drift=true").status == 2
+    assert account.leverage == kept
+
+    assert desk.play("-e", "leverage_enforce=maximum", "-e", "leverage_report_title=<Desk>").status == 0
+    assert account.leverage == POLICY | {"SOLUSDT": 2}
+    assert desk.cells["alpha"] == ["10 was 20", "8", "5", "2 at most 3"]
+    assert "<h1>&lt;Desk&gt;</h1>" in desk.page
+
+    fresh()
+    account.open_position("BTCUSDT", "SHORT", "0.01")
+    (desk.folder / "page.html").unlink()
+    json_only = ["-e", "leverage_report_html=", "-e", "leverage_report_mode=0600"]
+    assert desk.play("-e", "leverage_on_blocked=warn", *json_only).status == 0
+    assert desk.outcomes() == {"alpha": ["blocked", "changed", "unchanged"]}
+    assert not (desk.folder / "page.html").exists()
+    assert (desk.folder / "report.json").stat().st_mode & 0o777 == 0o600
+
+    (desk.folder / "report.json").unlink()
+    assert desk.play("-e", "leverage_fail=false", "-e", "leverage_report_json=").status == 0
+    assert (desk.folder / "page.html").stat().st_mode & 0o777 == 0o640
+    assert not (desk.folder / "report.json").exists()
+
+
+def test_only_some_accounts(desk: Desk, exchange: Exchange) -> None:
+    for account in (exchange.accounts[0], exchange.open_account("beta"), exchange.open_account("gamma")):
+        in_force(account, POLICY)
+        desk.add(account)
+    in_force(exchange.accounts[1], {"BTCUSDT": 20})
+    hosts = ["-e", "leverage_hosts=alpha,beta"]
+    assert desk.run("tradeops.coinswitch.drift", *hosts, "--limit", "alpha,gamma").status == 0
+    assert list(desk.outcomes()) == ["alpha"]
+
+
+def test_no_secret_is_in_the_report_or_the_output(desk: Desk, exchange: Exchange) -> None:
+    account = exchange.accounts[0]
+    desk.add(account)
+    in_force(account, POLICY | {"BTCUSDT": 20})
+    exchange.add_fault("write_leverage", Fault(status=400, echo_keys=True))
+    outcome = desk.run("tradeops.coinswitch.enforce", "-vvvv", "--diff")
+    assert outcome.status == 2
+    said = outcome.stdout + outcome.stderr + desk.page + json.dumps(desk.report)
+    for secret in (account.api_key, account.secret_key):
+        assert secret not in said
+        assert secret.upper() not in said
