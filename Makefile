@@ -8,7 +8,7 @@
 .SUFFIXES:
 
 cache := $(CURDIR)/.cache
-requirements := tests dev importer
+requirements := uv tests dev importer
 collection := ansible_collections/tradeops/coinswitch
 
 # Where the checkout lies as a collection: read by mypy; and where its own artifact is installed: run by demo and tests.
@@ -24,6 +24,8 @@ export PIP_CACHE_DIR := $(cache)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export XDG_CACHE_HOME := $(cache)/xdg
 export UV_CACHE_DIR := $(cache)/uv
+# The certificates that the machine trusts, as pip does: behind a proxy of its own, those of uv are not enough.
+export UV_SYSTEM_CERTS := true
 # What a user has set for other work is no part of what is tried here.
 unexport ANSIBLE_CONFIG PYTHONPATH VIRTUAL_ENV
 
@@ -36,20 +38,29 @@ demo: install ## Watch a playbook bring a symbol's leverage to the wished value,
 	@examples/demo/run
 
 .PHONY: check
-check: .venv/ready $(checkout) ## The fast loop: style, types, unit tests
-	ruff check --quiet .
-	ruff format --check --quiet .
-	mypy
-	pytest --numprocesses 2
+check: style ## The fast loop: style, types, unit tests but for the matrix of faults
+	pytest --numprocesses 2 --ignore tests/unit/faults
 
 # The run of pytest that covers everything is the last thing: its closing line says how it went.
 .PHONY: test
-test: .venv/ready $(checkout) install ## Everything: all linters, sanity, documentation, licences, all tests
+test: install ## Everything: all linters, sanity, documentation, licences, all tests
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) style sanity checks
+	HOME="$(cache)/home" pytest --numprocesses 2 --cov=plugins tests/unit tests/integration
+
+.PHONY: style
+style: .venv/ready $(checkout)
 	ruff check --quiet .
 	ruff format --check --quiet .
 	mypy
+
+# ansible-test is as long as all the rest: the two go side by side.
+.PHONY: sanity
+sanity: .venv/ready
+	HOME="$(cache)/home" nox --no-color --keywords sanity
+
+.PHONY: checks
+checks: .venv/ready
 	HOME="$(cache)/home" nox --no-color
-	pytest --numprocesses 2 --cov tests/unit tests/integration
 
 # The collection the way a user gets it: from its artifact.
 .PHONY: install
@@ -58,6 +69,14 @@ install: .venv/ready
 	@ansible-galaxy collection build --output-path .cache/artifact . >.cache/build.log
 	@ansible-galaxy collection install --offline --collections-path "$(installed)" .cache/artifact/*.tar.gz >.cache/install.log
 
+.PHONY: bench
+bench: .venv/ready ## Measure what tasks cost, against the sandbox; SLOW=1 adds the rows that take minutes
+	@python tests/bench/bench.py $(if $(SLOW),--slow)
+
+.PHONY: mutants
+mutants: .venv/ready ## Change the code that judges and paces, bit by bit, and see whether its tests notice
+	@python tests/tools/mutants.py
+
 .PHONY: lock
 lock: .venv/ready ## Renew the pinned requirements
 	for name in $(requirements); do \
@@ -65,14 +84,31 @@ lock: .venv/ready ## Renew the pinned requirements
 	        --no-emit-index-url --no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.txt || exit; \
 	done
 
+.PHONY: docs
+docs: .venv/ready ## Build the documentation site: .cache/docs/index.html
+	HOME="$(cache)/home" nox --no-color --session docs
+
+.PHONY: audit
+audit: .venv/ready ## Look for known weaknesses in what is pinned: needs the network, and is no part of test
+	pip-audit --strict --disable-pip --require-hashes $(requirements:%=--requirement requirements/%.txt)
+
+.PHONY: release
+release: .venv/ready ## Release VERSION, up to its tag and its artifact: make release VERSION=1.2.3
+	@python tests/tools/release.py cut "$(VERSION)"
+
+.PHONY: artifact
+artifact: .venv/ready ## Build the artifact of a REVISION, the same bytes wherever it is built
+	@python tests/tools/release.py build "$(or $(REVISION),HEAD)"
+
 .PHONY: clean
 clean: ## Remove everything that was set up
 	rm -rf .venv .cache
 
-.venv/ready: requirements/dev.txt
+.venv/ready: requirements/uv.txt requirements/dev.txt
 	@python=$$(PATH="$(users_path)" tests/tools/find-python $(PYTHON)) \
 	    && echo "Setting up .venv with $$python" && "$$python" -m venv --clear .venv
-	@.venv/bin/python -m pip install -qq --no-deps --no-compile --require-hashes --requirement requirements/dev.txt
+	@.venv/bin/python -m pip install -qq --no-deps --no-compile --require-hashes --requirement requirements/uv.txt
+	@.venv/bin/uv pip install --quiet --python .venv --no-deps --require-hashes --requirement requirements/dev.txt
 	@mkdir -p .cache/home && touch $@
 
 $(checkout):

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks that want an environment of their own: `.venv/bin/nox -l` lists them, `make test` runs them.
+"""The checks that want an environment of their own: `nox -l` lists them, `make test` runs them.
 
 Those of antsibull-nox are chosen in antsibull-nox.toml. What is installed is pinned, with hashes, in requirements/: the
 sessions below install the files, those of antsibull-nox are held to them by UV_CONSTRAINT.
@@ -58,6 +58,28 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", "lint")
 
 
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site, docs/site, into .cache/docs; a warning is an error."""
+    site = ROOT / ".cache/docs"
+    tree = ROOT / ".cache/site/ansible_collections/tradeops/coinswitch"
+    shutil.rmtree(site, ignore_errors=True)
+    shutil.rmtree(ROOT / ".cache/site", ignore_errors=True)
+    listing = session.run("git", "ls-files", "-z", "-co", "--exclude-standard", external=True, silent=True)
+    for name in filter(os.path.isfile, str(listing).split("\0")):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, tree / name)
+    shutil.copy(tree / "docs/site/index.md", tree)
+    (tree / "reference").mkdir()
+    session.run(
+        *("antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--no-breadcrumbs", "--fail-on-error"),
+        *("--dest-dir", str(tree / "reference"), "tradeops.coinswitch"),
+        env={"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/site")},
+    )
+    strict = ("--quiet", "--fresh-env", "--fail-on-warning", "--keep-going")
+    session.run("sphinx-build", *strict, "--conf-dir", str(tree / "docs/site"), str(tree), str(site))
+
+
 @nox.session
 def importer(session: nox.Session) -> None:
     """Let Galaxy's own check read the artifact, and fail on its warnings too: it exits with 0 on those."""
@@ -97,13 +119,14 @@ def lay_pip(cache: Path) -> None:
 
 
 def unit(session: nox.Session) -> None:
-    """Run the unit tests."""
+    """Run the unit tests, but for the matrix of faults, which is the same on each Python."""
     install(session, "tests")
-    session.run("pytest", "--numprocesses", "2", "tests/unit", *session.posargs)
+    session.run("pytest", "--numprocesses", "2", "--ignore", "tests/unit/faults", "tests/unit", *session.posargs)
 
 
 for core in OLDEST_AND_NEWEST:
-    nox.session(name=f"sanity-{core}", python=CORES[core])(sanity)
+    # By name: `make test` runs them beside the others.
+    nox.session(name=f"sanity-{core}", python=CORES[core], default=False)(sanity)
 for core, python in CORES.items():
     # The checkout's own environment runs them all anyway.
     nox.session(name=f"unit-{core}", python=python, default=python != HERE)(unit)

@@ -46,7 +46,7 @@ def fill(exchange: Exchange, document: Any) -> None:
 
 def _fill_account(exchange: Exchange, account: Account, record: dict[str, Any]) -> None:
     for symbol, leverage in _mapping(record.get("leverage"), "leverage").items():
-        if type(leverage) is not int:
+        if not isinstance(leverage, int) or isinstance(leverage, bool):
             raise ValueError(f"leverage of {symbol} is no whole number")
         account.set_leverage(symbol, leverage)
     for row in _rows(record.get("positions"), "positions"):

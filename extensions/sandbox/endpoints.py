@@ -67,7 +67,7 @@ class Call:
 
     def optional_integer(self, name: str) -> int | None:
         value = self.fields.get(name)
-        if value is not None and type(value) is not int:
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise Refusal(422, f"Input {name} is invalid")
         return value
 
@@ -88,7 +88,7 @@ def write_leverage(call: Call) -> Any:
     call.require_exchange()
     symbol = call.symbol()
     wish = call.required("leverage")
-    if type(wish) is not int:  # a boolean is an int to isinstance()
+    if not isinstance(wish, int) or isinstance(wish, bool):
         raise Refusal(422, "Input leverage is invalid")
     wish = _within_limits(call, call.instruments[symbol], wish)
     if symbol in call.account.held_symbols:

@@ -80,12 +80,14 @@ class Client:
         self.requests = 0
         self.timing = Timing(0.0, 0.0, "")
 
-    def ask(self, endpoint: Endpoint, params: Mapping[str, str] = {}, body: Mapping[str, Any] | None = None) -> Any:
+    def ask(
+        self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Any:
         """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
 
         Raises Unclear, Refused, KeysRefused, BudgetSpent or Unexpected.
         """
-        request = Request(endpoint.method, endpoint.path, params, None if body is None else json.dumps(body))
+        request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
         attempt = 0
         while True:
             try:

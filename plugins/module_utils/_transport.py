@@ -157,8 +157,11 @@ class Transport:
             return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
             return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network")
-        if isinstance(error, (failures.InvalidURL, failures.InvalidSchema)) or type(error) is OSError:
-            # What requests says of an address, a proxy or a file of authorities that it can't use.
+        # requests' own word for a file of authorities that it can't find is an OSError without a number.
+        no_file = (
+            isinstance(error, OSError) and not isinstance(error, failures.RequestException) and error.errno is None
+        )
+        if no_file or isinstance(error, (failures.InvalidURL, failures.InvalidSchema)):
             return Unreachable(f"{self._url} could not be asked ({reason}): check api_url and the proxy", again=False)
         if isinstance(error, failures.Timeout):
             return Unclear(f"no answer within {self._timeout:g} s (timeout)")

@@ -274,7 +274,7 @@ def test_a_task_that_is_killed_hinders_no_later_one(ansible: Ansible, exchange: 
         process = ansible.start(*command, "symbol=BTCUSDT leverage=13 timeout=600")
         assert writing.wait(timeout=60), "the write was never sent"
         _kill_family(process)
-        _, result = ansible.ad_hoc(MODULE, "symbol=BTCUSDT leverage=14")
+        _outcome, result = ansible.ad_hoc(MODULE, "symbol=BTCUSDT leverage=14")
     assert (result["previous_leverage"], result["leverage"], result["outcome"]) == (13, 14, "changed")
     assert account.leverage == {"BTCUSDT": 14}
 

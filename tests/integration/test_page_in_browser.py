@@ -124,12 +124,12 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._pending:
-            ready, _, _ = select.select([self._from], [], [], PATIENCE)
+            ready, _write, _error = select.select([self._from], [], [], PATIENCE)
             assert ready, "the browser hangs"
             chunk = os.read(self._from, 1 << 16)
             assert chunk, "the browser has ended"
             self._pending += chunk
-        line, _, self._pending = self._pending.partition(b"\0")
+        line, _separator, self._pending = self._pending.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         return message
 

@@ -183,7 +183,7 @@ def test_whatever_a_change_meets(watch: Watch, ansible: Ansible, exchange: Excha
             symbol = next(symbols)
             exchange.add_fault(endpoint, echoing(account, **fault), symbol=symbol)
             tasks[f"{name} to {endpoint}"] = {MODULE: {"symbol": symbol, "leverage": 7}}
-    many = [next(symbols) for _ in range(3)]
+    many = [next(symbols) for _turn in range(3)]
     exchange.add_fault("write_leverage", echoing(account, status=400), symbol=many[1])
     tasks["many"] = {MODULE: {"leverages": dict.fromkeys(many, 7)}}
     changed = next(symbols)

@@ -206,7 +206,7 @@ def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
     ) as program:
         assert program.stdout
         assert program.stderr
-        lines = [program.stdout.readline() for _ in range(4)]
+        lines = [program.stdout.readline() for _turn in range(4)]
         program.stderr.readline()
         url = lines[0].removeprefix("export COINSWITCH_API_URL=").strip()
         with urlopen(f"{url}/trade/api/v2/time") as answer:
@@ -229,7 +229,7 @@ def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
 def test_the_program_in_short() -> None:
     with subprocess.Popen([sys.executable, str(PROGRAM)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdout
-        lines = [program.stdout.readline() for _ in range(3)]
+        lines = [program.stdout.readline() for _turn in range(3)]
         program.terminate()
         assert program.wait(timeout=30) == 0
     assert lines[2].startswith(b"export COINSWITCH_SECRET_KEY=")

@@ -23,7 +23,7 @@ READ: tuple[str, str] = ("GET", "/futures/leverage")
 def test_a_fault_is_met_as_often_as_planned(exchange: Exchange, ask: Ask) -> None:
     assert exchange.add_fault("read_leverage", Fault(status=503), times=2) == Fault(status=503)
     assert ask("GET", "/futures/wallet_balance").status == 200
-    assert [ask(*READ, symbol="BTCUSDT").status for _ in range(3)] == [503, 503, 200]
+    assert [ask(*READ, symbol="BTCUSDT").status for _turn in range(3)] == [503, 503, 200]
     exchange.add_fault("*", Fault(status=503), times=None)
     assert [ask("GET", path).status for path in ("/time", "/nix", "/validate/keys", "/time")] == [503] * 4
     exchange.clear_faults()
@@ -41,7 +41,7 @@ def test_a_fault_may_be_for_one_symbol(exchange: Exchange, ask: Ask) -> None:
 def test_the_first_planned_is_the_first_met(exchange: Exchange, ask: Ask) -> None:
     exchange.add_fault("*", Fault(status=500))
     exchange.add_fault("read_leverage", Fault(status=502))
-    assert [ask(*READ, symbol="BTCUSDT").status for _ in range(3)] == [500, 502, 200]
+    assert [ask(*READ, symbol="BTCUSDT").status for _turn in range(3)] == [500, 502, 200]
 
 
 def test_a_fault_for_no_endpoint_is_a_mistake(exchange: Exchange) -> None:

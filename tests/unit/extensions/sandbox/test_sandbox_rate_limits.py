@@ -24,7 +24,7 @@ def statuses(ask: Ask) -> Callable[..., list[int]]:
     """The statuses of some requests of one kind, one after the other."""
 
     def send(endpoint: tuple[str, str], times: int) -> list[int]:
-        return [ask(*endpoint, symbol="BTCUSDT", leverage=13).status for _ in range(times)]
+        return [ask(*endpoint, symbol="BTCUSDT", leverage=13).status for _turn in range(times)]
 
     return send
 
@@ -122,7 +122,7 @@ def test_retry_after(
 
 
 def test_refused_keys_cost_nothing(exchange: Exchange, statuses: Statuses, request_of: Callable[..., Request]) -> None:
-    for _ in range(30):
+    for _turn in range(30):
         request = request_of(*READ, symbol="BTCUSDT", exchange="EXCHANGE_2")
         request.headers = {**request.headers, "x-auth-signature": "00" * 64}
         assert exchange.handle(request)[0].status == 401
@@ -149,7 +149,7 @@ def test_a_shorter_window(clocks: Any, request_of: Callable[..., Request], accou
     exchange.open_account(seed=bytes.fromhex(account.secret_key))
     fields = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
     for round_of in range(3):
-        for _ in range(10):
+        for _turn in range(10):
             assert exchange.handle(request_of(*WRITE, **fields))[0].status == 200
         assert exchange.handle(request_of(*WRITE, **fields))[0].status == 429, round_of
         clocks.advance(1.0)

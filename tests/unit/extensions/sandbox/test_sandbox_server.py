@@ -144,7 +144,7 @@ def test_dropped_before_and_after(exchange: Exchange, raw: Raw) -> None:
 
 def test_cut_in_the_body(exchange: Exchange, raw: Raw) -> None:
     exchange.add_fault("*", FAULTS["cut-body"])
-    head, _, body = raw(TIME).partition(b"\r\n\r\n")
+    head, _separator, body = raw(TIME).partition(b"\r\n\r\n")
     assert b"Content-Length: 29" in head
     assert b'{"serverTime": 1700000000000}'.startswith(body)
     assert len(body) == 14
@@ -159,7 +159,7 @@ def test_answered_twice(exchange: Exchange, raw: Raw) -> None:
 
 def test_padded(exchange: Exchange, raw: Raw) -> None:
     exchange.add_fault("*", Fault(size=100_000))
-    head, _, body = raw(TIME).partition(b"\r\n\r\n")
+    head, _separator, body = raw(TIME).partition(b"\r\n\r\n")
     assert b"Content-Length: 100000" in head
     assert len(body) == 100_000
     assert json.loads(body) == {"serverTime": 1_700_000_000_000}
@@ -237,7 +237,7 @@ def test_it_ends_whatever_it_is_doing(
     exchange.add_fault("write_leverage", FAULTS[name])
     threads = threading.enumerate()
     with (
-        Telling(exchange, log=lambda _: None if FAULTS[name].delay else decided.set()) as sandbox,
+        Telling(exchange, log=lambda _line: None if FAULTS[name].delay else decided.set()) as sandbox,
         dial(sandbox) as connection,
     ):
         connection.request("POST", request.target, json.dumps(request.body), dict(request.headers))

@@ -83,7 +83,7 @@ def test_a_header_missing_or_wrong_is_refused(
 ) -> None:
     request = request_of("GET", "/validate/keys")
     headers = {name: text for name, text in {**request.headers, header: value}.items() if text is not None}
-    answer, _ = exchange.handle(replace(request, headers=headers))
+    answer, _fault = exchange.handle(replace(request, headers=headers))
     assert answer.status == 401
     assert exchange.requests[0].account is None
 

@@ -39,7 +39,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
-        self.attributes.update(name for name, _ in attrs)
+        self.attributes.update(name for name, _value in attrs)
         if tag == "table":
             self._in_table = True
         elif tag == "tr":
@@ -183,7 +183,7 @@ def test_a_large_desk_makes_a_small_page() -> None:
 
 def test_the_same_input_gives_the_same_page() -> None:
     seen = {"alpha": account(row("BTCUSDT", "changed", 20, 10), row("ETHUSDT", "unknown", 1, None, "why"))}
-    pages = {leverage_page(leverage_report(seen, "Desk", "2026-11-23T01:30:00Z"), TEMPLATE) for _ in range(2)}
+    pages = {leverage_page(leverage_report(seen, "Desk", "2026-11-23T01:30:00Z"), TEMPLATE) for _turn in range(2)}
     assert len(pages) == 1
 
 

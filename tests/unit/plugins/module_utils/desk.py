@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _leverage
@@ -59,14 +59,20 @@ class Clock:
 
 
 class Distant(Exchange):
-    """An exchange that is `latency` seconds of the clock away, there and back each."""
+    """An exchange that is `latency` seconds of the clock away, there and back each.
+
+    `connections` are those that requests came over, in the order of the requests.
+    """
 
     def __init__(self, clock: Clock, latency: float, **rules: Any) -> None:
         super().__init__(clock, clock, **rules)
         self._time = clock
         self._latency = latency
+        self.connections: list[int | None] = []
 
     def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Answer, Fault]:
+        # The server gives each connection a thread of its own.
+        self.connections.append(current_thread().native_id)
         self._time.now += self._latency
         try:
             return super().handle(request, wait)

@@ -234,7 +234,7 @@ def test_the_words_of_a_refusal(desk: Desk, body: Any, words: str, envelope: boo
 def test_values_come_with_exact_numbers(desk: Desk, body: str, value: Any) -> None:
     came = answered(desk, body)
     assert came == value
-    assert type(came) is type(value)
+    assert came.__class__ is value.__class__
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])

@@ -274,7 +274,7 @@ NO_NUMBER += [
 def test_seconds_and_shares(name: str, good: list[Any], bad: list[Any], bounds: str) -> None:
     for typed in good:
         number = getattr(check({**GOOD, name: typed}), name)
-        assert type(number) is float
+        assert isinstance(number, float)
         assert number == float(typed)
     for typed in [*NO_NUMBER, *bad]:
         assert refusal(**{name: typed}) == f"{name} must be a number {bounds}", typed

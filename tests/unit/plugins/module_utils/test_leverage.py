@@ -363,7 +363,7 @@ def test_every_reading_of_what_is_not_known_ends_with_the_truth(lay: Lay, questi
     for symbol, outcome in ends.items():
         assert row(report, symbol)["outcome"] == row(foretold, symbol)["outcome"] == outcome
         assert row(report, symbol)["leverage"] == desk.account.leverage_in_force(symbol)
-        assert type(row(report, symbol)["leverage"]) is int
+        assert row(report, symbol)["leverage"].__class__ is int
 
 
 # --- an unclear write is read back ---

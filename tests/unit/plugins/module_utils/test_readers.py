@@ -187,7 +187,7 @@ class TestInstruments:
         desk.exchange.add_fault(INSTRUMENTS, Fault(body={"data": {"btcusdt": {"max_leverage": given}}}))
         (row,) = instruments(desk)
         assert (row["symbol"], row["max_leverage"], row["min_leverage"]) == ("BTCUSDT", limit, None)
-        assert limit is None or type(row["max_leverage"]) is int
+        assert limit is None or row["max_leverage"].__class__ is int
 
     def test_unknown_symbols_are_named(self, lay: Lay) -> None:
         said = failure(instruments, lay(), "BTCUSDT", "XRP", "XYZ")

@@ -125,7 +125,7 @@ def test_a_list_of_symbols() -> None:
 def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> None:
     (wish,) = from_options(options("BTCUSDT", typed)).wishes
     assert wish.leverage == leverage
-    assert type(wish.leverage) is int
+    assert wish.leverage.__class__ is int
 
 
 @pytest.mark.parametrize(

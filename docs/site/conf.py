@@ -1,0 +1,59 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation site: the project's own pages as they lie in the repository, and the reference of the plugins.
+
+`make docs` lays both side by side and has Sphinx build them. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+_GALAXY = yaml.safe_load((Path(__file__).resolve().parents[2] / "galaxy.yml").read_text(encoding="utf-8"))
+
+project = f"{_GALAXY['namespace']}.{_GALAXY['name']}"
+author = "Contributors to the tradeops.coinswitch project"
+project_copyright = author
+version = release = _GALAXY["version"]
+html_title = f"{project} {release}"
+
+extensions = ["myst_parser", "sphinx_antsibull_ext"]
+# The README is the first page.
+exclude_patterns = [".*", "LICENSES", "README.md", "changelogs", "docs/site", "plugins", "tests"]
+highlight_language = "yaml"
+pygments_style = "ansible"
+nitpicky = True
+# The reference names Python's and Ansible's own documentation, which is not fetched.
+intersphinx_mapping: dict[str, tuple[str, None]] = {}
+suppress_warnings = ["ref.ref"]
+
+myst_heading_anchors = 3
+myst_url_schemes = ("http", "https")
+
+html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "source_repository": _GALAXY["repository"],
+    "light_css_variables": {
+        "color-brand-primary": "#1d5fb4",
+        "color-brand-content": "#1d5fb4",
+        "color-type": "#7a2a8c",
+        "color-good": "#1a6b2f",
+        "color-bad": "#b3261e",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#7db4ff",
+        "color-brand-content": "#7db4ff",
+        "color-type": "#e0a3f0",
+        "color-good": "#7fd494",
+        "color-bad": "#ff938a",
+    },
+}
+# static/site.css gives the tables of options the theme's colours, light and dark.
+antsibull_ext_color_scheme = "none"
