@@ -208,10 +208,11 @@ class _Task:
 
     def _find_obstacles(self, rows: list[Row]) -> None:
         """Settle each of the rows that something stands in the way of."""
-        from ansible_collections.tradeops.coinswitch.plugins.module_utils._obstacles import Obstacles
-
         if not rows:
             return
+        # Imported where it is needed: most tasks meet no obstacle.
+        from ansible_collections.tradeops.coinswitch.plugins.module_utils._obstacles import Obstacles
+
         obstacles = Obstacles(self._futures)
         by_symbol = {row.symbol: row for row in rows}
         found = obstacles.find(list(by_symbol), lambda symbol: self._impossible(by_symbol[symbol]))

@@ -82,6 +82,7 @@ def test_the_time_of_an_answer_is_kept(lay: Lay) -> None:
     assert desk.client.timing == (0.0, 0.0, "")
     read(desk)
     assert desk.client.timing == (NOW, NOW + 0.5, formatdate(NOW, usegmt=True))
+    assert desk.client.timing.midpoint == NOW + 0.25
     assert desk.client.now_ms() == NOW * 1000 + 500
 
 
@@ -268,6 +269,13 @@ def test_what_is_no_value_is_unclear(lay: Lay, body: Any, words: str) -> None:
     assert str(unclear.value) == f"the exchange's answer is not JSON{words}"
 
 
+@pytest.mark.parametrize("message", [False, True])
+def test_words_are_looked_for_only_near_the_beginning(lay: Lay, message: bool) -> None:
+    text = " " * (64 * 1024 - 6) + "seen" + "  " + "not seen"
+    with pytest.raises(Unclear, match=r'^the exchange.* "seen"$'):
+        answered(lay(retries=0), {"message": text, "data": float("nan")} if message else text)
+
+
 # --- the keys refused ---
 
 
@@ -275,7 +283,10 @@ def test_what_is_no_value_is_unclear(lay: Lay, body: Any, words: str) -> None:
     ("skew", "told"),
     [
         (300, "the clock of this machine is 300 s behind the exchange's, and more than 60 s is refused; set the clock"),
-        (-300, "the clock of this machine is 300 s ahead of the exchange's, and more than 60 s is refused; set the"),
+        (
+            -300,
+            "the clock of this machine is 300 s ahead of the exchange's, and more than 60 s is refused; set the clo",
+        ),
         (61, "the clock of this machine is 61 s behind the exchange's"),
         (-61, "the clock of this machine is 61 s ahead of the exchange's"),
         (60, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
@@ -287,6 +298,7 @@ def test_a_clock_that_is_off_is_told_with_direction_and_size(desk: Desk, skew: f
     with pytest.raises(KeysRefused) as refused:
         answered(desk, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
     assert str(refused.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {told}')
+    assert str(refused.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
     assert refused.value.stops
     assert desk.client.requests == 1
 
@@ -420,3 +432,13 @@ def test_answers_are_told_apart_by_a_new_connection(desk: Desk) -> None:
     desk.account.set_leverage("BTCUSDT", 7)
     desk.client.renew()
     assert read(desk)["data"]["leverage"] == "7"
+    assert len(set(desk.exchange.connections)) == 2
+
+
+def test_a_connection_is_kept_until_it_is_renewed(desk: Desk) -> None:
+    for _request in range(3):
+        read(desk)
+    assert len(set(desk.exchange.connections)) == 1
+    desk.client.renew()
+    read(desk)
+    assert len(set(desk.exchange.connections)) == 2

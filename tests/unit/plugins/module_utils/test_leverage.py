@@ -338,11 +338,14 @@ def test_never_set_and_blocked_stays_so(lay: Lay) -> None:
 # --- every reading of what is not known about the exchange ---
 
 
+NONE = type(None)
+
+
 def values(kind: Any) -> tuple[Any, ...]:
     """The values of a type that has few."""
     if get_origin(kind) is Literal:
         return get_args(kind)
-    return (False, True) if kind is bool else (None,) if kind is type(None) else sum(map(values, get_args(kind)), ())
+    return (False, True) if kind is bool else (None,) if kind is NONE else sum(map(values, get_args(kind)), ())
 
 
 READINGS = [(name, value) for name, kind in get_type_hints(Quirks).items() for value in values(kind)]
@@ -582,6 +585,26 @@ def test_too_little_patience_for_the_write_leaves_it_unwritten(lay: Lay) -> None
     assert desk.sent == [READ]
     assert report.result["outcome"] == "refused"
     assert report.result["leverage"] == 10
+    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
+
+
+def test_a_budget_that_another_task_spends_at_the_last_moment_leaves_it_unwritten(
+    lay: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    expect = desk.pacer.expect
+
+    def expect_and_be_overtaken(ahead: Any) -> None:
+        expect(ahead)
+        if ahead.get(WRITE_LEVERAGE):
+            spend(lay(beside=desk), WRITE_LEVERAGE, 10)
+
+    monkeypatch.setattr(desk.pacer, "expect", expect_and_be_overtaken)
+    report = desk.enforce({"BTCUSDT": 13})
+    assert desk.sent == [READ]
+    assert report.result["outcome"] == "refused"
+    assert report.result["leverage"] == 10
+    assert report.result["changed"] is False
     assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
 
 

@@ -263,6 +263,21 @@ def test_what_can_go_at_once_needs_no_patience(pacer: Build) -> None:
         task.take(THREE)
 
 
+def test_the_shortest_wait_needs_patience(pacer: Build, clock: Clock) -> None:
+    task = pacer(patience=0)
+    spend(task, 3)
+    clock.now += CYCLE - 0.25
+    with pytest.raises(BudgetSpent, match="needs a wait of about 1 s for 1 more"):
+        task.take(THREE)
+
+
+def test_what_can_go_at_once_does_so_when_all_patience_is_spent(pacer: Build) -> None:
+    task = pacer(patience=5)
+    task.wait(10)
+    task.expect({THREE: 3, TEN: 10})
+    spend(task, 3)
+
+
 # --- the exchange says that the budget is spent ---
 
 
@@ -495,6 +510,8 @@ NOT_OURS: list[Any] = [
     b'{"three": [[-1, -1000], -5]}',
     b'{"three": [[' + b"9" * 5000 + b"], 0]}",
     b'{"other": "x"}',
+    # Larger than any of ours.
+    b'{"three": [[1000, 1000, 1000], 0], "other": "' + b"x" * (1 << 20) + b'"}',
 ]
 
 
