@@ -15,8 +15,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 
 _MISSING: LibraryMissing | None = None
 try:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 except ImportError:
     _MISSING = LibraryMissing("cryptography", traceback.format_exc())
 try:
@@ -27,7 +27,16 @@ try:
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
-__all__ = ["AuthBase", "Ed25519PrivateKey", "Encoding", "PublicFormat", "Session", "need", "requests", "urllib3"]
+__all__ = [
+    "AuthBase",
+    "Ed25519PrivateKey",
+    "Ed25519PublicKey",
+    "InvalidSignature",
+    "Session",
+    "need",
+    "requests",
+    "urllib3",
+]
 for _name in __all__:
     # Where a library is missing, the files that use it can still be imported, up to the call of `need`.
     globals().setdefault(_name, object)
