@@ -8,7 +8,6 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
@@ -109,6 +108,9 @@ def _url(text: str) -> str:
 
 def _is_loopback(host: str) -> bool:
     """Only the plain forms count: what another program might read as another address is not taken for loopback."""
+    # Imported for plain http alone, which only rehearsals use.
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
