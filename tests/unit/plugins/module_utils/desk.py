@@ -68,11 +68,11 @@ class Distant(Exchange):
         super().__init__(clock, clock, **rules)
         self._time = clock
         self._latency = latency
-        self.connections: list[int | None] = []
+        self.connections: list[str] = []
 
     def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Answer, Fault]:
         # The server gives each connection a thread of its own.
-        self.connections.append(current_thread().native_id)
+        self.connections.append(current_thread().name)
         self._time.now += self._latency
         try:
             return super().handle(request, wait)

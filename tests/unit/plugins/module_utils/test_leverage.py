@@ -89,6 +89,7 @@ def test_several_have_no_row_at_the_top(desk: Desk) -> None:
 def test_check_mode_reads_all_that_could_refuse(desk: Desk) -> None:
     report = desk.enforce({"BTCUSDT": 13}, check=True)
     assert desk.sent == [READ, *LOOKED_AT]
+    assert report.result["plan"] == "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s"
     assert desk.held == {"BTCUSDT": 10}
     assert report.failure is None
     real = desk.enforce({"BTCUSDT": 13})
@@ -125,7 +126,8 @@ def test_a_maximum_of_what_was_never_set_is_not_known(lay: Lay, reading: Any, ch
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure
-    assert report.failure.startswith("BTCUSDT: whether it is above 5 is not known; set it once (exact): ")
+    assert report.failure.startswith("BTCUSDT: whether it is above 5 is not known; set it once (exact): the exchange ")
+    assert row(report)["blockers"] == []
     assert desk.sent == [READ]
 
 
@@ -389,6 +391,8 @@ def test_a_write_that_was_done_without_saying_so_is_found(desk: Desk, fault: str
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
     assert "reason" not in row(report)
     assert desk.clock.slept == []
+    first, write, back = desk.exchange.connections
+    assert first == write != back, "what the old connection may still bring answers the write"
 
 
 @pytest.mark.parametrize("fault", [*UNDONE, "408"])

@@ -91,6 +91,17 @@ def test_an_impossible_wish_leaves_all_unwritten(desk: Desk, wish: dict[str, int
     assert report.result["changed"] is False
 
 
+def test_every_impossible_wish_is_named(desk: Desk) -> None:
+    report = desk.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
+    assert desk.writes() == []
+    assert row(report)["reason"] == "not written: nothing is written while a wish is impossible (SOLUSDT, ETHUSDT)"
+    for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
+        assert row(report, symbol)["leverage"] == row(report, symbol)["previous_leverage"] == leverage
+        assert row(report, symbol)["outcome"] == "refused"
+        assert row(report, symbol)["reason"].startswith("a leverage of ")
+        assert row(report, symbol)["blockers"] == []
+
+
 def test_an_unlisted_symbol_leaves_all_unwritten(desk: Desk) -> None:
     report = desk.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
     assert WRITE not in desk.sent
@@ -224,11 +235,12 @@ def test_after_three_silent_symbols_the_rest_is_not_asked(lay: Lay) -> None:
 
 def test_silence_counts_only_in_a_row(lay: Lay) -> None:
     desk = lay(held=HELD, retries=0)
-    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT"]
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
     for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
         desk.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
-    desk.enforce(dict.fromkeys(names, 10))
-    assert desk.sent == [READ] * 5
+    report = desk.enforce(dict.fromkeys(names, 10))
+    assert desk.sent == [READ] * 6
+    assert outcomes(report)["DOTUSDT"] == "unchanged"
 
 
 def test_what_is_queued_when_it_ends_is_told_as_not_written(lay: Lay) -> None:
@@ -284,6 +296,21 @@ def test_writes_do_not_wait_for_all_reads(lay: Lay) -> None:
     desk.enforce(change(wishes, 2))
     last_read = len(desk.sent) - 1 - desk.sent[::-1].index(READ)
     assert desk.sent[:last_read].count(WRITE) == 10
+
+
+def test_an_impossible_wish_that_is_not_read_yet_leaves_all_unwritten(lay: Lay) -> None:
+    desk, wishes = market(lay, 24)
+    *_read, unread, last = wishes
+    report = desk.enforce({**change(wishes, 2), last: 21})
+    assert desk.sent == [READ] * 20 + [INSTRUMENTS]
+    assert row(report, last)["outcome"] == "refused"
+    assert row(report, last)["leverage"] is None
+    assert row(report, last)["reason"].startswith("a leverage of 21 is not possible: ")
+    why = f"nothing is written while a wish is impossible ({last})"
+    assert row(report, unread)["outcome"] == "unknown"
+    assert row(report, unread)["reason"] == f"what is in force is not known: {why}"
+    assert row(report, "COIN0USDT")["reason"] == f"not written: {why}"
+    assert row(report, "COIN1USDT")["outcome"] == "unchanged"
 
 
 def test_the_plan_says_how_long_it_may_take(lay: Lay) -> None:
