@@ -143,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         sandbox.wait(0 if fault.late else fault.delay)
         self._deliver(answer, fault)
 
+    # http.server looks for methods of these names.
     do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _answer  # noqa: N815
 
     def _read_request(self) -> Request | None:

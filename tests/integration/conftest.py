@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions"))
 
+# Found only now that its folder is on the path.
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
 COLLECTION = Path("ansible_collections/tradeops/coinswitch")

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# It ships no types.
 import jq  # type: ignore[import-not-found]
 import yaml
 
