@@ -113,7 +113,6 @@ class _Task:
         seconds = math.ceil(max(self._pacer.delay(READ_LEVERAGE, count), self._write_delay(count)))
         plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
         try:
-            self._expect()
             while self._to_read or self._to_write:
                 self._step()
             self._explain()
