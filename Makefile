@@ -8,7 +8,8 @@
 .SUFFIXES:
 
 cache := $(CURDIR)/.cache
-requirements := uv tests dev importer
+requirements := uv tests next target dev importer
+oldest_python = $(if $(filter target,$*),3.8,$(if $(filter next,$*),3.13,3.11))
 collection := ansible_collections/tradeops/coinswitch
 
 # Where the checkout lies as a collection: read by mypy; and where its own artifact is installed: run by demo and tests.
@@ -43,9 +44,12 @@ check: style ## The fast loop: style, types, unit tests but for the matrix of fa
 
 # The run of pytest that covers everything is the last thing: its closing line says how it went.
 .PHONY: test
-test: install ## Everything: all linters, sanity, documentation, licences, all tests
-	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) style sanity checks
-	HOME="$(cache)/home" pytest --numprocesses 2 --cov=plugins tests/unit tests/integration
+test: install target ## Everything: all linters, sanity, documentation, licences, all tests
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(beside)
+	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins tests/integration tests/unit
+
+# What goes side by side, the longest first.
+beside := sanity integration unit checks style
 
 .PHONY: style
 style: .venv/ready $(checkout)
@@ -53,14 +57,18 @@ style: .venv/ready $(checkout)
 	ruff format --check --quiet .
 	mypy
 
-# ansible-test is as long as all the rest: the two go side by side.
-.PHONY: sanity
-sanity: .venv/ready
-	HOME="$(cache)/home" nox --no-color --keywords sanity
+# One row for each core that this environment has not, and one for each Python that modules run on.
+.PHONY: sanity integration unit target
+sanity integration unit target: .venv/ready
+	HOME="$(cache)/home" nox --no-color --tags $@
 
 .PHONY: checks
 checks: .venv/ready
 	HOME="$(cache)/home" nox --no-color
+
+.PHONY: containers
+containers: .venv/ready ## Sanity under each core on each Python, in ansible-test's containers: needs Docker or Podman
+	HOME="$(cache)/home" nox --no-color --session ansible-test-sanity
 
 # The collection the way a user gets it: from its artifact.
 .PHONY: install
@@ -78,11 +86,11 @@ mutants: .venv/ready ## Change the code that judges and paces, bit by bit, and s
 	@python tests/tools/mutants.py
 
 .PHONY: lock
-lock: .venv/ready ## Renew the pinned requirements
-	for name in $(requirements); do \
-	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	        --no-emit-index-url --no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.txt || exit; \
-	done
+lock: $(requirements:%=lock-%) ## Renew the pinned requirements
+
+lock-%: .venv/ready
+	uv pip compile --quiet --upgrade --universal --python-version $(oldest_python) --generate-hashes $(if $(filter next,$*),--no-deps) \
+	    --no-emit-index-url --no-header --no-annotate requirements/$*.in --output-file requirements/$*.txt
 
 .PHONY: docs
 docs: .venv/ready ## Build the documentation site: .cache/docs/index.html

@@ -12,13 +12,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import nox
 
 ROOT = Path(__file__).resolve().parent
 HOME = ROOT / ".cache/home"
+GALAXY = ROOT / "galaxy.yml"
 
 # Read when antsibull-nox is imported: no collection is fetched, and none that the user has is looked at.
 os.environ.update(
@@ -31,13 +34,39 @@ os.environ.update(
 
 import antsibull_nox
 import antsibull_nox.sessions
+import yaml
 
-# Each ansible-core that is maintained, with the Python that requirements/tests.in installs it on.
-CORES = {"2.19": "3.11", "2.20": "3.12", "2.21": "3.13"}
-OLDEST_AND_NEWEST = ("2.19", "2.21")
-HERE = "{}.{}".format(*sys.version_info)
+# Each ansible-core that is supported, with the Python that its rows run on; the last one is about to be released.
+CORES = {"2.19": "3.11", "2.20": "3.12", "2.21": "3.13", "2.22": "3.13"}
+OLDEST, NEWEST, NEXT = "2.19", "2.21", "2.22"
+HERE = ".".join(version("ansible-core").split(".")[:2]) if find_spec("ansible") else ""
+# The oldest Python on which the modules run, under the oldest core and under all others.
+OLDEST_TARGETS = ("3.8", "3.9")
+# The rows of `make test`; the others are run by name.
+IN_TEST = {"sanity": {OLDEST, NEWEST}, "integration": {OLDEST, NEWEST}, "unit": set(CORES)}
 
-nox.options.default_venv_backend = "uv"
+# What depends on Ansible itself: options and results, templates and roles, and what is masked.
+MOST_OF_INTEGRATION = [f"tests/integration/test_{name}.py" for name in ("leverage_runs", "desk_playbooks", "secrets")]
+
+# The runs of ansible-test sanity that make a whole. pylint takes longer over the tests than all else together: there it
+# runs under the newest core alone; and the pylint of the release candidate is not released.
+ALL_SANITY: list[list[str]] = [[]]
+SANITY = {
+    OLDEST: [["--skip-test", "pylint"], ["--test", "pylint", "--exclude", "tests/"]],
+    NEXT: [["--skip-test", "pylint"]],
+}
+
+# What Python bundles is unpacked as it is: installing it takes seconds, in each of some twenty environments.
+BRING_PIP = """\
+import ensurepip, pathlib, sysconfig, zipfile
+bundled = list(pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+if bundled:
+    zipfile.ZipFile(bundled[0]).extractall(sysconfig.get_path("purelib"))
+else:
+    ensurepip.bootstrap(upgrade=True, default_pip=True)
+"""
+
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.envdir = ".cache/nox"
 nox.options.reuse_venv = "yes"
 # A Python that the machine lacks is said to be missing, and its row left out.
@@ -52,15 +81,17 @@ def install(session: nox.Session, name: str) -> None:
     session.install("--no-deps", "--require-hashes", "--requirement", pinned, env={"UV_CONSTRAINT": ""})
 
 
-@nox.session(python=False)
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Check the fragments of the changelog."""
+    install(session, "dev")
     session.run("antsibull-changelog", "lint")
 
 
-@nox.session(python=False)
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation site, docs/site, into .cache/docs; a warning is an error."""
+    install(session, "dev")
     site = ROOT / ".cache/docs"
     tree = ROOT / ".cache/site/ansible_collections/tradeops/coinswitch"
     shutil.rmtree(site, ignore_errors=True)
@@ -70,6 +101,9 @@ def docs(session: nox.Session) -> None:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(name, tree / name)
     shutil.copy(tree / "docs/site/index.md", tree)
+    # Whole links, since Galaxy shows the README without what lies beside it; here they lead to the site's own pages.
+    readme = tree / "README.md"
+    readme.write_text(readme.read_text().replace(f"{yaml.safe_load(GALAXY.read_text())['repository']}/blob/main/", ""))
     (tree / "reference").mkdir()
     session.run(
         *("antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--no-breadcrumbs", "--fail-on-error"),
@@ -95,38 +129,72 @@ def importer(session: nox.Session) -> None:
         session.error("\n".join(["galaxy-importer complains:", *complaints]))
 
 
-def sanity(session: nox.Session) -> None:
-    """Run ansible-test sanity, which compiles and imports on every target Python that the machine has."""
+def install_core(session: nox.Session, core: str) -> None:
+    """Install what the tests run with, and the ansible-core of this row."""
     install(session, "tests")
+    if core == NEXT:
+        install(session, "next")
+
+
+def sanity(session: nox.Session, core: str) -> None:
+    """Run ansible-test sanity, which compiles and imports on every target Python that the machine has."""
+    install_core(session, core)
     tree = antsibull_nox.sessions.prepare_collections(session, install_in_site_packages=False)
     assert tree
     lay_pip(HOME / ".ansible/test/cache")
     with session.chdir(tree.current_path):
         # A repository of its own: the one around it ignores the copy.
         session.run("git", "init", "--quiet", external=True)
-        command = ("ansible-test", "sanity", "--local", "--requirements", *session.posargs)
-        output = session.run(*command, env={"HOME": str(HOME)}, silent=True)
-    for warning in re.findall("^WARNING: (Skipping .*)$", str(output), re.MULTILINE):
-        session.warn(warning)
+        for scope in SANITY.get(core, ALL_SANITY):
+            command = ("ansible-test", "sanity", "--local", "--requirements", *scope, *session.posargs)
+            output = session.run(*command, env={"HOME": str(HOME)}, silent=True)
+            for warning in re.findall("^WARNING: (Skipping .*)$", str(output), re.MULTILINE):
+                session.warn(warning)
 
 
 def lay_pip(cache: Path) -> None:
     """Put into ansible-test's cache the script that brings pip into its environments, so that it downloads none."""
     cache.mkdir(parents=True, exist_ok=True)
-    for version in ("24_2", "25_2"):
-        script = "import ensurepip\nensurepip.bootstrap(upgrade=True, default_pip=True)\n"
-        (cache / f"get_pip_{version}.py").write_text(script)
+    for name in ("24_2", "25_2"):
+        (cache / f"get_pip_{name}.py").write_text(BRING_PIP)
 
 
-def unit(session: nox.Session) -> None:
+def unit(session: nox.Session, core: str) -> None:
     """Run the unit tests, but for the matrix of faults, which is the same on each Python."""
-    install(session, "tests")
-    session.run("pytest", "--numprocesses", "2", "--ignore", "tests/unit/faults", "tests/unit", *session.posargs)
+    leave_to_the_checkout(session, core)
+    install_core(session, core)
+    session.run("pytest", "--ignore", "tests/unit/faults", "tests/unit", *session.posargs)
 
 
-for core in OLDEST_AND_NEWEST:
-    # By name: `make test` runs them beside the others.
-    nox.session(name=f"sanity-{core}", python=CORES[core], default=False)(sanity)
-for core, python in CORES.items():
-    # The checkout's own environment runs them all anyway.
-    nox.session(name=f"unit-{core}", python=python, default=python != HERE)(unit)
+def integration(session: nox.Session, core: str) -> None:
+    """Run real Ansible; the modules run on the oldest Python that is theirs under this core."""
+    leave_to_the_checkout(session, core)
+    install_core(session, core)
+    session.run("pytest", *(session.posargs or MOST_OF_INTEGRATION))
+
+
+def leave_to_the_checkout(session: nox.Session, core: str) -> None:
+    if core == HERE:
+        session.skip(f"the environment of the checkout has ansible-core {core}: `make test` runs all tests there")
+
+
+def target(session: nox.Session) -> None:
+    """Set up a Python for modules to run on: tests/integration takes the one that is oldest for its ansible-core."""
+    install(session, "target")
+
+
+def add_row(check: Callable[[nox.Session, str], None], core: str) -> None:
+    def row(session: nox.Session) -> None:
+        check(session, core)
+
+    name = check.__name__
+    row.__doc__ = check.__doc__
+    tags = [name] if core in IN_TEST[name] else []
+    nox.session(name=f"{name}-{core}", python=CORES[core], tags=tags, default=False)(row)
+
+
+for check in (sanity, integration, unit):
+    for core in reversed(CORES):
+        add_row(check, core)
+for python in OLDEST_TARGETS:
+    nox.session(name=f"target-{python}", python=python, tags=["target"], default=False)(target)

@@ -71,6 +71,16 @@ options:
         or a directory that C(openssl rehash) has prepared.
     type: path
 requirements:
-  - requests
-  - cryptography
+  - requests >= 2.22.0
+  - cryptography >= 2.8
+notes:
+  - The proxies of the environment are used (E(HTTPS_PROXY), E(NO_PROXY)), and so are the authorities in
+    E(REQUESTS_CA_BUNDLE) where O(ca_path) is not given.
+seealso:
+  - name: Guides
+    description: A desk of accounts, drift every night, a symbol that is blocked, rehearsing on your own machine.
+    link: https://github.com/tradeops/ansible-collection-coinswitch/tree/main/docs/guides
+  - name: Errors
+    description: Each message of these modules with its cause and its cure.
+    link: https://github.com/tradeops/ansible-collection-coinswitch/blob/main/docs/errors.md
 """

@@ -34,6 +34,9 @@ options:
       - Its filter C(css) makes a text fit for a string in a style sheet.
     type: str
     required: true
+seealso:
+  - plugin: tradeops.coinswitch.leverage_report
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -48,6 +51,7 @@ RETURN = r"""
 _value:
   description: The page.
   type: str
+  returned: success
 """
 
 

@@ -33,19 +33,29 @@ options:
     description: When it was made, in ISO 8601.
     type: str
     default: ""
+seealso:
+  - plugin: tradeops.coinswitch.leverage_page
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
-- name: What is not in order on this account
+- name: See how the account stands
+  tradeops.coinswitch.futures_leverage:
+    leverages: {BTCUSDT: 10}
+  check_mode: true
+  register: run
+  ignore_errors: true
+
+- name: Say what is not in order on it
   ansible.builtin.debug:
     msg: "{{ ({inventory_hostname: seen} | tradeops.coinswitch.leverage_report).accounts[0].message }}"
   vars:
     seen:
       policy: {BTCUSDT: 10}
       enforce: exact
-      check_mode: false
+      check_mode: true
       message: "{{ run.msg | default('') }}"
-      results: "{{ run.results }}"
+      results: "{{ run.results | default([]) }}"
 """
 
 RETURN = r"""
@@ -55,6 +65,44 @@ _value:
     - An outcome is V(unchanged), V(changed), V(drifted) (not as it should be, and check mode changed nothing),
       V(blocked), V(refused) or V(unknown). The first two are in order.
   type: dict
+  returned: success
+  sample:
+    schema: tradeops.coinswitch.leverage_report
+    version: 1
+    title: Leverage
+    time: "2026-11-23T02:00:00Z"
+    check_mode: true
+    in_order: false
+    summary:
+      accounts: 1
+      accounts_in_order: 0
+      symbols: 1
+      wishes: 1
+      unknown: 0
+      refused: 0
+      blocked: 0
+      drifted: 1
+      changed: 0
+      unchanged: 0
+    symbols: [BTCUSDT]
+    accounts:
+      - account: alpha
+        in_order: false
+        enforce: exact
+        message: "BTCUSDT: leverage is 20 instead of 10"
+        outcomes: [drifted]
+        troubles:
+          - outcome: drifted
+            symbols: [BTCUSDT]
+            reason: leverage is 20 instead of 10
+        results:
+          - symbol: BTCUSDT
+            wish: 10
+            leverage: 20
+            previous_leverage: 20
+            outcome: drifted
+            reason: leverage is 20 instead of 10
+            blockers: []
   contains:
     schema:
       description: V(tradeops.coinswitch.leverage_report).

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
+from ansible.release import __version__ as ansible_version
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions"))
@@ -22,9 +23,18 @@ sys.path.insert(0, str(ROOT / "extensions"))
 # Found only now that its folder is on the path.
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
+# The oldest Python that the modules of this ansible-core run on: `make target` sets it up where the machine has it.
+OLDEST_TARGET = "3.8" if ansible_version.startswith("2.19.") else "3.9"
+TARGET = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
+
 COLLECTION = Path("ansible_collections/tradeops/coinswitch")
 GROUP = "group/tradeops.coinswitch.coinswitch"
 TIME_LIMIT = 300
+
+
+def pytest_report_header() -> str:
+    modules = OLDEST_TARGET if TARGET.exists() else f"its own Python, for want of Python {OLDEST_TARGET}"
+    return f"ansible-core {ansible_version}, modules on {modules}"
 
 
 class Outcome(NamedTuple):
@@ -57,7 +67,7 @@ class Ansible:
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "ANSIBLE_PYTHON_INTERPRETER": str(TARGET if TARGET.exists() else sys.executable),
         }
         for name in ("home", "tmp"):
             (folder / name).mkdir()

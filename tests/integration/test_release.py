@@ -90,6 +90,8 @@ def test_a_release_is_a_changelog_a_tag_and_an_artifact(clone: Clone) -> None:
     changes = (clone.folder / "CHANGELOG.md").read_text()
     assert NEXT in changes.replace("\\", "")
     assert "something is right now" in changes
+    lint = clone.run("yamllint", "--strict", "changelogs")
+    assert lint.returncode == 0, lint.stdout
     (artifact,) = (clone.folder / ".cache/release").glob("*.tar.gz")
     assert artifact.name == f"tradeops-coinswitch-{NEXT}.tar.gz"
     again = clone.release("cut", NEXT)

@@ -93,10 +93,27 @@ def test_the_action_group_has_every_module() -> None:
     assert runtime["action_groups"]["coinswitch"] == MODULES
 
 
-def test_the_readme_lists_every_module() -> None:
+def test_the_readme_lists_every_module_and_filter() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^[|*-] *\[?`(?:tradeops\.coinswitch\.)?(\w+)`", readme, re.MULTILINE))
-    assert set(MODULES) <= listed
+    filters = {file.stem for file in (ROOT / "plugins" / "filter").glob("*.py")}
+    assert {*MODULES, *filters} <= listed
     others = {path.stem for folder in ("roles", "playbooks") for path in (ROOT / folder).glob("*")}
     named = set(re.findall(r"tradeops\.coinswitch\.(\w+)", readme))
     assert named <= {*MODULES, *others, "coinswitch"}, "the README names what is not there"
+
+
+def test_the_links_of_the_readme_lead_into_the_repository() -> None:
+    """They are whole, since Galaxy shows the README without what lies beside it."""
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    inside = [link.removeprefix(f"{galaxy['repository']}/blob/main/") for link in links]
+    files = [link for link in inside if not link.startswith("https://")]
+    assert files
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
+def test_the_libraries_have_the_same_bounds_wherever_they_are_named() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    bounds = {line for line in lines if line and not line.startswith("#")}
+    assert {bound.replace(" ", "") for bound in fragment("connection")["requirements"]} == bounds

@@ -66,7 +66,9 @@ def run(venue: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         result: dict[str, Any] = json.loads(printed.out)
         assert ended.value.code == int(result.get("failed", False))
         assert "Traceback" not in printed.out
-        result.pop("invocation", None)
+        # From ansible-core 2.22 on, a module tells the controller what to mask.
+        for name in ("invocation", "_ansible_new_secrets"):
+            result.pop(name, None)
         return result
 
     return once
@@ -176,7 +178,7 @@ def test_options_that_go_together(run: Run, account: Account, exchange: Exchange
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: give the option api_key or set"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a"}, "secret_key must be 64 hex********decim********l "),
+        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must be 64 hexadecimal "),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ],
 )
