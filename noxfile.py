@@ -163,14 +163,14 @@ def unit(session: nox.Session, core: str) -> None:
     """Run the unit tests, but for the matrix of faults, which is the same on each Python."""
     leave_to_the_checkout(session, core)
     install_core(session, core)
-    session.run("pytest", "--ignore", "tests/unit/faults", "tests/unit", *session.posargs)
+    session.run("pytest", "--quiet", "--ignore", "tests/unit/faults", "tests/unit", *session.posargs)
 
 
 def integration(session: nox.Session, core: str) -> None:
     """Run real Ansible; the modules run on the oldest Python that is theirs under this core."""
     leave_to_the_checkout(session, core)
     install_core(session, core)
-    session.run("pytest", *(session.posargs or MOST_OF_INTEGRATION))
+    session.run("pytest", "--quiet", *(session.posargs or MOST_OF_INTEGRATION))
 
 
 def leave_to_the_checkout(session: nox.Session, core: str) -> None:

@@ -142,9 +142,9 @@ def _serve(options: argparse.Namespace) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     with server as sandbox:
         lines = _export_lines(accounts, sandbox.url)
-        print(lines, flush=True)
-        print("# To be sourced in another terminal. Ctrl-C ends the sandbox.", file=sys.stderr, flush=True)
         with _ready_file(options.ready_file, lines):
+            print(lines, flush=True)
+            print("# To be sourced in another terminal. Ctrl-C ends the sandbox.", file=sys.stderr, flush=True)
             signal.sigwait(ENDING)
 
 

@@ -13,6 +13,8 @@ from base64 import b64encode
 from typing import Any, Iterable
 
 HIDDEN = "********"
+# The characters of hexadecimal, base64 and percent-encoding.
+_CODED = "A-Za-z0-9+/=_%-"
 # A signature in any form is longer than this, and nothing else that the exchange sends is.
 _LONGEST_TOKEN = 120
 # What is shorter is no key (and is refused as one), and hiding it would leave nothing legible.
@@ -25,8 +27,10 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        pattern = "|".join([*map(re.escape, longest_first), rf"[A-Za-z0-9+/=_%-]{{{_LONGEST_TOKEN},}}"])
-        self._pattern = re.compile(pattern, re.IGNORECASE)
+        pattern = "|".join([*map(re.escape, longest_first), rf"[{_CODED}]{{{_LONGEST_TOKEN},}}"])
+        # Where there are too few such characters in a row nothing can begin: megabytes are looked through at once.
+        characters = re.escape("".join(sorted(set("".join(forms)))))
+        self._pattern = re.compile(rf"(?=[{characters}{_CODED}]{{{_SHORTEST_FORM}}})(?:{pattern})", re.IGNORECASE)
 
     def clean(self, value: Any) -> Any:
         """The value without the secrets: mappings (keys too), lists and texts; all else as it is."""

@@ -11,9 +11,13 @@ right names, they are found already and nothing is done.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.tradeops.coinswitch"
@@ -41,3 +45,20 @@ def is_importable(name: str) -> bool:
 
 if not is_importable(COLLECTION):
     name_the_checkout()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_processor() -> Iterator[None]:
+    """Keep each worker to one processor: to wake a thread on another one takes longer than what it then does.
+
+    Client and server are threads that take turns. For as long as a module: what the tests of other folders run may
+    know how to use all processors.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if sys.platform != "linux" or not worker:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[int(worker[2:]) % len(before)]})
+    yield
+    os.sched_setaffinity(0, before)

@@ -15,8 +15,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -44,10 +44,10 @@ NOW = 1_700_000_000.0
 TIMEOUT = 10.0
 RETRIES = 2
 PATIENCE = 600.0
+# A bound that is met sooner: where it really is, and that it bounds, is tried in test_transport.py.
+LARGEST_ANSWER = 128 << 10
 # What a defect of the stage itself may cost before it is said: nothing waits for so long.
 HANGS = 30.0
-# A place for a ledger where there can be no file: it keeps its budgets in memory.
-NOWHERE = f"{os.devnull}/no-folder"
 
 # The same examples in every run, and no deadline: what is slow on a busy machine is not wrong.
 EXAMPLES = settings(
@@ -73,6 +73,17 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         assert 0 <= seconds < float("inf")
         self.now += seconds
+
+
+class Memory(Ledger):
+    """Budgets of one task alone, which no file keeps."""
+
+    def __init__(self) -> None:
+        super().__init__("", os.devnull)
+
+    @contextmanager
+    def open(self) -> Iterator[dict[str, Any]]:
+        yield self._memory
 
 
 class Stalling(Sandbox):
@@ -181,6 +192,7 @@ class Stage:
         self._transports: list[_transport.Transport] = []
         patch.setattr(_module, "connect", self.connect)
         patch.setattr(_transport, "SimpleQueue", self.exchange.asker)
+        patch.setattr(_transport, "LARGEST_ANSWER", LARGEST_ANSWER)
         patch.setattr(AnsibleModule, "warn", lambda _self, text: self.warnings.append(text))
         # It writes to the system's log.
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
@@ -190,8 +202,9 @@ class Stage:
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)
         self._transports.append(transport)
-        ledger = Ledger(connection.identity, NOWHERE)
-        pacer = Pacer(ledger, connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep)
+        pacer = Pacer(
+            Memory(), connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep
+        )
         return Client(transport, pacer, connection.retries, auth.pair_matches, clean, self.clock.unix, self.clock.sleep)
 
     def run(self, module: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:

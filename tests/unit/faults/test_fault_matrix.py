@@ -19,7 +19,7 @@ import pytest
 
 from sandbox import FAULTS, Fault
 
-from .stage import NOW, PATIENCE, RETRIES, Stage, says_one_clear_line, tells_the_truth
+from .stage import LARGEST_ANSWER, NOW, PATIENCE, RETRIES, Stage, says_one_clear_line, tells_the_truth
 
 BEFORE = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 WISHES = {"BTCUSDT": 13, "ETHUSDT": 5, "SOLUSDT": 10}
@@ -78,7 +78,8 @@ MORE_FAULTS: dict[str, Fault] = {
     "leverage-exponent": _told(leverage="1e999999999"),
     "leverage-blank": _told(leverage=""),
 }
-ALL_FAULTS = {**FAULTS, **MORE_FAULTS}
+# As large as the stage lets an answer be.
+ALL_FAULTS = {**FAULTS, **MORE_FAULTS, "large": Fault(size=LARGEST_ANSWER)}
 
 
 class Meaning(Enum):
@@ -270,7 +271,7 @@ class Task:
     check_mode: bool = False
     blocked: bool = False
     thin: bool = False
-    """Whether other tasks show the lesser endpoints with every fault, so that here some will do."""
+    """Whether other tasks show the same endpoints with every fault, so that here some of each meaning will do."""
 
     def run(self, stage: Stage) -> dict[str, Any]:
         if self.blocked:
@@ -372,22 +373,30 @@ def end_of_reader(cell: Cell, reader: Reader) -> tuple[bool, Any]:
     return not (cell.answered or asked_otherwise), None if cell.meaning is Meaning.LIE else reader.facts
 
 
-def cells(endpoint: str, thin: bool) -> Iterator[Cell]:
+SHOWN_ONCE = ("403", "500", "429", "drop-before", "timeout", "late", "garbage")
+SHOWN_THIN = {
+    *SHOWN_ONCE,
+    *("400", "401", "422-empty", "503-html", "redirect", "echo-keys", "slow", "large", "gzip-bomb", "twice", "nan"),
+    *("no-data", "data-null", "data-list", "null", "other-leverage", "other-symbol", "leverage-fraction"),
+}
+
+
+def cells(endpoint: str, task: Task | Reader) -> Iterator[Cell]:
     """Always, and once where that differs: where it is asked again, or in another way.
 
-    That a question is asked again has nothing to do with what it is: a few faults show it for the lesser endpoints.
+    That a question is asked again has nothing to do with what it is: one task shows it with every fault, and the others
+    with a few.
     """
-    lesser = not endpoint.endswith("_leverage")
-    shown_once = ("403", "500", "429", "drop-before", "timeout", "late", "garbage") if lesser else ALL_FAULTS
-    for name in FAULTS if thin and lesser else ALL_FAULTS:
+    all_once = task is TASKS["one"]
+    for name in ALL_FAULTS:
         if name.endswith("-done") and endpoint != "write_leverage":
             continue  # a question changes nothing
-        if thin and lesser and name.endswith(("-html", "-empty")):
+        if task.thin and name not in SHOWN_THIN:
             continue
         always = Cell(endpoint, name, always=True)
         yield always
         asked_again = always.meaning in (Meaning.UNCLEAR, Meaning.LATER) or endpoint == "positions"
-        if asked_again and name in shown_once:
+        if asked_again and (all_once or name in SHOWN_ONCE):
             yield Cell(endpoint, name, always=False)
 
 
@@ -398,7 +407,7 @@ def each_cell(tasks: Mapping[str, Task | Reader]) -> pytest.MarkDecorator:
             pytest.param(task, cell, id=f"{name}-{cell}")
             for name, task in tasks.items()
             for endpoint in task.endpoints
-            for cell in cells(endpoint, task.thin)
+            for cell in cells(endpoint, task)
         ],
     )
 

@@ -18,22 +18,22 @@ from hypothesis import strategies as st
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import carry_out
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Ledger, Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import Wish, Wishes
-from sandbox import FAULTS
+from sandbox import FAULTS, Fault
 from sandbox import Request as Received
 
 from .raw import Raw
 from .stage import (
     EXAMPLES,
     HANGS,
-    NOWHERE,
     RETRIES,
     TIMEOUT,
     Clock,
+    Memory,
     Stage,
     Staged,
     Stalling,
@@ -197,7 +197,7 @@ class InTurn(Transport):
 
 
 def run_in_turn(task: InTurn, turns: Turns, number: int, wish: int, clock: Clock, reports: dict[int, Report]) -> None:
-    pacer = Pacer(Ledger(f"task {number}", NOWHERE), 1.0, 600.0, clock, clock.sleep)
+    pacer = Pacer(Memory(), 1.0, 600.0, clock, clock.sleep)
     client = Client(task, pacer, RETRIES, task.pair_matches, lambda value: value, clock.unix, clock.sleep)
     try:
         reports[number] = carry_out(Futures(client, "EXCHANGE_2"), Wishes([Wish("BTCUSDT", wish)], single=True))
@@ -224,7 +224,7 @@ def test_two_tasks_with_their_own_wishes(
     account = sandbox.exchange.open_account()
     account.set_leverage("BTCUSDT", 10)
     for name in faults:
-        sandbox.exchange.add_fault("write_leverage", FAULTS[name] if name else FAULTS["large"])
+        sandbox.exchange.add_fault("write_leverage", FAULTS[name] if name else Fault())
     turns = Turns(order)
     tasks = [InTurn(number, turns, sandbox, clock) for number in (0, 1)]
     reports: dict[int, Report] = {}

@@ -11,8 +11,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -196,14 +196,23 @@ def test_help(capsys: Capture, arguments: list[str]) -> None:
     assert words[arguments[0]] in capsys.readouterr().out
 
 
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The program; it ends with its context, also where a test fails."""
+    command = [sys.executable, str(PROGRAM), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
     accounts, ready = tmp_path / "accounts.yml", tmp_path / "ready"
     accounts.write_text("accounts: [{name: alpha}, {name: beta}]", encoding="utf-8")
     arguments = ["--accounts", str(accounts), "--export", "beta", "--ready-file", str(ready), "--speed", "60"]
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAM), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as program:
+    with running(*arguments) as program:
         assert program.stdout
         assert program.stderr
         lines = [program.stdout.readline() for _turn in range(4)]
@@ -227,9 +236,9 @@ def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
 
 
 def test_the_program_in_short() -> None:
-    with subprocess.Popen([sys.executable, str(PROGRAM)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+    with running() as program:
         assert program.stdout
         lines = [program.stdout.readline() for _turn in range(3)]
         program.terminate()
         assert program.wait(timeout=30) == 0
-    assert lines[2].startswith(b"export COINSWITCH_SECRET_KEY=")
+    assert lines[2].startswith("export COINSWITCH_SECRET_KEY=")

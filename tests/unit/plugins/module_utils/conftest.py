@@ -50,12 +50,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lay(venue: Venue, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """Lays a desk: `lay(held={"BTCUSDT": 10}, retries=0)`. Its arguments are Desk's; each machine has its budgets."""
+def lay(venue: Venue, request: pytest.FixtureRequest) -> Iterator[Callable[..., Desk]]:
+    """Lays a desk: `lay(held={"BTCUSDT": 10}, retries=0)`. Its arguments are Desk's.
+
+    Desks of one `machine` share their budgets, in a file; without one each has its own, in memory.
+    """
     desks: list[Desk] = []
 
-    def build(*args: Any, machine: str = "this", **options: Any) -> Desk:
-        desks.append(Desk(venue, tmp_path / machine, *args, **options))
+    def build(*args: Any, machine: str | None = None, **options: Any) -> Desk:
+        budgets = request.getfixturevalue("tmp_path") / machine if machine else None
+        desks.append(Desk(venue, budgets, *args, **options))
         return desks[-1]
 
     yield build

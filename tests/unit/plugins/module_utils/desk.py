@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
@@ -93,16 +95,28 @@ class Venue(Sandbox):
         super().wait(0)
 
 
+class Memory(Ledger):
+    """Budgets of one task alone, which no file keeps."""
+
+    def __init__(self) -> None:
+        super().__init__("", os.devnull)
+
+    @contextmanager
+    def open(self) -> Iterator[dict[str, Any]]:
+        yield self._memory
+
+
 class Desk:
     """An account with a client of it; `beside` another desk, a second client of the same account.
 
-    `sent` names the endpoints asked so far, by all clients; `held` is the leverage in force.
+    `budgets` is the folder in which it shares them with others. `sent` names the endpoints asked so far, by all
+    clients; `held` is the leverage in force.
     """
 
     def __init__(
         self,
         venue: Venue,
-        budgets: Path,
+        budgets: Path | None = None,
         quirks: Quirks | None = None,
         held: Mapping[str, int] | None = None,
         latency: float = 0.0,
@@ -124,7 +138,8 @@ class Desk:
             self.clock, self.exchange, self.account = beside.clock, beside.exchange, beside.account
         auth = SignedAuth(*keys, self.clock)
         self.transport = Transport(url or venue.url, auth, timeout, verify=True)
-        self.pacer = Pacer(Ledger(keys[0], str(budgets)), share, patience, self.clock, self.clock.sleep)
+        ledger = Ledger(keys[0], str(budgets)) if budgets else Memory()
+        self.pacer = Pacer(ledger, share, patience, self.clock, self.clock.sleep)
         clean = Redactor(keys).clean
         self.client = Client(
             self.transport, self.pacer, retries, auth.pair_matches, clean, self.clock, self.clock.sleep

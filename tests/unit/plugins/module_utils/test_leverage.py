@@ -595,13 +595,13 @@ def test_too_little_patience_for_the_write_leaves_it_unwritten(lay: Lay) -> None
 def test_a_budget_that_another_task_spends_at_the_last_moment_leaves_it_unwritten(
     lay: Lay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10)
+    desk = lay(held={"BTCUSDT": 10}, patience=10, machine="this")
     expect = desk.pacer.expect
 
     def expect_and_be_overtaken(ahead: Any) -> None:
         expect(ahead)
         if ahead.get(WRITE_LEVERAGE):
-            spend(lay(beside=desk), WRITE_LEVERAGE, 10)
+            spend(lay(beside=desk, machine="this"), WRITE_LEVERAGE, 10)
 
     monkeypatch.setattr(desk.pacer, "expect", expect_and_be_overtaken)
     report = desk.enforce({"BTCUSDT": 13})

@@ -358,7 +358,7 @@ def test_limits_of_another_kind_are_survived_by_waiting(lay: Lay, quirks: Quirks
 @pytest.mark.parametrize("scope", ["key", "address"])
 def test_a_bot_on_another_machine_is_survived_by_waiting(lay: Lay, scope: Any) -> None:
     desk, wishes = market(lay, 15, Quirks(limit_scope=scope))
-    bot = lay(beside=desk, machine="another")
+    bot = lay(beside=desk)
     for _request in range(20):
         bot.futures.leverage("BTCUSDT")
     report = desk.enforce(change(wishes, 3))
@@ -387,8 +387,8 @@ def test_too_little_patience_for_the_writes_is_said_before_the_first(lay: Lay) -
 
 
 def test_two_tasks_of_one_machine_share_the_budget(lay: Lay) -> None:
-    desk, wishes = market(lay, 12)
-    other = lay(beside=desk)
+    desk, wishes = market(lay, 12, machine="this")
+    other = lay(beside=desk, machine="this")
     assert desk.enforce(wishes).failure is None
     assert other.enforce(change(wishes, 1)).failure is None
     assert desk.exchange.refused_by_rate_limit == 0

@@ -21,7 +21,7 @@ LONG_SECRET = SECRET_KEY + API_KEY
 SIGNATURE = "4d88218133302796" * 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def redactor() -> Redactor:
     return Redactor([API_KEY, SECRET_KEY])
 
