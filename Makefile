@@ -44,7 +44,7 @@ check: style ## The fast loop: style, types, unit tests but for the matrix of fa
 
 # The run of pytest that covers everything is the last thing: its closing line says how it went.
 .PHONY: test
-test: install target ## Everything: all linters, sanity, documentation, licences, all tests
+test: install ## Everything: all linters, sanity, documentation, licences, all tests
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(beside)
 	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore $(matrix) tests/integration tests/unit
 
@@ -63,9 +63,9 @@ style: .venv/ready $(checkout)
 	ruff format --check --quiet .
 	mypy
 
-# One row for each core that this environment has not, and one for each Python that modules run on.
-.PHONY: sanity integration unit target
-sanity integration unit target: .venv/ready
+# One row for each core that this environment has not; integration has the Pythons on which modules run, too.
+.PHONY: sanity integration unit
+sanity integration unit: .venv/ready
 	HOME="$(cache)/home" nox --no-color --tags $@
 
 .PHONY: checks

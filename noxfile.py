@@ -45,9 +45,6 @@ OLDEST_TARGETS = ("3.8", "3.9")
 # The rows of `make test`; the others are run by name.
 IN_TEST = {"sanity": {OLDEST, NEWEST}, "integration": {OLDEST, NEWEST}, "unit": set(CORES)}
 
-# What depends on Ansible itself: options and results, templates and roles, and what is masked.
-MOST_OF_INTEGRATION = [f"tests/integration/test_{name}.py" for name in ("leverage_runs", "desk_playbooks", "secrets")]
-
 # The runs of ansible-test sanity that make a whole. pylint takes longer over the tests than all else together: there it
 # runs under the newest core alone; and the pylint of the release candidate is not released.
 ALL_SANITY: list[list[str]] = [[]]
@@ -167,10 +164,10 @@ def unit(session: nox.Session, core: str) -> None:
 
 
 def integration(session: nox.Session, core: str) -> None:
-    """Run real Ansible; the modules run on the oldest Python that is theirs under this core."""
+    """Run what depends on Ansible itself; the modules run on the oldest Python that is theirs under this core."""
     leave_to_the_checkout(session, core)
     install_core(session, core)
-    session.run("pytest", "--quiet", *(session.posargs or MOST_OF_INTEGRATION))
+    session.run("pytest", "--quiet", "-m", "every_core", "tests/integration", *session.posargs)
 
 
 def leave_to_the_checkout(session: nox.Session, core: str) -> None:
@@ -193,8 +190,8 @@ def add_row(check: Callable[[nox.Session, str], None], core: str) -> None:
     nox.session(name=f"{name}-{core}", python=CORES[core], tags=tags, default=False)(row)
 
 
+for python in OLDEST_TARGETS:
+    nox.session(name=f"target-{python}", python=python, tags=["integration"], default=False)(target)
 for check in (sanity, integration, unit):
     for core in reversed(CORES):
         add_row(check, core)
-for python in OLDEST_TARGETS:
-    nox.session(name=f"target-{python}", python=python, tags=["target"], default=False)(target)

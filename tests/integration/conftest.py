@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "extensions"))
 # Found only now that its folder is on the path.
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
-# The oldest Python that the modules of this ansible-core run on: `make target` sets it up where the machine has it.
+# The oldest Python that the modules of this ansible-core run on: `make integration` sets it up where it is.
 OLDEST_TARGET = "3.8" if ansible_version.startswith("2.19.") else "3.9"
 TARGET = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
 

@@ -108,6 +108,7 @@ def cell(now: int, wish: int) -> str:
     return str(now) if now == wish else f"{now} should be {wish}"
 
 
+@pytest.mark.every_core
 def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) -> None:
     accounts = [exchange.accounts[0], *(exchange.open_account(name) for name in ("beta", "gamma", "delta"))]
     symbols = sorted(POLICY)
@@ -159,6 +160,7 @@ def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) 
     assert len(exchange.requests) == len(accounts) * len(symbols), "one request each, and no other"
 
 
+@pytest.mark.every_core
 def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Desk, exchange: Exchange) -> None:
     alpha, blocked, refusing = exchange.accounts[0], exchange.open_account("blocked"), exchange.open_account("refusing")
     in_force(alpha, POLICY | {"BTCUSDT": 20})

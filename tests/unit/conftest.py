@@ -49,16 +49,16 @@ if not is_importable(COLLECTION):
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_processor() -> Iterator[None]:
-    """Keep each worker to one processor: to wake a thread on another one takes longer than what it then does.
+    """Keep each process to one processor: to wake a thread on another one takes longer than what it then does.
 
     Client and server are threads that take turns. For as long as a module: what the tests of other folders run may
     know how to use all processors.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if sys.platform != "linux" or not worker:
+    if sys.platform != "linux":
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(before)[int(worker[2:]) % len(before)]})
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    os.sched_setaffinity(0, {sorted(before)[worker % len(before)]})
     yield
     os.sched_setaffinity(0, before)
