@@ -55,7 +55,7 @@ matrix := tests/unit/faults/test_fault_matrix.py
 # Apart from the rest, since to trace thousands of tasks takes long, and their lines are covered by the others.
 .PHONY: matrix
 matrix: .venv/ready
-	pytest --numprocesses 1 --quiet $(matrix)
+	pytest --quiet $(matrix)
 
 .PHONY: style
 style: .venv/ready $(checkout)

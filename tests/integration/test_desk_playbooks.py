@@ -108,7 +108,6 @@ def cell(now: int, wish: int) -> str:
     return str(now) if now == wish else f"{now} should be {wish}"
 
 
-@pytest.mark.every_core
 def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) -> None:
     accounts = [exchange.accounts[0], *(exchange.open_account(name) for name in ("beta", "gamma", "delta"))]
     symbols = sorted(POLICY)
@@ -242,8 +241,6 @@ def test_the_options_of_the_role(desk: Desk, exchange: Exchange) -> None:
     assert desk.play(*no_page, check_mode=True).status == 0, "check mode foretells a run that succeeds"
     assert account.leverage == kept, "a play's own check mode is kept to"
     assert desk.outcomes() == {"alpha": ["drifted", "unchanged"]}
-    assert desk.play("--check", *no_page, "-e", "leverage_fail_on_drift=true").status == 2
-    assert account.leverage == kept
 
     assert desk.play("-e", "leverage_enforce=maximum", "-e", "leverage_report_title=<Desk>").status == 0
     assert account.leverage == POLICY | {"SOLUSDT": 2}
@@ -264,6 +261,7 @@ def test_the_options_of_the_role(desk: Desk, exchange: Exchange) -> None:
     assert not (desk.folder / "report.json").exists()
 
 
+@pytest.mark.every_core
 def test_only_some_accounts(desk: Desk, exchange: Exchange) -> None:
     for account in (exchange.accounts[0], exchange.open_account("beta"), exchange.open_account("gamma")):
         in_force(account, POLICY)

@@ -156,7 +156,6 @@ def test_a_leak_would_be_found(watch: Watch, account: Account) -> None:
         assert found.keys() == {"the output", "left.behind"}
 
 
-@pytest.mark.every_core
 def test_whatever_a_change_meets(watch: Watch, ansible: Ansible, exchange: Exchange, account: Account) -> None:
     page = "<html><body><p>This is what was sent:</p></body></html>"
     texts = " ".join(spellings(account.secret_key))
@@ -260,6 +259,7 @@ def test_whatever_check_mode_and_the_readers_tell(
     assert results["futures_position_info, told"]["positions"][0]["symbol"] == "SOLUSDT"
 
 
+@pytest.mark.every_core
 def test_keys_from_the_environment_the_secret_in_its_long_form(
     watch: Watch, ansible: Ansible, exchange: Exchange, account: Account
 ) -> None:

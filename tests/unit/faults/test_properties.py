@@ -75,7 +75,7 @@ def keeps_its_promises(stage: Stage, task: int) -> dict[str, Any]:
     return result
 
 
-@settings(EXAMPLES, max_examples=300)
+@settings(EXAMPLES, max_examples=200)
 @given(
     task=st.integers(0, len(TASKS) - 1),
     endpoint=st.sampled_from(ENDPOINTS),
@@ -265,7 +265,7 @@ LEVERAGES = st.one_of(
 )
 
 
-@settings(EXAMPLES, max_examples=300)
+@settings(EXAMPLES, max_examples=200)
 @given(symbol=SYMBOLS, leverage=LEVERAGES, many=st.booleans(), check_mode=st.booleans())
 @example(symbol="BTCUSDT", leverage=13, many=False, check_mode=False)
 @example(symbol="btcusdt", leverage="13", many=True, check_mode=False)
