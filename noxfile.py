@@ -48,7 +48,7 @@ IN_TEST = {"sanity": {OLDEST, NEWEST}, "integration": {OLDEST, NEWEST}, "unit": 
 # pylint takes longer over the tests than all else together, and ruff has looked at them; in the forge's containers it
 # sees them too. That of the release candidate is not released.
 PYLINT_APART = [["--skip-test", "pylint"], ["--test", "pylint", "--exclude", "tests/"]]
-SANITY = {core: PYLINT_APART for core in CORES} | {NEXT: PYLINT_APART[:1]}
+SANITY = {**dict.fromkeys(CORES, PYLINT_APART), NEXT: PYLINT_APART[:1]}
 
 # What Python bundles is unpacked as it is: installing it takes seconds, in each of some twenty environments.
 BRING_PIP = """\
