@@ -42,20 +42,19 @@ demo: install ## Watch a playbook bring a symbol's leverage to the wished value,
 check: style ## The fast loop: style, types, unit tests but for the matrix of faults
 	pytest --numprocesses 2 --ignore tests/unit/faults
 
-# The run of pytest that covers everything is the last thing: its closing line says how it went.
+# The longest run of pytest is the last thing: its closing line says how it went.
 .PHONY: test
 test: install ## Everything: all linters, sanity, documentation, licences, all tests
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(beside)
-	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore $(matrix) tests/integration tests/unit
+	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore tests/unit/faults tests/integration tests/unit
 
 # What goes side by side, the longest first.
-beside := sanity integration unit checks matrix style
-matrix := tests/unit/faults/test_fault_matrix.py
+beside := sanity integration unit checks faults style
 
-# Apart from the rest, since to trace thousands of tasks takes long, and their lines are covered by the others.
-.PHONY: matrix
-matrix: .venv/ready
-	pytest --quiet $(matrix)
+# Apart from the rest: to trace thousands of tasks takes long, and their lines are covered by the others.
+.PHONY: faults
+faults: .venv/ready
+	pytest --quiet tests/unit/faults
 
 .PHONY: style
 style: .venv/ready $(checkout)

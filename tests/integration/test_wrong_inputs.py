@@ -23,10 +23,9 @@ GOOD = {"symbol": "BTCUSDT", "leverage": 13}
 SYMBOLS = {
     "BTC/USDT": "did you mean BTCUSDT?",
     "BTCUSDT\n": "did you mean BTCUSDT?",
-    "": "write it as BTCUSDT",
     "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "did you mean BTCUSD?",
 }
-LEVERAGES = [True, 0, 13.5, 13.0, "", "0x10", [13]]
+LEVERAGES = [True, 13.0, "", "0x10", [13]]
 NO_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number from 1 up"
 
 # Options to what the refusal says; each is added to a good wish.
@@ -34,13 +33,11 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"api_key": "two words"}, "api_key holds a blank"),
     ({"secret_key": "ab" * 31 + "a"}, "secret_key must be 64 hexadecimal characters"),
     ({"api_url": "http://coinswitch.co"}, "api_url must start with https"),
-    ({"api_url": "http://localhost.example.com"}, "api_url must start with https"),
     ({"timeout": True}, "timeout must be a number above 0"),
     ({"retries": 1.5}, "retries must be a whole number"),
     ({"rate_limit_share": 1.1}, "rate_limit_share must be a number above 0 and up to 1"),
     ({"validate_certs": "perhaps"}, "validate_certs"),
     ({"ca_path": "/nowhere/at/all"}, "'/nowhere/at/all' does not exist"),
-    ({"on_blocked": "ignore"}, "on_blocked must be one of: fail, warn"),
     ({"levarage": 13}, "Unsupported parameters"),
 ]
 
@@ -52,7 +49,6 @@ WISHES: list[tuple[dict[str, Any], str]] = [
     ({"leverages": {}}, "leverages is empty"),
     ({"leverages": ["BTCUSDT"]}, "leverages"),
     ({"leverages": {"BTCUSDT": 13, "btcusdt": 13}}, "leverages names BTCUSDT more than once"),
-    ({"leverages": {"ETHUSDT": 5, "BTC/USDT": 13}}, "the symbol 'BTC/USDT' is not of letters and digits alone"),
     ({"leverages": {"ETHUSDT": 5, "BTCUSDT": None}}, NO_WHOLE_NUMBER),
 ]  # fmt: skip
 
