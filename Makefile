@@ -49,7 +49,7 @@ test: install ## Everything: all linters, sanity, documentation, licences, all t
 	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore tests/unit/faults tests/integration tests/unit
 
 # What goes side by side, the longest first.
-beside := sanity integration unit checks faults style
+beside := sanity unit faults checks integration style
 
 # Apart from the rest: to trace thousands of tasks takes long, and their lines are covered by the others.
 .PHONY: faults
