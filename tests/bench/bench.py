@@ -4,7 +4,7 @@
 """What tasks cost: real ansible-playbook runs against the sandbox, printed as tables. `make bench` runs it.
 
 Ratios come from interleaved runs, so that what else the machine does falls on all alike: of one task's cost, the slope
-between playbooks of few and of many tasks, medians over the rounds.
+between playbooks of few and of many tasks, each against the floor of its own round, medians over the rounds.
 """
 
 from __future__ import annotations
@@ -192,14 +192,21 @@ def show_floor(bench: Bench, rounds: int, tasks: int) -> None:
             bench.leave(symbols, 10)
             few, many = (bench.play(list(islice(cycle(pattern), count))) for count in (1, 1 + tasks))
             costs[name].append((many.cost - few.cost).over(tasks))
-    slopes = {name: middle(each) for name, each in costs.items()}
-    floor = slopes["a module that does nothing"]
+    floor = costs["a module that does nothing"]
+
+    def over_the_floor(each: list[Cost], of: Callable[[Cost], float]) -> float:
+        """Each round against its own floor: a machine's speed changes over minutes."""
+        return median(of(cost) / of(least) for cost, least in zip(each, floor, strict=True))
+
     table(
         f"One task over the floor ({rounds} rounds of {tasks} tasks)",
         ("task", "CPU ms", "over the floor", "wall ms", "over the floor"),
         (
-            (name, round(cost.cpu * 1000), cost.cpu / floor.cpu, round(cost.wall * 1000), cost.wall / floor.wall)
-            for name, cost in slopes.items()
+            (
+                *(name, round(middle(each).cpu * 1000), over_the_floor(each, lambda cost: cost.cpu)),
+                *(round(middle(each).wall * 1000), over_the_floor(each, lambda cost: cost.wall)),
+            )
+            for name, each in costs.items()
         ),
     )
 
