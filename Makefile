@@ -39,7 +39,7 @@ demo: install ## Watch a playbook bring a symbol's leverage to the wished value,
 	@examples/demo/run
 
 .PHONY: check
-check: style ## The fast loop: style, types, unit tests but for the matrix of faults
+check: style ## The fast loop: style, types, unit tests but for those of faults
 	pytest --numprocesses 2 --ignore tests/unit/faults
 
 # The longest run of pytest is the last thing: its closing line says how it went.

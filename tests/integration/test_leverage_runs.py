@@ -68,6 +68,14 @@ def without_plan(result: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.every_core
+def test_modules_run_on_the_python_that_is_meant(ansible: Ansible) -> None:
+    facts = {"gather_subset": ["!all", "!min", "python"]}
+    result = ansible.play({"facts": {"ansible.builtin.setup": facts}}).local["facts"]
+    executable = result["ansible_facts"]["ansible_python"]["executable"]
+    assert Path(executable) == Path(ansible.variables["ANSIBLE_PYTHON_INTERPRETER"])
+
+
+@pytest.mark.every_core
 def test_a_playbook_brings_leverages_to_what_is_wished(ansible: Ansible, account: Account, sandbox: Sandbox) -> None:
     for name in ("COINSWITCH_API_URL", "COINSWITCH_API_KEY", "COINSWITCH_SECRET_KEY"):
         del ansible.variables[name]

@@ -12,11 +12,10 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -30,13 +29,15 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils import _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import Connection
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Ledger, Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "extensions"))
 
 from sandbox import Exchange, Request, Sandbox
 from sandbox.faults import Answer, Fault
+
+from ..plugins.module_utils.desk import Memory
 
 MODULES = "ansible_collections.tradeops.coinswitch.plugins.modules"
 SEED = bytes(range(32))
@@ -73,17 +74,6 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         assert 0 <= seconds < float("inf")
         self.now += seconds
-
-
-class Memory(Ledger):
-    """Budgets of one task alone, which no file keeps."""
-
-    def __init__(self) -> None:
-        super().__init__("", os.devnull)
-
-    @contextmanager
-    def open(self) -> Iterator[dict[str, Any]]:
-        yield self._memory
 
 
 class Stalling(Sandbox):

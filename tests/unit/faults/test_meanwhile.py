@@ -26,6 +26,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import
 from sandbox import FAULTS, Fault
 from sandbox import Request as Received
 
+from ..plugins.module_utils.desk import Memory
 from .raw import Raw
 from .stage import (
     EXAMPLES,
@@ -33,7 +34,6 @@ from .stage import (
     RETRIES,
     TIMEOUT,
     Clock,
-    Memory,
     Stage,
     Staged,
     Stalling,
