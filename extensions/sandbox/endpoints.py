@@ -87,25 +87,25 @@ def read_leverage(call: Call) -> Any:
 def write_leverage(call: Call) -> Any:
     call.require_exchange()
     symbol = call.symbol()
-    wish = call.required("leverage")
-    if not isinstance(wish, int) or isinstance(wish, bool):
+    desired = call.required("leverage")
+    if not isinstance(desired, int) or isinstance(desired, bool):
         raise Refusal(422, "Input leverage is invalid")
-    wish = _within_limits(call, call.instruments[symbol], wish)
+    desired = _within_limits(call, call.instruments[symbol], desired)
     if symbol in call.account.held_symbols:
         raise Refusal(call.quirks.blocked_answer, "Leverage cannot be changed with open positions or orders")
-    if wish == call.account.leverage_in_force(symbol) and call.quirks.same_value == "400":
+    if desired == call.account.leverage_in_force(symbol) and call.quirks.same_value == "400":
         raise Refusal(400, "Leverage is not modified")
-    call.account.leverage[symbol] = wish
+    call.account.leverage[symbol] = desired
     return _leverage_data(call, symbol)
 
 
-def _within_limits(call: Call, instrument: Instrument, wish: int) -> int:
+def _within_limits(call: Call, instrument: Instrument, desired: int) -> int:
     low, high, step = (Decimal(instrument[name]) for name in ("min_leverage", "max_leverage", "leverage_step"))
-    if low <= wish <= high and (wish - low) % step == 0:
-        return wish
+    if low <= desired <= high and (desired - low) % step == 0:
+        return desired
     if call.quirks.limit_answer != "clamp":
         raise Refusal(call.quirks.limit_answer, "Invalid leverage")
-    return int(low + (max(low, min(Decimal(wish), high)) - low) // step * step)
+    return int(low + (max(low, min(Decimal(desired), high)) - low) // step * step)
 
 
 def _leverage_data(call: Call, symbol: str) -> Any:

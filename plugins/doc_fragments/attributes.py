@@ -13,7 +13,7 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Foretells in C(check_mode) what would change, and changes nothing.
+    description: Predicts in C(check_mode) what would change, and changes nothing.
   diff_mode:
     description: Shows in C(--diff) what is changed, or would be in C(check_mode).
   idempotent:

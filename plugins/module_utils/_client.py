@@ -80,18 +80,18 @@ class Client:
         self.requests = 0
         self.timing = Timing(0.0, 0.0, "")
 
-    def ask(
+    def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:
         """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
 
         Raises Unclear, Refused, KeysRefused, BudgetSpent or Unexpected.
         """
-        request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
+        http_request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
         attempt = 0
         while True:
             try:
-                return self._paced(endpoint, request)
+                return self._paced(endpoint, http_request)
             except Unclear as error:
                 attempt += 1
                 final = isinstance(error, Unreachable) and not error.again
@@ -103,9 +103,9 @@ class Client:
         """This machine's time in Unix milliseconds, as the exchange counts it."""
         return int(self._clock() * 1000)
 
-    def renew(self) -> None:
+    def reset_connection(self) -> None:
         """Ask over a new connection from now on: what the old one may still bring answers an earlier question."""
-        self._transport.renew()
+        self._transport.reset_connection()
 
     def pause(self, attempt: int) -> None:
         """Wait before the attempt after this one: longer each time, and never in step with other processes."""
@@ -144,17 +144,17 @@ class Client:
         if status == 429:
             raise RateLimited(_retry_after(_header(answer, "Retry-After"), self._clock()))
         if 300 <= status < 500 and status != 408:
-            raise Refused(status, self._words(answer.body), str(request), _message(answer.body) is not None)
-        raise Unclear(f"the exchange answered {request} with HTTP {status}{quoted(self._words(answer.body))}")
+            raise Refused(status, self._api_message(answer.body), str(request), _message(answer.body) is not None)
+        raise Unclear(f"the exchange answered {request} with HTTP {status}{quoted(self._api_message(answer.body))}")
 
     def _value(self, body: bytes) -> Any:
         """The JSON value of a body, numbers with a fraction as Decimal."""
         try:
             return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_no_number))
         except (ValueError, ArithmeticError, RecursionError):
-            raise Unclear(f"the exchange's answer is not JSON{quoted(self._words(body))}") from None
+            raise Unclear(f"the exchange's answer is not JSON{quoted(self._api_message(body))}") from None
 
-    def _words(self, body: bytes) -> str:
+    def _api_message(self, body: bytes) -> str:
         """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
         message = _message(body)
         if message is not None:
@@ -164,7 +164,7 @@ class Client:
         return one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
     def _explain_keys(self, answer: Answer) -> NoReturn:
-        said = f"the exchange refused the keys (HTTP 401{quoted(self._words(answer.body))})"
+        said = f"the exchange refused the keys (HTTP 401{quoted(self._api_message(answer.body))})"
         if not self.pair_matches():
             raise KeysRefused(
                 f"{said}: secret_key does not belong to api_key (its public key is another one); "

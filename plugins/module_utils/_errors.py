@@ -59,7 +59,7 @@ class Refused(CoinSwitchError):
         )
         self.status = status
         self.envelope = envelope
-        self.words = words
+        self.api_message = words
 
 
 _ADVICE = {
@@ -76,7 +76,7 @@ class KeysRefused(CoinSwitchError):
 
 
 class RateLimited(CoinSwitchError):
-    """HTTP 429. `retry_after` is the exchange's own wish in seconds, where it gave a usable one."""
+    """HTTP 429. `retry_after` is the exchange's wait in seconds, where it gave a usable one."""
 
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("the exchange answered HTTP 429: too many requests")
@@ -103,10 +103,10 @@ class Unconfirmed(CoinSwitchError):
 
     def __init__(self, words: str) -> None:
         super().__init__(f'the exchange did not confirm the change and said "{words}"')
-        self.words = words
+        self.api_message = words
 
 
 class NothingWritten(CoinSwitchError):
-    """Of several wishes one is impossible, or it can't be told: none is written."""
+    """Of several desired leverages one is impossible, or it can't be told: none is written."""
 
     stops = True

@@ -43,7 +43,7 @@ _OVERLAP_MS = 5 * 60 * 1000
 RECENT_MS = LONGEST_SPAN_MS - _OVERLAP_MS
 
 # Seen for a symbol that was never configured, and for one that does not exist.
-_TELLS_NO_LEVERAGE = (400, 404, 422)
+_NO_LEVERAGE_STATUSES = (400, 404, 422)
 
 
 class Instrument(NamedTuple):
@@ -66,15 +66,15 @@ class Futures:
     def leverage(self, symbol: str) -> int:
         """What is in force (Get Leverage). Raises NotConfigured where the exchange tells none."""
         try:
-            value = self.client.ask(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
+            value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except Refused as error:
-            if error.envelope and error.status in _TELLS_NO_LEVERAGE:
+            if error.envelope and error.status in _NO_LEVERAGE_STATUSES:
                 raise NotConfigured(str(error)) from None
             raise
         data = _data(value)
         if data is None:
             raise NotConfigured(f"the exchange tells no leverage: {_quote(value)}")
-        leverage = self._told(data, symbol)
+        leverage = self._leverage_in(data, symbol)
         if leverage is None:
             raise Unexpected(f"the exchange's answer for {symbol} tells no leverage of it: {_quote(value)}")
         return leverage
@@ -82,14 +82,14 @@ class Futures:
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Ask for a leverage (Update Leverage), once; the echo confirms it, or Unconfirmed is raised."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
-        value = self.client.ask(WRITE_LEVERAGE, body=body)
+        value = self.client.request(WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
-        if self._told(data, symbol) != leverage:
+        if self._leverage_in(data, symbol) != leverage:
             raise Unconfirmed(_said(value))
 
     def instruments(self) -> dict[str, Instrument]:
         """Every instrument by its symbol (Get Instrument Info)."""
-        data = _data(self.client.ask(INSTRUMENTS, {"exchange": self.exchange}))
+        data = _data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
             raise Unexpected(f"the exchange's answer holds no instruments: {_quote(data)}")
         return {symbol.upper(): _instrument(symbol.upper(), fields) for symbol, fields in data.items()}
@@ -99,7 +99,7 @@ class Futures:
         params = {"exchange": self.exchange}
         if symbol is not None:
             params["symbol"] = symbol
-        rows = _rows(_data(self.client.ask(POSITIONS, params)), "positions")
+        rows = _rows(_data(self.client.request(POSITIONS, params)), "positions")
         return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
 
     def open_orders(self, since: int, until: int | None = None, symbol: str | None = None) -> Iterator[dict[str, Any]]:
@@ -124,7 +124,7 @@ class Futures:
         body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **span}
         if symbol is not None:
             body["symbol"] = symbol
-        value = self.client.ask(OPEN_ORDERS, body=body)
+        value = self.client.request(OPEN_ORDERS, body=body)
         data = _data(value) if value != {} else None
         if isinstance(data, dict):
             return _rows(data.get("orders"), "orders"), whole(data.get("cursor"))
@@ -132,7 +132,7 @@ class Futures:
 
     def wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The balances of each base asset, and the margins of each symbol (Wallet Balance)."""
-        data = _data(self.client.ask(WALLET))
+        data = _data(self.client.request(WALLET))
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
@@ -141,7 +141,7 @@ class Futures:
 
     def server_time(self) -> int:
         """The exchange's time in Unix milliseconds (Server time)."""
-        value = self.client.ask(TIME)
+        value = self.client.request(TIME)
         time = whole(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
             raise Unexpected(f"the exchange's answer tells no time: {_quote(value)}")
@@ -149,11 +149,11 @@ class Futures:
 
     def validate_keys(self) -> None:
         """Have the keys checked (Validate keys). Raises KeysRefused where the exchange does not take them."""
-        value = self.client.ask(VALIDATE)
+        value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
             raise Unexpected(f"the exchange's answer does not tell whether the keys are valid: {_quote(value)}")
 
-    def _told(self, data: Any, symbol: str) -> int | None:
+    def _leverage_in(self, data: Any, symbol: str) -> int | None:
         """The leverage that an answer's data tells for just this symbol and exchange, else None."""
         if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
             return None

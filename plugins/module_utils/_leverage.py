@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wishes against what is in force: reads and writes within the rate limits, refusals explained, check mode foretold.
+"""Compares a policy with the current leverages, changes what differs, and explains refusals.
 
-Every wish becomes a Row, and all that is returned comes from the rows: `carry_out` and `foretell` differ only in what a
-write is. Private to this collection: anything here may change in any release.
+Every symbol of the policy becomes a Row, and all results come from the rows. `apply` and `predict` differ only in what
+a write is. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _wishes
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     BudgetSpent,
     CoinSwitchError,
@@ -41,16 +41,16 @@ REFUSED = "refused"
 UNKNOWN = "unknown"
 
 # After so many symbols in a row without a clear answer, the rest is not asked for.
-LONGEST_SILENCE = 3
+MAX_UNANSWERED = 3
 
 
 @dataclass
 class Row:
-    """One symbol's wish and what became of it. A leverage is None where it is not known, or not configured."""
+    """The desired leverage of one symbol, and the outcome. A leverage is None where it is unknown or not configured."""
 
     symbol: str
     exchange: str
-    wish: int
+    desired: int
     previous: int | None = None
     leverage: int | None = None
     changed: bool = False
@@ -59,8 +59,8 @@ class Row:
     blockers: list[dict[str, Any]] = field(default_factory=list)
     problem: CoinSwitchError | None = None
 
-    def settle(self, leverage: int | None, outcome: str, reason: str = "", changed: bool = False) -> None:
-        """Say what is in force, and how the wish ended."""
+    def set_outcome(self, leverage: int | None, outcome: str, reason: str = "", changed: bool = False) -> None:
+        """Say what is in force, and how the desired leverage ended."""
         self.leverage, self.outcome, self.reason, self.changed = leverage, outcome, reason, changed
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,35 +76,35 @@ class Row:
         if self.reason:
             row.update(reason=self.reason, blockers=self.blockers)
         if isinstance(self.problem, (Refused, Unconfirmed)):
-            row.update(exchange_message=self.problem.words)
+            row.update(exchange_message=self.problem.api_message)
         return row
 
 
-def carry_out(futures: Futures, wishes: _wishes.Wishes) -> Report:
-    """Make the leverage what is wished."""
-    return _Live(futures, wishes).run()
+def apply(futures: Futures, policy: _policy.Policy) -> Report:
+    """Make the leverage what is desired."""
+    return _RealRun(futures, policy).run()
 
 
-def foretell(futures: Futures, wishes: _wishes.Wishes) -> Report:
-    """What `carry_out` would do and return, found out without a write."""
-    return _Foretold(futures, wishes).run()
+def predict(futures: Futures, policy: _policy.Policy) -> Report:
+    """What `apply` would do and return, found out without a write."""
+    return _Prediction(futures, policy).run()
 
 
 class _Task:
     """Reads and writes side by side, for one account. What a write is, and what it costs, is the subclass's to say."""
 
-    def __init__(self, futures: Futures, wishes: _wishes.Wishes) -> None:
+    def __init__(self, futures: Futures, policy: _policy.Policy) -> None:
         self._futures = futures
         self._client = futures.client
         self._pacer = futures.client.pacer
-        self._wishes = wishes
-        self._rows = [Row(wish.symbol, futures.exchange, wish.leverage) for wish in wishes.wishes]
+        self._policy = policy
+        self._rows = [Row(desired.symbol, futures.exchange, desired.leverage) for desired in policy.entries]
         self._to_read: deque[Row] = deque(self._rows)
         self._to_write: list[Row] = []
         self._warnings: list[str] = []
-        self._silence = 0
-        # A single wish goes without the limits, for the sake of a request: the exchange knows them.
-        self._limits_hold = wishes.single
+        self._unanswered = 0
+        # A single desired leverage goes without the limits, for the sake of a request: the exchange knows them.
+        self._limits_checked = policy.single
         self._instruments: dict[str, Instrument] | None = None
 
     def run(self) -> Report:
@@ -138,8 +138,8 @@ class _Task:
             self._expect()
             self._read(self._to_read.popleft())
             return
-        if not self._limits_hold:
-            self._hold_against_limits()
+        if not self._limits_checked:
+            self._check_limits()
         self._expect()
         self._write(self._to_write.pop(0))
 
@@ -156,38 +156,40 @@ class _Task:
         try:
             row.previous = self._futures.leverage(row.symbol)
         except NotConfigured as error:
-            if self._wishes.enforce == _wishes.MAXIMUM:
-                row.settle(None, UNKNOWN, f"whether it is above {row.wish} is not known; set it once (exact): {error}")
+            if self._policy.enforce == _policy.MAXIMUM:
+                row.set_outcome(
+                    None, UNKNOWN, f"whether it is above {row.desired} is not known; set it once (exact): {error}"
+                )
                 return
             # Never configured, or no such symbol: the instruments tell, before anything is written.
-            self._limits_hold = False
+            self._limits_checked = False
         except CoinSwitchError as error:
-            row.settle(None, UNKNOWN, f"what is in force is not known: {error}")
-            self._silence += isinstance(error, Unclear)
-            if error.stops or self._silence >= LONGEST_SILENCE:
+            row.set_outcome(None, UNKNOWN, f"what is in force is not known: {error}")
+            self._unanswered += isinstance(error, Unclear)
+            if error.stops or self._unanswered >= MAX_UNANSWERED:
                 raise
             return
-        self._silence = 0
-        row.settle(row.previous, UNCHANGED)
-        if _wishes.differs(row.previous, row.wish, self._wishes.enforce):
+        self._unanswered = 0
+        row.set_outcome(row.previous, UNCHANGED)
+        if _policy.differs(row.previous, row.desired, self._policy.enforce):
             self._to_write.append(row)
-            self._to_write.sort(key=lambda row: row.previous is None or row.wish > row.previous)
+            self._to_write.sort(key=lambda row: row.previous is None or row.desired > row.previous)
 
     def _impossible(self, row: Row) -> str | None:
-        """Why the wish is impossible in any state, if it is. The instruments are read once a task."""
+        """Why the desired leverage is impossible in any state, if it is. The instruments are read once a task."""
         if self._instruments is None:
             self._instruments = self._futures.instruments()
         if row.symbol not in self._instruments:
-            return _wishes.unlisted(row.symbol, row.exchange, self._instruments)
-        return _wishes.impossible(row.wish, self._instruments[row.symbol], self._wishes.enforce)
+            return _policy.unlisted(row.symbol, row.exchange, self._instruments)
+        return _policy.impossible(row.desired, self._instruments[row.symbol], self._policy.enforce)
 
-    def _hold_against_limits(self) -> None:
-        """Before the first of several writes: where one wish is impossible, nothing is written at all."""
+    def _check_limits(self) -> None:
+        """Before the first of several writes: where one desired leverage is impossible, nothing is written at all."""
         try:
             reasons = {row.symbol: self._impossible(row) for row in self._rows}
         except CoinSwitchError as error:
             raise NothingWritten(f"the limits of leverage could not be read: {error}") from None
-        self._limits_hold = True
+        self._limits_checked = True
         refused = {symbol: reason for symbol, reason in reasons.items() if reason}
         if not refused:
             return
@@ -195,38 +197,38 @@ class _Task:
         self._to_write = [row for row in self._to_write if row.symbol not in refused]
         for row in self._rows:
             if row.symbol in refused:
-                row.settle(row.leverage, REFUSED, refused[row.symbol])
-        raise NothingWritten(f"nothing is written while a wish is impossible ({', '.join(refused)})")
+                row.set_outcome(row.leverage, REFUSED, refused[row.symbol])
+        raise NothingWritten(f"nothing is written while one desired leverage is impossible ({', '.join(refused)})")
 
     def _give_up(self, error: CoinSwitchError) -> None:
         """What was not got to ends with the error that ended the task."""
         for row in self._to_read:
-            row.settle(None, UNKNOWN, f"what is in force is not known: {error}")
+            row.set_outcome(None, UNKNOWN, f"what is in force is not known: {error}")
         for row in self._to_write:
-            row.settle(row.previous, REFUSED, f"not written: {error}")
+            row.set_outcome(row.previous, REFUSED, f"not written: {error}")
 
-    def _find_obstacles(self, rows: list[Row]) -> None:
+    def _find_blockers(self, rows: list[Row]) -> None:
         """Settle each of the rows that something stands in the way of."""
         if not rows:
             return
-        # Imported where it is needed: most tasks meet no obstacle.
-        from ansible_collections.tradeops.coinswitch.plugins.module_utils._obstacles import Obstacles
+        # Imported where it is needed: most tasks meet no blocker.
+        from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import BlockerFinder
 
-        obstacles = Obstacles(self._futures)
+        finder = BlockerFinder(self._futures)
         by_symbol = {row.symbol: row for row in rows}
-        found = obstacles.find(list(by_symbol), lambda symbol: self._impossible(by_symbol[symbol]))
-        self._warnings += obstacles.warnings
+        found = finder.find(list(by_symbol), lambda symbol: self._impossible(by_symbol[symbol]))
+        self._warnings += finder.warnings
         for symbol, (reason, blockers) in found.items():
             row = by_symbol[symbol]
             row.blockers = blockers
             stays = row.previous if row.outcome == CHANGED else row.leverage
-            reason = f"leverage stays {_shown(stays)} instead of {row.wish}: {reason}"
-            row.settle(stays, BLOCKED if blockers else REFUSED, reason, row.changed and row.outcome != CHANGED)
+            reason = f"leverage stays {_shown(stays)} instead of {row.desired}: {reason}"
+            row.set_outcome(stays, BLOCKED if blockers else REFUSED, reason, row.changed and row.outcome != CHANGED)
 
     def _report(self, plan: str) -> Report:
         rows = self._rows
         changes = [row for row in rows if row.changed]
-        tolerated = (BLOCKED,) if self._wishes.on_blocked == _wishes.WARN else ()
+        tolerated = (BLOCKED,) if self._policy.on_blocked == _policy.WARN else ()
         failed = [row for row in rows if row.outcome in {BLOCKED, REFUSED, UNKNOWN}.difference(tolerated)]
         warned = [f"{row.symbol}: {row.reason}" for row in rows if row.outcome in tolerated]
         result: dict[str, Any] = {
@@ -238,14 +240,14 @@ class _Task:
             "results": [row.as_dict() for row in rows],
             "plan": plan,
         }
-        if self._wishes.single:
+        if self._policy.single:
             only = rows[0].as_dict()
             names = ("symbol", "exchange", "leverage", "previous_leverage", "outcome")
             result.update((name, only[name]) for name in names)
         return Report(result, _failure(failed, len(rows)), self._warnings + warned)
 
 
-class _Live(_Task):
+class _RealRun(_Task):
     """The real run."""
 
     def _write_delay(self, count: int) -> float:
@@ -259,14 +261,14 @@ class _Live(_Task):
         unclear = False
         for attempt in itertools.count(1):
             try:
-                self._futures.set_leverage(row.symbol, row.wish)
-                row.settle(row.wish, CHANGED, changed=True)
+                self._futures.set_leverage(row.symbol, row.desired)
+                row.set_outcome(row.desired, CHANGED, changed=True)
                 return
             except CoinSwitchError as error:
                 row.problem = problem = error
             if isinstance(problem, BudgetSpent) and not problem.sent:
                 if attempt == 1:
-                    row.settle(row.previous, REFUSED, f"not written: {problem}")
+                    row.set_outcome(row.previous, REFUSED, f"not written: {problem}")
                 raise problem
             # A clear no to this attempt does not recall an earlier one that got no answer.
             unclear = unclear or isinstance(problem, Unclear)
@@ -285,43 +287,45 @@ class _Live(_Task):
 
         unclear: a write was sent that may yet take effect, this one or one before.
         """
-        self._client.renew()
+        self._client.reset_connection()
         try:
             in_force: int | None = self._futures.leverage(row.symbol)
         except NotConfigured:
             in_force = None
         except CoinSwitchError as error:
             unread = f"{problem}; what is in force now could not be read ({error})"
-            row.settle(None, UNKNOWN, f"the outcome of the write is not known: {unread}: read it before trading")
+            row.set_outcome(None, UNKNOWN, f"the outcome of the write is not known: {unread}: read it before trading")
             return False
-        if in_force == row.wish:
-            row.settle(in_force, CHANGED, changed=True)
+        if in_force == row.desired:
+            row.set_outcome(in_force, CHANGED, changed=True)
             return True
         ours = not isinstance(problem, Refused) and in_force != row.previous
         if unclear:
             seen = f"{problem}; {_shown(in_force)} was in force when read back, but a write may yet take effect"
-            row.settle(
+            row.set_outcome(
                 in_force, UNKNOWN, f"the outcome of the write is not known: {seen}: read it before trading", ours
             )
         else:
-            row.settle(in_force, REFUSED, f"leverage stays {_shown(in_force)} instead of {row.wish}: {problem}", ours)
+            row.set_outcome(
+                in_force, REFUSED, f"leverage stays {_shown(in_force)} instead of {row.desired}: {problem}", ours
+            )
         return True
 
     def _explain(self) -> None:
-        self._find_obstacles([row for row in self._rows if row.outcome == REFUSED and _may_be_blocked(row.problem)])
+        self._find_blockers([row for row in self._rows if row.outcome == REFUSED and _may_be_blocked(row.problem)])
 
 
-class _Foretold(_Task):
+class _Prediction(_Task):
     """Check mode: a write is taken for done, until something is found to stand in its way."""
 
     def _write_delay(self, count: int) -> float:
         return 0.0
 
     def _write(self, row: Row) -> None:
-        row.settle(row.wish, CHANGED, changed=True)
+        row.set_outcome(row.desired, CHANGED, changed=True)
 
     def _explain(self) -> None:
-        self._find_obstacles([row for row in self._rows if row.outcome == CHANGED])
+        self._find_blockers([row for row in self._rows if row.outcome == CHANGED])
 
 
 def _may_be_blocked(problem: CoinSwitchError | None) -> bool:
@@ -334,11 +338,11 @@ def _shown(leverage: int | None) -> str:
 
 
 def _failure(rows: list[Row], of: int) -> str | None:
-    """One line that names every symbol that is not as wished, those of the same reason together."""
+    """One line that names every symbol that is not as desired, those of the same reason together."""
     if not rows:
         return None
     by_reason: dict[str, list[str]] = {}
     for row in rows:
         by_reason.setdefault(row.reason, []).append(row.symbol)
     lines = "; ".join(f"{', '.join(symbols)}: {reason}" for reason, symbols in by_reason.items())
-    return lines if of == 1 else f"{len(rows)} of {of} symbols are not as wished. {lines}"
+    return lines if of == 1 else f"{len(rows)} of {of} symbols do not have the desired leverage. {lines}"

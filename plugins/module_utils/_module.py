@@ -52,18 +52,18 @@ def run(
     options: Mapping[str, Mapping[str, Any]],
     prepare: Callable[[Mapping[str, Any]], T],
     act: Callable[[Any, T], Report],
-    foretell: Callable[[Any, T], Report] | None = None,
+    predict: Callable[[Any, T], Report] | None = None,
     blank: Mapping[str, Any] | None = None,
     **rules: Any,
 ) -> None:
     """Run a module: `prepare` checks its options before any request, `act` does its work with a Futures.
 
-    In check mode `foretell` takes the place of `act`; a module that never changes anything has none. `blank` is what is
+    In check mode `predict` takes the place of `act`; a module that never changes anything has none. `blank` is what is
     returned where it did not come to a result. `rules` are AnsibleModule's own (mutually_exclusive, ...).
     """
     module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **rules)
     redactor = Redactor(str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name])
-    work = foretell if module.check_mode and foretell else act
+    work = predict if module.check_mode and predict else act
     client: Client | None = None
     extra: dict[str, Any] = {}
     try:
@@ -93,14 +93,14 @@ def connect(connection: Connection, clean: Callable[[Any], Any]) -> Client:
     """The client of a connection. Its parts are imported only here: a wrong option should not cost their time."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Ledger, Pacer
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, Pacer
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Transport
 
     need()
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
     transport = Transport(connection.api_url, auth, connection.timeout, connection.verify)
-    pacer = Pacer(Ledger(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
+    pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
     return Client(transport, pacer, connection.retries, auth.pair_matches, clean)
 
 

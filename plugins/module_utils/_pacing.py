@@ -49,7 +49,7 @@ class Budget(NamedTuple):
     closed: float
 
 
-class Ledger:
+class BudgetStore:
     """The budgets of one API key, in a file that only this user can read; in memory where there can be no such file."""
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
@@ -133,20 +133,20 @@ class Pacer:
     """Lets requests out in bursts up to an endpoint's budget, then exactly when the window frees.
 
     share: the part of each budget that may be used, above 0 and up to 1 (at least one request, else nothing could ever
-    be sent). patience: the seconds that may be spent waiting, in all.
+    be sent). max_wait: the seconds that may be spent waiting, in all.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
+        budget_store: BudgetStore,
         share: float,
-        patience: float,
+        max_wait: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._ledger = ledger
+        self._budget_store = budget_store
         self._share = share
-        self._patience = patience
+        self._max_wait = max_wait
         self._clock = clock
         self._sleep = sleep
         self.waited = 0.0
@@ -157,13 +157,13 @@ class Pacer:
 
     def delay(self, endpoint: Endpoint, count: int = 1) -> float:
         """Seconds until the last of `count` more requests may go out."""
-        with self._ledger.open() as budgets:
+        with self._budget_store.open() as budgets:
             return self._delay(self._budget(budgets, endpoint), endpoint, count)
 
     def take(self, endpoint: Endpoint) -> float:
         """Wait until a request may go out, and count it. What comes back is given to `answered`."""
         while True:
-            with self._ledger.open() as budgets:
+            with self._budget_store.open() as budgets:
                 budget = self._budget(budgets, endpoint)
                 delay = self._delay(budget, endpoint, 1)
                 if delay <= 0:
@@ -175,7 +175,7 @@ class Pacer:
 
     def answered(self, endpoint: Endpoint, taken: float) -> None:
         """Count the request from now on: only now is it sure that the exchange has seen it."""
-        with self._ledger.open() as budgets:
+        with self._budget_store.open() as budgets:
             budget = self._budget(budgets, endpoint)
             if taken in budget.sent:
                 budget.sent.remove(taken)
@@ -183,21 +183,21 @@ class Pacer:
 
     def close(self, endpoint: Endpoint, seconds: float) -> None:
         """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
-        with self._ledger.open() as budgets:
+        with self._budget_store.open() as budgets:
             budget = self._budget(budgets, endpoint)
             until = self._clock() + min(seconds, LONGEST_CLOSURE)
             budgets[endpoint.name] = [budget.sent, max(budget.closed, until)]
 
     def expect(self, ahead: Mapping[Endpoint, int]) -> None:
-        """Raise BudgetSpent where the requests ahead can't all go out within the patience that is left."""
+        """Raise BudgetSpent where the requests ahead can't all go out within the max_wait that is left."""
         waits = [(self.delay(endpoint, count), endpoint, count) for endpoint, count in ahead.items() if count]
         needed, endpoint, count = max(waits, default=(0.0, None, 0))
-        if endpoint is None or needed <= 0 or self.waited + needed <= self._patience:
+        if endpoint is None or needed <= 0 or self.waited + needed <= self._max_wait:
             return
         raise BudgetSpent(
             f"the rate limit of {endpoint.method} {endpoint.path} ({self.allowed(endpoint)} requests in 60 s for this "
             f"task) needs a wait of about {math.ceil(needed)} s for {count} more, and rate_limit_timeout leaves "
-            f"{math.floor(self._patience - self.waited)} s of {self._patience:g} s: raise it, or run again later"
+            f"{math.floor(self._max_wait - self.waited)} s of {self._max_wait:g} s: raise it, or run again later"
         )
 
     def wait(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a reader is asked for, checked before any request.
 
-Pure, and free of libraries, as _wishes is. Private to this collection: anything here may change in any release.
+Pure, and free of libraries, as _policy is. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _wishes
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
 
@@ -31,7 +31,7 @@ def some_symbols(options: Mapping[str, Any]) -> list[str]:
     """The symbols of a reader that can't do without. Raises InputRefused."""
     if not options["symbols"]:
         raise InputRefused("symbols is empty: name at least one symbol, such as [BTCUSDT]")
-    return _wishes.symbols(options["symbols"])
+    return _policy.symbols(options["symbols"])
 
 
 def any_symbols(options: Mapping[str, Any]) -> list[str] | None:
@@ -40,7 +40,7 @@ def any_symbols(options: Mapping[str, Any]) -> list[str] | None:
         return None
     if not options["symbols"]:
         raise InputRefused("symbols is empty: name at least one symbol, or leave the option out to get all")
-    return _wishes.symbols(options["symbols"])
+    return _policy.symbols(options["symbols"])
 
 
 def orders(options: Mapping[str, Any]) -> OrdersQuery:

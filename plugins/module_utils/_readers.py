@@ -15,6 +15,7 @@ from collections import Counter
 from functools import partial
 from typing import Any, Callable, Dict, Mapping, TypeVar
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import LARGEST_SKEW, clock_offset
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     CoinSwitchError,
@@ -32,10 +33,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
     Instrument,
     whole,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._obstacles import ORDERS_SPAN_MS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import unlisted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import unlisted
 
 # How far a clock may be off without a word: the exchange recommends no more, and refuses more than 60 s.
 RECOMMENDED_SKEW = 5.0
@@ -50,7 +50,7 @@ class _Symbols:
     def __init__(self, futures: Futures, names: list[str]) -> None:
         self._futures = futures
         self._names = names
-        self._in_doubt = True
+        self._unchecked = True
 
     def ask(self, symbol: str, read: Callable[[str], _T]) -> _T:
         """What is read of one of the symbols; what goes wrong with it names it."""
@@ -60,13 +60,13 @@ class _Symbols:
             if error.stops:
                 raise
             if isinstance(error, Refused) and error.envelope:
-                self.doubt(self._names)
+                self.check_listed(self._names)
             raise CoinSwitchError(f"{symbol}: {error}") from None
 
-    def doubt(self, symbols: list[str]) -> None:
+    def check_listed(self, symbols: list[str]) -> None:
         """Have the exchange's list decide whether these are symbols, once a task: CoinSwitchError names those not."""
-        if symbols and self._in_doubt:
-            self._in_doubt = False
+        if symbols and self._unchecked:
+            self._unchecked = False
             _must_be_listed(symbols, self._listed(symbols), self._futures.exchange)
 
     def _listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
@@ -78,10 +78,10 @@ class _Symbols:
             question = f"whether {self._futures.exchange} lists {', '.join(symbols)} can't be told"
             raise CoinSwitchError(f"{question}: {error}") from None
 
-    def doubt_without_row(self, rows: list[Row]) -> None:
+    def check_listed_without_row(self, rows: list[Row]) -> None:
         """Nothing found is told of a flat symbol and of none alike."""
         found = {row["symbol"] for row in rows}
-        self.doubt([name for name in self._names if name not in found])
+        self.check_listed([name for name in self._names if name not in found])
 
 
 def _must_be_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange: str) -> None:
@@ -98,7 +98,7 @@ def read_leverages(futures: Futures, names: list[str]) -> Report:
     for symbol in names:
         told = symbols.ask(symbol, partial(_leverage, futures))
         if told["leverage"] is None:
-            symbols.doubt(names)
+            symbols.check_listed(names)
         rows.append({"symbol": symbol, "exchange": futures.exchange, **told})
     return Report({"leverages": rows})
 
@@ -131,7 +131,7 @@ def read_positions(futures: Futures, names: list[str]) -> Report:
     if rows is None:
         futures.client.pacer.expect({POSITIONS: len(names)})
         rows = [row for symbol in names for row in symbols.ask(symbol, futures.positions)]
-    symbols.doubt_without_row(rows)
+    symbols.check_listed_without_row(rows)
     return Report({"positions": rows})
 
 
@@ -160,7 +160,7 @@ def read_orders(futures: Futures, query: OrdersQuery) -> Report:
     else:
         found = list(futures.open_orders(since, until))
     rows = [row for row in found if (names is None or row["symbol"] in names) and not _is_after(row, last)]
-    symbols.doubt_without_row(rows)
+    symbols.check_listed_without_row(rows)
     return Report({"orders": rows}, warnings=_ties(found))
 
 

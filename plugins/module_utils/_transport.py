@@ -79,7 +79,7 @@ class Transport:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
 
-    def renew(self) -> None:
+    def reset_connection(self) -> None:
         """Use a new connection from now on: what the old one may still bring belongs to an earlier question."""
         with contextlib.suppress(Exception):
             self._session.close()
@@ -102,9 +102,9 @@ class Transport:
                 if status < 300:
                     raise
                 body = b""
-                self.renew()
+                self.reset_connection()
         except Unclear:
-            self.renew()
+            self.reset_connection()
             raise
         return Answer(status, headers, body)
 

@@ -45,16 +45,16 @@ options:
     type: int
   leverages:
     description:
-      - Many wishes in one task, symbol to leverage. Faster than a loop, and checked as a whole before the first write
-        (where one wish is impossible, nothing is written).
+      - The desired leverage of each symbol. Faster than a loop.
+      - All of them are checked before the first write. If one is impossible, nothing is written.
       - Reads and writes go side by side within the rate limits, what lowers a leverage first. One symbol's failure does
         not stop the others; the task fails at its end and names each.
     type: dict
   enforce:
     description:
-      - V(exact) makes the leverage what is wished.
-      - V(maximum) only lowers what is above the wish. It fails for a symbol whose leverage was never configured, since
-        what its default is cannot be told.
+      - V(exact) makes the leverage what is desired.
+      - V(maximum) only lowers what is above the desired leverage. It fails for a symbol whose leverage was never
+        configured, since its default is not known.
     type: str
     choices: [exact, maximum]
     default: exact
@@ -117,7 +117,7 @@ diff:
     before: {BTCUSDT: 20}
     after: {BTCUSDT: 10}
 results:
-  description: What became of each wish. Empty where an option was refused.
+  description: What became of each desired leverage. Empty where an option was refused.
   returned: always
   type: list
   elements: dict
@@ -151,9 +151,9 @@ results:
       sample: true
     outcome:
       description:
-        - V(unchanged) and V(changed), as wished.
+        - V(unchanged) and V(changed), as desired.
         - V(blocked), an open position or order forbids the change.
-        - V(refused), the wish is impossible, or the exchange refused it, or it was not sent.
+        - V(refused), the desired leverage is impossible, or the exchange refused it, or it was not sent.
         - V(unknown), what is in force cannot be told for sure.
       returned: always
       type: str
@@ -235,7 +235,7 @@ outcome:
   type: str
   sample: changed
 plan:
-  description: How many requests the wishes may need, and how long the rate limits may make them wait.
+  description: How many requests the policy may need, and how long the rate limits may make them wait.
   returned: when the options were right
   type: str
   sample: "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
@@ -250,20 +250,20 @@ from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import from_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import from_options
 
 
-def _carry_out(*wished: Any) -> Any:
+def _carry_out(*desired: Any) -> Any:
     # Imported when the options are right: what is refused before any request should not cost it.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import carry_out
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 
-    return carry_out(*wished)
+    return apply(*desired)
 
 
-def _foretell(*wished: Any) -> Any:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import foretell
+def _predict(*desired: Any) -> Any:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import predict
 
-    return foretell(*wished)
+    return predict(*desired)
 
 
 def main() -> None:
@@ -278,7 +278,7 @@ def main() -> None:
         },
         prepare=from_options,
         act=_carry_out,
-        foretell=_foretell,
+        predict=_predict,
         blank={"diff": {"before": {}, "after": {}}, "results": []},
         required_one_of=[("symbol", "leverages")],
         required_together=[("symbol", "leverage")],

@@ -131,10 +131,10 @@ class Bench:
 
     def leverage(self, symbols: Sequence[str], **options: Any) -> Task:
         """A task for one symbol at leverage 10, or for many."""
-        wish = (
+        desired = (
             {"symbol": symbols[0], "leverage": 10} if len(symbols) == 1 else {"leverages": dict.fromkeys(symbols, 10)}
         )
-        return {MODULE: {**wish, **options}}
+        return {MODULE: {**desired, **options}}
 
     def leave(self, symbols: Sequence[str], leverage: int) -> None:
         """Put a leverage in force, as if somebody else had."""

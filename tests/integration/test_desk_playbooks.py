@@ -104,8 +104,8 @@ def in_force(account: Account, leverage: Mapping[str, int]) -> None:
         account.set_leverage(symbol, value)
 
 
-def cell(now: int, wish: int) -> str:
-    return str(now) if now == wish else f"{now} should be {wish}"
+def cell(now: int, desired: int) -> str:
+    return str(now) if now == desired else f"{now} should be {desired}"
 
 
 def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) -> None:
@@ -113,11 +113,13 @@ def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) 
     symbols = sorted(POLICY)
     for number, account in enumerate(accounts):
         # Each account has drifted in other symbols, the first in none.
-        in_force(account, {symbol: wish + number * (place % 2) for place, (symbol, wish) in enumerate(POLICY.items())})
+        in_force(
+            account, {symbol: desired + number * (place % 2) for place, (symbol, desired) in enumerate(POLICY.items())}
+        )
         desk.add(account)
     desk.hosts["delta"]["leverage_policy"] = {**POLICY, "BTCUSDT": 7}
     before = {account.name: dict(account.leverage) for account in accounts}
-    wishes = {name: {**POLICY, "BTCUSDT": 7 if name == "delta" else 10} for name in before}
+    policy = {name: {**POLICY, "BTCUSDT": 7 if name == "delta" else 10} for name in before}
 
     found = desk.run("tradeops.coinswitch.drift")
     assert found.status == 2, found.stdout
@@ -125,28 +127,28 @@ def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) 
     assert {account.name: account.leverage for account in accounts} == before
     assert desk.outlook == (True, False)
     assert desk.cells == {
-        name: [cell(before[name][symbol], wishes[name][symbol]) for symbol in symbols] for name in before
+        name: [cell(before[name][symbol], policy[name][symbol]) for symbol in symbols] for name in before
     }
     assert {
         (account["account"], row["symbol"]): (row["leverage"], row["wish"], row["outcome"])
         for account in desk.report["accounts"]
         for row in account["results"]
     } == {
-        (name, symbol): (now, wish, "unchanged" if now == wish else "drifted")
+        (name, symbol): (now, desired, "unchanged" if now == desired else "drifted")
         for name in before
-        for symbol, wish in wishes[name].items()
+        for symbol, desired in policy[name].items()
         for now in [before[name][symbol]]
     }
 
     enforced = desk.run("tradeops.coinswitch.enforce")
     assert enforced.status == 0, enforced.stdout
-    assert {account.name: account.leverage for account in accounts} == wishes
-    drifted = sum(before[name][symbol] != wishes[name][symbol] for name in before for symbol in symbols)
+    assert {account.name: account.leverage for account in accounts} == policy
+    drifted = sum(before[name][symbol] != policy[name][symbol] for name in before for symbol in symbols)
     assert exchange.count("write_leverage") == drifted == desk.report["summary"]["changed"]
     assert desk.outlook == (False, True)
     assert desk.cells == {
         name: [
-            str(wishes[name][symbol]) + (f" was {now}" if (now := before[name][symbol]) != wishes[name][symbol] else "")
+            str(policy[name][symbol]) + (f" was {now}" if (now := before[name][symbol]) != policy[name][symbol] else "")
             for symbol in symbols
         ]
         for name in before
@@ -238,7 +240,7 @@ def test_the_options_of_the_role(desk: Desk, exchange: Exchange) -> None:
     fresh()
     kept = dict(account.leverage)
     no_page = ["-e", "leverage_report_html="]
-    assert desk.play(*no_page, check_mode=True).status == 0, "check mode foretells a run that succeeds"
+    assert desk.play(*no_page, check_mode=True).status == 0, "check mode predicts a run that succeeds"
     assert account.leverage == kept, "a play's own check mode is kept to"
     assert desk.outcomes() == {"alpha": ["drifted", "unchanged"]}
 

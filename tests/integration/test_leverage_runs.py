@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module as playbooks and the command line run it: what changes, what is returned, what check mode foretells."""
+"""The module as playbooks and the command line run it: what changes, what is returned, what check mode predicts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MODULE = "tradeops.coinswitch.futures_leverage"
 GROUP = "group/tradeops.coinswitch.coinswitch"
 
 
-def task(*wish: Any, **keywords: Any) -> dict[str, Any]:
+def task(*desired: Any, **keywords: Any) -> dict[str, Any]:
     """A task: symbol and leverage, or a table; `keywords` are options, those of the task itself in `keywords['_']`."""
     own = keywords.pop("_", {})
-    options = {"leverages": wish[0]} if len(wish) == 1 else {"symbol": wish[0], "leverage": wish[1]}
+    options = {"leverages": desired[0]} if len(desired) == 1 else {"symbol": desired[0], "leverage": desired[1]}
     return {MODULE: {**options, **keywords}, **own}
 
 
@@ -76,7 +76,7 @@ def test_modules_run_on_the_python_that_is_meant(ansible: Ansible) -> None:
 
 
 @pytest.mark.every_core
-def test_a_playbook_brings_leverages_to_what_is_wished(ansible: Ansible, account: Account, sandbox: Sandbox) -> None:
+def test_a_playbook_brings_leverages_to_what_is_desired(ansible: Ansible, account: Account, sandbox: Sandbox) -> None:
     for name in ("COINSWITCH_API_URL", "COINSWITCH_API_KEY", "COINSWITCH_SECRET_KEY"):
         del ansible.variables[name]
     defaults = {"api_url": sandbox.url, "api_key": account.api_key, "secret_key": account.secret_key}
@@ -84,7 +84,7 @@ def test_a_playbook_brings_leverages_to_what_is_wished(ansible: Ansible, account
 
     outcome = ansible.play(
         {
-            "foretold": task("BTCUSDT", 13, _={"check_mode": True, "diff": True}),
+            "predicted": task("BTCUSDT", 13, _={"check_mode": True, "diff": True}),
             "changed": task("BTCUSDT", 13, _={"diff": True}),
             "unchanged": task("BTCUSDT", 13),
             "in lower case, as text": task("btcusdt", "{{ 13 }}", exchange="exchange_2"),
@@ -98,7 +98,7 @@ def test_a_playbook_brings_leverages_to_what_is_wished(ansible: Ansible, account
 
     in_a_loop = outcome.local.pop("a loop")
     assert {name: without_plan(result) for name, result in outcome.local.items()} == {
-        "foretold": report(row("BTCUSDT", 13, 20, "changed"), requests=8),
+        "predicted": report(row("BTCUSDT", 13, 20, "changed"), requests=8),
         "changed": report(row("BTCUSDT", 13, 20, "changed"), requests=2),
         "unchanged": report(row("BTCUSDT", 13, 13, "unchanged"), requests=1),
         "in lower case, as text": report(row("BTCUSDT", 13, 13, "unchanged"), requests=1),
@@ -135,7 +135,7 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
     order = account.open_order("ADAUSDT", "BUY", "10", "0.4")
     account.open_position("LTCUSDT", "LONG", "1")
     account.open_order("LTCUSDT", "SELL", "1", "99")
-    wishes = {
+    policy = {
         "a position": task("SOLUSDT", 5),
         "an order": task("ADAUSDT", 5),
         "both": task("LTCUSDT", 5),
@@ -145,9 +145,9 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
         "one impossible of three": task({"BNBUSDT": 9, "DOGEUSDT": 26, "AVAXUSDT": 8}),
         "blocked, and only warned of": task("SOLUSDT", 5, on_blocked="warn"),
     }
-    foretold = ansible.play(wishes, "--check", own_budgets=True).local
+    predicted = ansible.play(policy, "--check", own_budgets=True).local
     assert exchange.count("write_leverage") == 0
-    real = ansible.play(wishes, own_budgets=True).local
+    real = ansible.play(policy, own_budgets=True).local
 
     def said(results: dict[str, Any]) -> dict[str, Any]:
         """What a run tells, but for what only a write can bring."""
@@ -159,7 +159,7 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
 
     for entry in real["a position"]["results"] + real["one blocked of three"]["results"][1:2]:
         assert entry["exchange_message"]
-    assert said(foretold) == said(real)
+    assert said(predicted) == said(real)
 
     blocked = "leverage stays 10 instead of 5: blocked by"
     assert {name: result.get("msg") for name, result in real.items()} == {
@@ -170,7 +170,8 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
         "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not possible: the exchange "
         "takes it from 1 to 25 in steps of 1",
         "not listed": "BTCUSD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?",
-        "one blocked of three": f"1 of 3 symbols are not as wished. SOLUSDT: {blocked} an open position (SHORT 1.5); "
+        "one blocked of three": f"1 of 3 symbols do not have the desired leverage. "
+        f"SOLUSDT: {blocked} an open position (SHORT 1.5); "
         "close the position first",
         "one impossible of three": real["one impossible of three"]["msg"],
         "blocked, and only warned of": None,
@@ -185,8 +186,8 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
 
 
 def test_ad_hoc_with_the_keys_from_the_environment(ansible: Ansible, account: Account) -> None:
-    def run(wish: int, *options: str) -> tuple[Outcome, dict[str, Any]]:
-        return ansible.ad_hoc(MODULE, f"symbol=BTCUSDT leverage={wish}", *options)
+    def run(desired: int, *options: str) -> tuple[Outcome, dict[str, Any]]:
+        return ansible.ad_hoc(MODULE, f"symbol=BTCUSDT leverage={desired}", *options)
 
     outcome, result = run(13, "--check", "--diff")
     assert (outcome.status, result["changed"], account.leverage) == (0, True, {})
@@ -224,7 +225,7 @@ def test_a_desk_of_accounts_side_by_side(ansible: Ansible, exchange: Exchange, s
         "delta": {},
     }
     assert results["gamma"]["msg"].startswith(
-        "1 of 2 symbols are not as wished. ETHUSDT: leverage stays 10 instead of 6"
+        "1 of 2 symbols do not have the desired leverage. ETHUSDT: leverage stays 10 instead of 6"
     )
     assert "make a new pair" in results["delta"]["msg"]
     assert results["delta"]["requests"] == 1

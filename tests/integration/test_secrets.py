@@ -246,15 +246,15 @@ def test_whatever_check_mode_and_the_readers_tell(
         for what in ("refused", "told")
         for name, given in readers.items()
     }
-    foretold = {
+    predicted = {
         symbol: {MODULE: {"symbol": symbol, "leverage": 7}, "check_mode": True} for symbol in ("SOLUSDT", "ADAUSDT")
     }
 
-    results = check(watch, ansible, account, {**readers_twice, **foretold})
+    results = check(watch, ansible, account, {**readers_twice, **predicted})
 
     # What api_key_info tells of good keys holds no text of the exchange.
     assert {name for name, result in results.items() if HIDDEN not in json.dumps(result)} == {"api_key_info, told"}
-    for symbol in foretold:
+    for symbol in predicted:
         assert "blocked by an open " in results[symbol]["msg"]
     assert results["futures_position_info, told"]["positions"][0]["symbol"] == "SOLUSDT"
 

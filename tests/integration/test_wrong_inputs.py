@@ -28,7 +28,7 @@ SYMBOLS = {
 LEVERAGES = [True, 13.0, "", "0x10", [13]]
 NO_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number from 1 up"
 
-# Options to what the refusal says; each is added to a good wish.
+# Options to what the refusal says; each is added to a good desired.
 OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"api_key": "two words"}, "api_key holds a blank"),
     ({"secret_key": "ab" * 31 + "a"}, "secret_key must be 64 hexadecimal characters"),
@@ -42,7 +42,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 # Whole sets of options.
-WISHES: list[tuple[dict[str, Any], str]] = [
+POLICIES: list[tuple[dict[str, Any], str]] = [
     ({}, "one of the following is required: symbol, leverages"),
     ({"symbol": "BTCUSDT"}, "parameters are required together: symbol, leverage"),
     ({**GOOD, "leverages": {"BTCUSDT": 13}}, "parameters are mutually exclusive: symbol|leverages"),
@@ -56,7 +56,7 @@ CASES = [
     *(({"symbol": symbol, "leverage": 13}, hint) for symbol, hint in SYMBOLS.items()),
     *(({"symbol": "BTCUSDT", "leverage": leverage}, NO_WHOLE_NUMBER) for leverage in LEVERAGES),
     *(({**GOOD, **options}, hint) for options, hint in OPTIONS),
-    *WISHES,
+    *POLICIES,
 ]
 
 

@@ -12,36 +12,36 @@ from typing import Any
 import pytest
 
 from .certificates import Authority
-from .stage import Clock, Stage, Staged, Stalling
+from .module_harness import Clock, LateExchange, ModuleHarness, StallingSandbox
 
 IN_FORCE = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Stalling]:
-    with Stalling(Staged(Clock())) as running:
+def sandbox() -> Iterator[StallingSandbox]:
+    with StallingSandbox(LateExchange(Clock())) as running:
         yield running
 
 
 @pytest.fixture
-def stage_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stage]:
-    """Set a stage in a server: an exchange with one account, three symbols configured. Options are the exchange's."""
+def harness_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleHarness]:
+    """Set a harness in a server: an exchange with one account, three symbols configured. Options are the exchange's."""
 
-    def build(server: Stalling, **options: Any) -> Stage:
-        return Stage(server, monkeypatch, IN_FORCE, **options)
+    def build(server: StallingSandbox, **options: Any) -> ModuleHarness:
+        return ModuleHarness(server, monkeypatch, IN_FORCE, **options)
 
     return build
 
 
 @pytest.fixture
-def stage(sandbox: Stalling, stage_in: Callable[..., Stage]) -> Stage:
-    return stage_in(sandbox)
+def harness(sandbox: StallingSandbox, harness_for: Callable[..., ModuleHarness]) -> ModuleHarness:
+    return harness_for(sandbox)
 
 
 @pytest.fixture
-def set_stage(sandbox: Stalling, stage_in: Callable[..., Stage]) -> Callable[..., Stage]:
-    """Set a new stage for each example of a test."""
-    return partial(stage_in, sandbox)
+def new_harness(sandbox: StallingSandbox, harness_for: Callable[..., ModuleHarness]) -> Callable[..., ModuleHarness]:
+    """Set a new harness for each example of a test."""
+    return partial(harness_for, sandbox)
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,15 @@ import pytest
 
 from sandbox import FAULTS, Fault
 
-from .stage import LARGEST_ANSWER, NOW, PATIENCE, RETRIES, Stage, says_one_clear_line, tells_the_truth
+from .module_harness import LARGEST_ANSWER, MAX_WAIT, NOW, RETRIES, ModuleHarness, says_one_clear_line, tells_the_truth
 
 BEFORE = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
-WISHES = {"BTCUSDT": 13, "ETHUSDT": 5, "SOLUSDT": 10}
+POLICIES = {"BTCUSDT": 13, "ETHUSDT": 5, "SOLUSDT": 10}
 LONGEST_PAUSE = 8.0
 MOST_REQUESTS = 80
 
 
-def _told(**fields: Any) -> Fault:
+def _leverage_in(**fields: Any) -> Fault:
     """The answer to a request for BTCUSDT's leverage, with other fields, whatever was asked for."""
     data = {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "13", **fields}
     return Fault(body={"data": data}, worked=True)
@@ -67,18 +67,18 @@ MORE_FAULTS: dict[str, Fault] = {
     "data-text": Fault(body={"data": "13"}, worked=True),
     "data-number": Fault(body={"data": 13}, worked=True),
     "data-list": Fault(body={"data": [["13"]]}, worked=True),
-    "leverage-elsewhere": _told(exchange="EXCHANGE_1"),
-    "leverage-fraction": _told(leverage="13.5"),
-    "leverage-zero": _told(leverage=0),
-    "leverage-negative": _told(leverage="-13"),
-    "leverage-true": _told(leverage=True),
-    "leverage-null": _told(leverage=None),
-    "leverage-list": _told(leverage=[13]),
-    "leverage-word": _told(leverage="thirteen"),
-    "leverage-exponent": _told(leverage="1e999999999"),
-    "leverage-blank": _told(leverage=""),
+    "leverage-elsewhere": _leverage_in(exchange="EXCHANGE_1"),
+    "leverage-fraction": _leverage_in(leverage="13.5"),
+    "leverage-zero": _leverage_in(leverage=0),
+    "leverage-negative": _leverage_in(leverage="-13"),
+    "leverage-true": _leverage_in(leverage=True),
+    "leverage-null": _leverage_in(leverage=None),
+    "leverage-list": _leverage_in(leverage=[13]),
+    "leverage-word": _leverage_in(leverage="thirteen"),
+    "leverage-exponent": _leverage_in(leverage="1e999999999"),
+    "leverage-blank": _leverage_in(leverage=""),
 }
-# As large as the stage lets an answer be.
+# As large as the harness lets an answer be.
 ALL_FAULTS = {**FAULTS, **MORE_FAULTS, "large": Fault(size=LARGEST_ANSWER)}
 
 
@@ -185,7 +185,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class End:
-    """How a task should end. `changes` are the symbols whose leverage becomes the wish; None: not looked at."""
+    """How a task should end. `changes` are the symbols whose leverage becomes the desired; None: not looked at."""
 
     changes: frozenset[str]
     failed: bool
@@ -267,28 +267,28 @@ def of_blocked(cell: Cell) -> End:
 class Task:
     expected: Callable[[Cell], End]
     endpoints: tuple[str, ...]
-    wishes: Mapping[str, int] = field(default_factory=lambda: {"BTCUSDT": 13})
+    policy: Mapping[str, int] = field(default_factory=lambda: {"BTCUSDT": 13})
     check_mode: bool = False
     blocked: bool = False
     thin: bool = False
     """Whether other tasks show the same endpoints with every fault, so that here some of each meaning will do."""
 
-    def run(self, stage: Stage) -> dict[str, Any]:
+    def run(self, harness: ModuleHarness) -> dict[str, Any]:
         if self.blocked:
-            stage.account.open_position("BTCUSDT", "LONG", "0.01")
-        if len(self.wishes) > 1:
-            return stage.run("futures_leverage", self.check_mode, leverages=dict(self.wishes))
-        ((symbol, leverage),) = self.wishes.items()
-        return stage.run("futures_leverage", self.check_mode, symbol=symbol, leverage=leverage)
+            harness.account.open_position("BTCUSDT", "LONG", "0.01")
+        if len(self.policy) > 1:
+            return harness.run("futures_leverage", self.check_mode, leverages=dict(self.policy))
+        ((symbol, leverage),) = self.policy.items()
+        return harness.run("futures_leverage", self.check_mode, symbol=symbol, leverage=leverage)
 
 
 READS = ("read_leverage", "instruments", "positions", "open_orders")
 TASKS = {
     "one": Task(of_one, ("read_leverage", "write_leverage")),
     "unchanged": Task(of_unchanged, ("read_leverage",), {"BTCUSDT": 10}),
-    "many": Task(of_many, ("read_leverage", "write_leverage", "instruments"), WISHES),
+    "many": Task(of_many, ("read_leverage", "write_leverage", "instruments"), POLICIES),
     "check of one": Task(of_check_of_one, READS, check_mode=True),
-    "check of many": Task(of_check_of_many, READS, WISHES, check_mode=True, thin=True),
+    "check of many": Task(of_check_of_many, READS, POLICIES, check_mode=True, thin=True),
     "blocked": Task(of_blocked, ("instruments", "positions", "open_orders"), blocked=True, thin=True),
 }
 
@@ -413,54 +413,54 @@ def each_cell(tasks: Mapping[str, Task | Reader]) -> pytest.MarkDecorator:
 
 
 @each_cell(TASKS)
-def test_the_task_ends_with_the_truth(stage: Stage, task: Task, cell: Cell) -> None:
+def test_the_task_ends_with_the_truth(harness: ModuleHarness, task: Task, cell: Cell) -> None:
     # Of several symbols one is struck, where the request names one.
     symbol = "BTCUSDT" if cell.endpoint.endswith("_leverage") else None
-    stage.exchange.add_fault(cell.endpoint, cell.fault, None if cell.always else 1, symbol)
-    result = task.run(stage)
+    harness.exchange.add_fault(cell.endpoint, cell.fault, None if cell.always else 1, symbol)
+    result = task.run(harness)
     says_one_clear_line(result)
     if not task.check_mode:
-        tells_the_truth(result, stage)
-    is_bounded(result, stage)
+        tells_the_truth(result, harness)
+    is_bounded(result, harness)
     if cell.meaning is not Meaning.EITHER:
-        ends_as(task.expected(cell), result, stage, task)
+        ends_as(task.expected(cell), result, harness, task)
 
 
 @each_cell(READERS)
-def test_the_reader_tells_what_is_so_or_fails(stage: Stage, task: Reader, cell: Cell) -> None:
-    stage.account.open_position("BTCUSDT", "LONG", "0.01")
-    stage.account.open_order("BTCUSDT", "BUY", "0.5", "1000")
-    stage.exchange.add_fault(cell.endpoint, cell.fault, None if cell.always else 1)
-    result = stage.run(task.module, **task.options)
+def test_the_reader_tells_what_is_so_or_fails(harness: ModuleHarness, task: Reader, cell: Cell) -> None:
+    harness.account.open_position("BTCUSDT", "LONG", "0.01")
+    harness.account.open_order("BTCUSDT", "BUY", "0.5", "1000")
+    harness.exchange.add_fault(cell.endpoint, cell.fault, None if cell.always else 1)
+    result = harness.run(task.module, **task.options)
     says_one_clear_line(result)
-    is_bounded(result, stage)
+    is_bounded(result, harness)
     assert not result["changed"]
-    assert stage.exchange.count("write_leverage") == 0
+    assert harness.exchange.count("write_leverage") == 0
     if cell.meaning is not Meaning.EITHER:
         fails, facts = end_of_reader(cell, task)
         assert result["failed"] == fails, result
         assert fails or facts is None or task.told(result) == facts
 
 
-def is_bounded(result: Mapping[str, Any], stage: Stage) -> None:
-    requests = len(stage.exchange.requests)
+def is_bounded(result: Mapping[str, Any], harness: ModuleHarness) -> None:
+    requests = len(harness.exchange.requests)
     assert result["requests"] == requests <= MOST_REQUESTS
-    assert stage.clock.now - stage.clock.start <= PATIENCE + LONGEST_PAUSE * requests
+    assert harness.clock.now - harness.clock.start <= MAX_WAIT + LONGEST_PAUSE * requests
 
 
-def ends_as(expected: End, result: Mapping[str, Any], stage: Stage, task: Task) -> None:
-    after = {symbol: task.wishes[symbol] for symbol in expected.changes}
+def ends_as(expected: End, result: Mapping[str, Any], harness: ModuleHarness, task: Task) -> None:
+    after = {symbol: task.policy[symbol] for symbol in expected.changes}
     assert result["failed"] == expected.failed, result
     assert result["diff"]["after"] == after
     assert result["changed"] == bool(after)
     assert {row["symbol"] for row in result["results"] if row["changed"]} == expected.changes
-    assert stage.exchange.count("write_leverage") <= expected.writes
-    in_force = {symbol: stage.in_force(symbol) for symbol in BEFORE}
+    assert harness.exchange.count("write_leverage") <= expected.writes
+    in_force = {symbol: harness.in_force(symbol) for symbol in BEFORE}
     assert in_force == (BEFORE if task.check_mode else {**BEFORE, **after})
     if expected.outcome is not None:
         assert result["outcome"] == expected.outcome
     if task.check_mode or task.blocked:
-        assert bool(stage.warnings) == expected.warned, stage.warnings
+        assert bool(harness.warnings) == expected.warned, harness.warnings
 
 
 def test_every_fault_has_a_meaning() -> None:

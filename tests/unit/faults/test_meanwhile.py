@@ -17,29 +17,29 @@ from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import carry_out
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import Desired, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import Wish, Wishes
 from sandbox import FAULTS, Fault
 from sandbox import Request as Received
 
-from ..plugins.module_utils.desk import Memory
-from .raw import Raw
-from .stage import (
+from ..plugins.module_utils.client_setup import MemoryBudgets
+from .module_harness import (
     EXAMPLES,
     HANGS,
     RETRIES,
     TIMEOUT,
     Clock,
-    Stage,
-    Staged,
-    Stalling,
+    LateExchange,
+    ModuleHarness,
+    StallingSandbox,
     says_one_clear_line,
     tells_the_truth,
 )
+from .raw_server import Raw
 
 BTC_TO_13: dict[str, Any] = {"symbol": "BTCUSDT", "leverage": 13}
 
@@ -47,50 +47,50 @@ BTC_TO_13: dict[str, Any] = {"symbol": "BTCUSDT", "leverage": 13}
 @pytest.mark.parametrize(
     "answers", [["400"], ["401"], ["403-html"], ["422-empty"], ["redirect"], ["500", "400"], ["429"] * 20]
 )
-def test_a_refusal_does_not_undo_an_unclear_write(stage: Stage, answers: list[str]) -> None:
+def test_a_refusal_does_not_undo_an_unclear_write(harness: ModuleHarness, answers: list[str]) -> None:
     """The first write is on its way, and lands when the task is over."""
-    stage.exchange.lands_last = True
+    harness.exchange.lands_last = True
     for name in ("late", *answers):
-        stage.exchange.add_fault("write_leverage", FAULTS[name])
-    result = stage.run("futures_leverage", **BTC_TO_13)
-    assert stage.in_force("BTCUSDT") == 13
+        harness.exchange.add_fault("write_leverage", FAULTS[name])
+    result = harness.run("futures_leverage", **BTC_TO_13)
+    assert harness.in_force("BTCUSDT") == 13
     assert (result["failed"], result["outcome"]) == (True, "unknown")
     says_one_clear_line(result)
-    tells_the_truth(result, stage)
+    tells_the_truth(result, harness)
 
 
-def test_writes_that_all_land_when_the_task_is_over(stage: Stage) -> None:
-    stage.exchange.lands_last = True
-    stage.exchange.add_fault("write_leverage", FAULTS["late"], times=None)
-    result = stage.run("futures_leverage", **BTC_TO_13)
-    assert stage.in_force("BTCUSDT") == 13
+def test_writes_that_all_land_when_the_task_is_over(harness: ModuleHarness) -> None:
+    harness.exchange.lands_last = True
+    harness.exchange.add_fault("write_leverage", FAULTS["late"], times=None)
+    result = harness.run("futures_leverage", **BTC_TO_13)
+    assert harness.in_force("BTCUSDT") == 13
     assert (result["failed"], result["outcome"], result["leverage"]) == (True, "unknown", 10)
     assert "may yet" in result["msg"]
-    assert stage.exchange.count("write_leverage") == 1 + RETRIES
+    assert harness.exchange.count("write_leverage") == 1 + RETRIES
 
 
-def test_a_late_write_under_another_wish_in_the_end(stage: Stage) -> None:
+def test_a_late_write_under_another_desired_leverage_in_the_end(harness: ModuleHarness) -> None:
     """A task that gave up leaves a write on its way; the next task reads what is in force when it asks."""
-    stage.exchange.add_fault("write_leverage", FAULTS["late"])
-    first = stage.run("futures_leverage", **BTC_TO_13, retries=0)
+    harness.exchange.add_fault("write_leverage", FAULTS["late"])
+    first = harness.run("futures_leverage", **BTC_TO_13, retries=0)
     assert first["outcome"] == "unknown"
-    second = stage.run("futures_leverage", symbol="BTCUSDT", leverage=7)
-    assert (second["previous_leverage"], second["leverage"], stage.in_force("BTCUSDT")) == (13, 7, 7)
+    second = harness.run("futures_leverage", symbol="BTCUSDT", leverage=7)
+    assert (second["previous_leverage"], second["leverage"], harness.in_force("BTCUSDT")) == (13, 7, 7)
 
 
 @pytest.mark.parametrize("write", ["", "400", "500", "drop-before", "drop-after", "timeout", "late", "429"])
-def test_a_position_opened_between_the_read_and_the_write(stage: Stage, write: str) -> None:
+def test_a_position_opened_between_the_read_and_the_write(harness: ModuleHarness, write: str) -> None:
     def open_one(request: Received) -> None:
-        if request.endpoint == "read_leverage" and not stage.account.positions:
-            stage.account.open_position("BTCUSDT", "LONG", "0.01")
+        if request.endpoint == "read_leverage" and not harness.account.positions:
+            harness.account.open_position("BTCUSDT", "LONG", "0.01")
 
-    stage.exchange.watch = open_one
+    harness.exchange.watch = open_one
     if write:
-        stage.exchange.add_fault("write_leverage", FAULTS[write])
-    result = stage.run("futures_leverage", **BTC_TO_13)
+        harness.exchange.add_fault("write_leverage", FAULTS[write])
+    result = harness.run("futures_leverage", **BTC_TO_13)
     says_one_clear_line(result)
-    tells_the_truth(result, stage)
-    assert (result["failed"], result["changed"], stage.in_force("BTCUSDT")) == (True, False, 10)
+    tells_the_truth(result, harness)
+    assert (result["failed"], result["changed"], harness.in_force("BTCUSDT")) == (True, False, 10)
     if write in ("", "400", "429"):
         assert result["outcome"] == "blocked"
         assert "LONG 0.01" in result["msg"]
@@ -98,36 +98,36 @@ def test_a_position_opened_between_the_read_and_the_write(stage: Stage, write: s
 
 @pytest.mark.parametrize("back", [10, 7, 25])
 @pytest.mark.parametrize("write", ["drop-after", "500-done", "timeout", "garbage", "400-done", "null"])
-def test_a_bot_that_changes_the_leverage_back(stage: Stage, write: str, back: int) -> None:
+def test_a_bot_that_changes_the_leverage_back(harness: ModuleHarness, write: str, back: int) -> None:
     """Each write is carried out without a clear word, and undone before it can be read back."""
 
     def change_back(request: Received) -> None:
         if request.endpoint == "write_leverage":
-            stage.account.set_leverage("BTCUSDT", back)
+            harness.account.set_leverage("BTCUSDT", back)
 
-    stage.exchange.watch = change_back
-    stage.exchange.add_fault("write_leverage", FAULTS[write], times=None)
-    result = stage.run("futures_leverage", **BTC_TO_13)
+    harness.exchange.watch = change_back
+    harness.exchange.add_fault("write_leverage", FAULTS[write], times=None)
+    result = harness.run("futures_leverage", **BTC_TO_13)
     says_one_clear_line(result)
-    tells_the_truth(result, stage)
-    assert (result["failed"], result["leverage"], stage.in_force("BTCUSDT")) == (True, back, back)
-    assert stage.exchange.count("write_leverage") <= 1 + RETRIES
+    tells_the_truth(result, harness)
+    assert (result["failed"], result["leverage"], harness.in_force("BTCUSDT")) == (True, back, back)
+    assert harness.exchange.count("write_leverage") <= 1 + RETRIES
 
 
 @pytest.mark.parametrize("meanwhile", [13, 7, 25])
-def test_a_bot_that_is_faster(stage: Stage, meanwhile: int) -> None:
-    """The leverage is changed between the read and the write: what counts is the wish."""
+def test_a_bot_that_is_faster(harness: ModuleHarness, meanwhile: int) -> None:
+    """The leverage is changed between the read and the write: what counts is the desired leverage."""
 
     def change(request: Received) -> None:
         if request.endpoint == "read_leverage":
-            stage.account.set_leverage("BTCUSDT", meanwhile)
+            harness.account.set_leverage("BTCUSDT", meanwhile)
 
-    stage.exchange.watch = change
-    result = stage.run("futures_leverage", **BTC_TO_13)
-    assert (result["failed"], result["leverage"], stage.in_force("BTCUSDT")) == (False, 13, 13)
+    harness.exchange.watch = change
+    result = harness.run("futures_leverage", **BTC_TO_13)
+    assert (result["failed"], result["leverage"], harness.in_force("BTCUSDT")) == (False, 13, 13)
 
 
-def test_a_stale_answer_is_not_taken_for_the_reading_back(stage: Stage) -> None:
+def test_a_stale_answer_is_not_taken_for_the_reading_back(harness: ModuleHarness) -> None:
     """The write gets another word first; what confirms it comes when the next question is asked on its connection."""
     http = "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}"
     told = '{{"data": {{"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "{}"}}}}'
@@ -140,7 +140,7 @@ def test_a_stale_answer_is_not_taken_for_the_reading_back(stage: Stage) -> None:
             connection.sendall(http.format(len(body), body).encode())
 
     with Raw(converse) as server:
-        result = stage.run("futures_leverage", **BTC_TO_13, api_url=server.url)
+        result = harness.run("futures_leverage", **BTC_TO_13, api_url=server.url)
     assert (result["failed"], result["leverage"], result["changed"]) == (True, 10, False)
 
 
@@ -177,7 +177,7 @@ class Turns:
 class InTurn(Transport):
     """A transport that waits for its turn, and notes what is in force once the exchange has spoken of it."""
 
-    def __init__(self, task: int, turns: Turns, server: Stalling, clock: Clock) -> None:
+    def __init__(self, task: int, turns: Turns, server: StallingSandbox, clock: Clock) -> None:
         account = server.exchange.accounts[0]
         auth = SignedAuth(account.api_key, account.secret_key, clock.unix)
         super().__init__(server.url, auth, TIMEOUT, True)
@@ -196,14 +196,16 @@ class InTurn(Transport):
                     self.seen = self._account.leverage_in_force("BTCUSDT")
 
 
-def run_in_turn(task: InTurn, turns: Turns, number: int, wish: int, clock: Clock, reports: dict[int, Report]) -> None:
-    pacer = Pacer(Memory(), 1.0, 600.0, clock, clock.sleep)
+def run_in_turn(
+    task: InTurn, turns: Turns, number: int, desired: int, clock: Clock, reports: dict[int, Report]
+) -> None:
+    pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
     client = Client(task, pacer, RETRIES, task.pair_matches, lambda value: value, clock.unix, clock.sleep)
     try:
-        reports[number] = carry_out(Futures(client, "EXCHANGE_2"), Wishes([Wish("BTCUSDT", wish)], single=True))
+        reports[number] = apply(Futures(client, "EXCHANGE_2"), Policy([Desired("BTCUSDT", desired)], single=True))
     finally:
         turns.over(number)
-        task.renew()
+        task.reset_connection()
 
 
 QUICK_FAULTS = ("", "", "drop-before", "drop-after", "500", "500-done", "400", "400-done", "garbage", "429", "no-data")
@@ -212,15 +214,15 @@ QUICK_FAULTS = ("", "", "drop-before", "drop-after", "500", "500-done", "400", "
 @settings(EXAMPLES, max_examples=120)
 @given(
     order=st.lists(st.integers(0, 1), max_size=12),
-    wishes=st.tuples(st.sampled_from([5, 10, 13]), st.sampled_from([5, 10, 20])),
+    policy=st.tuples(st.sampled_from([5, 10, 13]), st.sampled_from([5, 10, 20])),
     faults=st.lists(st.sampled_from(QUICK_FAULTS), max_size=5),
 )
-def test_two_tasks_with_their_own_wishes(
-    sandbox: Stalling, order: list[int], wishes: tuple[int, int], faults: list[str]
+def test_two_tasks_with_their_own_desired(
+    sandbox: StallingSandbox, order: list[int], policy: tuple[int, int], faults: list[str]
 ) -> None:
     """Each says what was in force when the exchange last spoke to it; the one that spoke last is right in the end."""
     clock = Clock()
-    sandbox.exchange = Staged(clock)
+    sandbox.exchange = LateExchange(clock)
     account = sandbox.exchange.open_account()
     account.set_leverage("BTCUSDT", 10)
     for name in faults:
@@ -229,7 +231,7 @@ def test_two_tasks_with_their_own_wishes(
     tasks = [InTurn(number, turns, sandbox, clock) for number in (0, 1)]
     reports: dict[int, Report] = {}
     threads = [
-        threading.Thread(target=run_in_turn, args=(task, turns, number, wishes[number], clock, reports))
+        threading.Thread(target=run_in_turn, args=(task, turns, number, policy[number], clock, reports))
         for number, task in enumerate(tasks)
     ]
     for thread in threads:
@@ -239,5 +241,5 @@ def test_two_tasks_with_their_own_wishes(
     for number, task in enumerate(tasks):
         (row,) = reports[number].result["results"]
         assert row["outcome"] == "unknown" or row["leverage"] == task.seen
-        assert (reports[number].failure is None) == (row["leverage"] == wishes[number] and row["outcome"] != "unknown")
-    assert account.leverage_in_force("BTCUSDT") in (10, *wishes)
+        assert (reports[number].failure is None) == (row["leverage"] == policy[number] and row["outcome"] != "unknown")
+    assert account.leverage_in_force("BTCUSDT") in (10, *policy)

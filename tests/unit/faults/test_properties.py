@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sandbox import FAULTS, Fault, Quirks
 
-from .stage import EXAMPLES, PATIENCE, Stage, says_one_clear_line, tells_the_truth
+from .module_harness import EXAMPLES, MAX_WAIT, ModuleHarness, says_one_clear_line, tells_the_truth
 
 LONGEST_PAUSE = 8.0
 TO_13: dict[str, Any] = {"symbol": "BTCUSDT", "leverage": 13}
@@ -60,18 +60,18 @@ BODIES = ENVELOPES | st.binary(max_size=40) | st.text(max_size=40)
 STATUSES = st.sampled_from([200, 200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 422, 429, 500, 503, 599])
 
 
-def keeps_its_promises(stage: Stage, task: int) -> dict[str, Any]:
+def keeps_its_promises(harness: ModuleHarness, task: int) -> dict[str, Any]:
     """Run one of TASKS, and hold what holds whatever happens."""
     module, check_mode, options, _endpoints = TASKS[task]
-    before = dict(stage.account.leverage)
-    result = stage.run(module, check_mode, **options)
+    before = dict(harness.account.leverage)
+    result = harness.run(module, check_mode, **options)
     says_one_clear_line(result)
-    requests = len(stage.exchange.requests)
+    requests = len(harness.exchange.requests)
     assert result["requests"] == requests
-    assert stage.clock.now - stage.clock.start <= PATIENCE + LONGEST_PAUSE * requests
+    assert harness.clock.now - harness.clock.start <= MAX_WAIT + LONGEST_PAUSE * requests
     if module != "futures_leverage" or check_mode:
-        assert stage.exchange.count("write_leverage") == 0
-        assert stage.account.leverage == before
+        assert harness.exchange.count("write_leverage") == 0
+        assert harness.account.leverage == before
     return result
 
 
@@ -85,26 +85,32 @@ def keeps_its_promises(stage: Stage, task: int) -> dict[str, Any]:
     always=st.booleans(),
 )
 def test_answers_of_any_shape(
-    set_stage: Callable[..., Stage], task: int, endpoint: str, status: int, body: Any, worked: bool, always: bool
+    new_harness: Callable[..., ModuleHarness],
+    task: int,
+    endpoint: str,
+    status: int,
+    body: Any,
+    worked: bool,
+    always: bool,
 ) -> None:
-    stage = set_stage()
+    harness = new_harness()
     if endpoint not in TASKS[task][3]:
         endpoint = TASKS[task][3][0]
     fault = Fault(status=status, body=body, worked=worked)
-    stage.exchange.add_fault(endpoint, fault, None if always else 1)
-    result = keeps_its_promises(stage, task)
+    harness.exchange.add_fault(endpoint, fault, None if always else 1)
+    result = keeps_its_promises(harness, task)
     module, check_mode, _options, _endpoints = TASKS[task]
     # What the exchange says of a leverage, always and in its own form, is believed: it is all that can be known.
     if module == "futures_leverage" and not check_mode and not (endpoint == "read_leverage" and always):
-        tells_the_truth_unless_told_so(result, stage, body)
+        tells_the_truth_unless_told_so(result, harness, body)
 
 
-def tells_the_truth_unless_told_so(result: dict[str, Any], stage: Stage, body: Any) -> None:
+def tells_the_truth_unless_told_so(result: dict[str, Any], harness: ModuleHarness, body: Any) -> None:
     """A wrong answer in the right form is as good as a right one: then what it says is what can be known."""
     told = body.get("data") if isinstance(body, dict) else None
-    if isinstance(told, dict) and str(told.get("symbol")).upper() in stage.account.leverage:
+    if isinstance(told, dict) and str(told.get("symbol")).upper() in harness.account.leverage:
         return
-    tells_the_truth(result, stage)
+    tells_the_truth(result, harness)
 
 
 @settings(EXAMPLES, max_examples=150)
@@ -112,20 +118,22 @@ def tells_the_truth_unless_told_so(result: dict[str, Any], stage: Stage, body: A
 @example(number="13.0", endpoint="write_leverage", always=True)
 @example(number=13, endpoint="write_leverage", always=True)
 @example(number="10.0", endpoint="read_leverage", always=False)
-def test_numbers_in_any_form(set_stage: Callable[..., Stage], number: Any, endpoint: str, always: bool) -> None:
+def test_numbers_in_any_form(
+    new_harness: Callable[..., ModuleHarness], number: Any, endpoint: str, always: bool
+) -> None:
     """A leverage in another form than a number's own is none: the write is read back, the read is no answer."""
-    stage = set_stage()
+    harness = new_harness()
 
     def say(answer: Any) -> Any:
         return {"data": {**answer["data"], "leverage": number}}
 
-    stage.exchange.add_fault(endpoint, Fault(transform=say), None if always else 1)
-    result = keeps_its_promises(stage, 0)
+    harness.exchange.add_fault(endpoint, Fault(transform=say), None if always else 1)
+    result = keeps_its_promises(harness, 0)
     if endpoint == "write_leverage":
-        assert (result["failed"], result["leverage"], stage.in_force("BTCUSDT")) == (False, 13, 13)
-        assert stage.exchange.count("write_leverage") == 1
-    elif result.get("outcome") != "unchanged":  # it said that the wish is in force, and was believed
-        tells_the_truth(result, stage)
+        assert (result["failed"], result["leverage"], harness.in_force("BTCUSDT")) == (False, 13, 13)
+        assert harness.exchange.count("write_leverage") == 1
+    elif result.get("outcome") != "unchanged":  # it said that the desired leverage is in force, and was believed
+        tells_the_truth(result, harness)
 
 
 @settings(EXAMPLES, max_examples=150)
@@ -146,31 +154,31 @@ def test_numbers_in_any_form(set_stage: Callable[..., Stage], number: Any, endpo
     retries=st.integers(0, 3),
 )
 def test_faults_in_any_sequence(
-    set_stage: Callable[..., Stage],
+    new_harness: Callable[..., ModuleHarness],
     task: int,
     faults: list[tuple[str, str, int]],
     lands_last: bool,
     position: bool,
     retries: int,
 ) -> None:
-    stage = set_stage()
-    stage.options["retries"] = retries
-    stage.exchange.lands_last = lands_last
+    harness = new_harness()
+    harness.options["retries"] = retries
+    harness.exchange.lands_last = lands_last
     if position:
-        stage.account.open_position("BTCUSDT", "SHORT", "2")
+        harness.account.open_position("BTCUSDT", "SHORT", "2")
     for endpoint, name, times in faults:
-        stage.exchange.add_fault(endpoint, FAULTS[name], times)
-    result = keeps_its_promises(stage, task)
+        harness.exchange.add_fault(endpoint, FAULTS[name], times)
+    result = keeps_its_promises(harness, task)
     if not TASKS[task][1]:
-        tells_the_truth(result, stage)
-        wishes = 1 if task == 0 else 2
-        refused_for_now = sum(request.status == 429 for request in stage.exchange.requests)
-        assert stage.exchange.count("write_leverage") <= wishes * (1 + retries) + refused_for_now
+        tells_the_truth(result, harness)
+        policy = 1 if task == 0 else 2
+        refused_for_now = sum(request.status == 429 for request in harness.exchange.requests)
+        assert harness.exchange.count("write_leverage") <= policy * (1 + retries) + refused_for_now
 
 
 QUIRKS = {
     "blocked_answer": ("400", "422", "200"),
-    # Not "clamp": what such an exchange makes of an impossible wish nobody could foretell.
+    # Not "clamp": what such an exchange makes of an impossible desired leverage nobody could predict.
     "limit_answer": ("400", "422", "200"),
     "same_value": ("echo", "400"),
     "unset_leverage": ("default", "400", "404", "422", "message"),
@@ -191,52 +199,52 @@ QUIRKS = {
 @settings(EXAMPLES, max_examples=100)
 @given(
     quirks=st.fixed_dictionaries({name: st.sampled_from(readings) for name, readings in QUIRKS.items()}),
-    wishes=st.dictionaries(
+    policy=st.dictionaries(
         st.sampled_from(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "LINKUSDT", "NOSUCHUSDT"]),
         st.integers(1, 90),
         min_size=1,
         max_size=4,
     ),
-    held=st.sets(st.sampled_from(["BTCUSDT", "XRPUSDT", "SOLUSDT"])),
+    blocked=st.sets(st.sampled_from(["BTCUSDT", "XRPUSDT", "SOLUSDT"])),
     enforce=st.sampled_from(["exact", "maximum"]),
     fault=st.sampled_from(["", "", "drop-after", "500-done", "timeout", "late", "429", "cut-body"]),
 )
-def test_what_is_foretold_comes_true(
-    set_stage: Callable[..., Stage],
+def test_what_is_predicted_comes_true(
+    new_harness: Callable[..., ModuleHarness],
     quirks: dict[str, Any],
-    wishes: dict[str, int],
-    held: set[str],
+    policy: dict[str, int],
+    blocked: set[str],
     enforce: str,
     fault: str,
 ) -> None:
     """Under every reading of what is not documented, check mode says what the real run does, in the same words."""
-    # A hidden default that may not be set again could not be foretold either.
+    # A hidden default that may not be set again could not be predicted either.
     assume(quirks["same_value"] == "echo" or quirks["unset_leverage"] == "default")
-    stage = set_stage(quirks=Quirks(**quirks))
-    for number, symbol in enumerate(sorted(held)):
+    harness = new_harness(quirks=Quirks(**quirks))
+    for number, symbol in enumerate(sorted(blocked)):
         if number % 2:
-            stage.account.open_position(symbol, "LONG", "1")
+            harness.account.open_position(symbol, "LONG", "1")
         else:
-            stage.account.open_order(
-                symbol, "SELL", "1", "2", created_at=int(stage.clock.unix() * 1000) - 9 * 86_400_000
+            harness.account.open_order(
+                symbol, "SELL", "1", "2", created_at=int(harness.clock.unix() * 1000) - 9 * 86_400_000
             )
-    options: dict[str, Any] = {"leverages": wishes, "enforce": enforce}
-    if len(wishes) == 1:
-        ((symbol, leverage),) = wishes.items()
+    options: dict[str, Any] = {"leverages": policy, "enforce": enforce}
+    if len(policy) == 1:
+        ((symbol, leverage),) = policy.items()
         options = {"symbol": symbol, "leverage": leverage, "enforce": enforce}
-    foretold = stage.run("futures_leverage", True, **options)
-    assert stage.exchange.count("write_leverage") == 0
+    predicted = harness.run("futures_leverage", True, **options)
+    assert harness.exchange.count("write_leverage") == 0
     if fault:
-        stage.exchange.add_fault("write_leverage", FAULTS[fault])
-    done = stage.run("futures_leverage", **options)
-    for result in (foretold, done):
+        harness.exchange.add_fault("write_leverage", FAULTS[fault])
+    done = harness.run("futures_leverage", **options)
+    for result in (predicted, done):
         says_one_clear_line(result)
-    tells_the_truth(done, stage)
+    tells_the_truth(done, harness)
     compared = ("failed", "changed", "diff")
-    assert {name: foretold[name] for name in compared} == {name: done[name] for name in compared}
+    assert {name: predicted[name] for name in compared} == {name: done[name] for name in compared}
     if not fault:
-        assert foretold.get("msg") == done.get("msg")
-    for before, after in zip(foretold["results"], done["results"], strict=True):
+        assert predicted.get("msg") == done.get("msg")
+    for before, after in zip(predicted["results"], done["results"], strict=True):
         assert (before["symbol"], before["leverage"]) == (after["symbol"], after["leverage"])
         # A refusal does not tell what becomes of an earlier write without an answer.
         assert after["outcome"] == before["outcome"] or (fault and before["outcome"] in ("blocked", "refused"))
@@ -270,22 +278,22 @@ LEVERAGES = st.one_of(
 @example(symbol="BTCUSDT", leverage=13, many=False, check_mode=False)
 @example(symbol="btcusdt", leverage="13", many=True, check_mode=False)
 def test_symbols_and_leverages_of_any_content(
-    set_stage: Callable[..., Stage], symbol: Any, leverage: Any, many: bool, check_mode: bool
+    new_harness: Callable[..., ModuleHarness], symbol: Any, leverage: Any, many: bool, check_mode: bool
 ) -> None:
     """What is no symbol or no whole number costs no request; what is one is never made into another."""
-    stage = set_stage()
+    harness = new_harness()
     options = {"leverages": {symbol: leverage}} if many else {"symbol": symbol, "leverage": leverage}
     # As Ansible hands it over.
-    result = stage.run("futures_leverage", check_mode, **json.loads(json.dumps(options)))
+    result = harness.run("futures_leverage", check_mode, **json.loads(json.dumps(options)))
     says_one_clear_line(result)
     if not check_mode:
-        tells_the_truth(result, stage)
+        tells_the_truth(result, harness)
     name = str(symbol)
     good_symbol = name.isascii() and name.isalnum()
     good_leverage = type(leverage) in (int, str) and str(leverage).isascii() and str(leverage).isdecimal()
     if not (good_symbol and good_leverage and int(leverage) > 0):
         assert result["failed"]
-        assert stage.exchange.requests == []
-    for received in stage.exchange.requests:
+        assert harness.exchange.requests == []
+    for received in harness.exchange.requests:
         if received.endpoint == "write_leverage":
             assert (received.body["symbol"], received.body["leverage"]) == (name.upper(), int(leverage))

@@ -26,8 +26,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport imp
 from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
 
 from .certificates import Authority
-from .raw import Raw, proxy, saying, talking
-from .stage import HANGS, TIMEOUT
+from .module_harness import HANGS, TIMEOUT
+from .raw_server import Raw, proxy, saying, talking
 
 SHORT = 0.2
 TIME = Request("GET", "/trade/api/v2/time", {}, None)
@@ -65,7 +65,7 @@ def transport_to(account: Account) -> Iterator[NewTransport]:
         def build(url: str, timeout: float = TIMEOUT, verify: bool | str = True) -> Transport:
             auth = SignedAuth(account.api_key, account.secret_key, lambda: 1_700_000_000.0)
             transport = Transport(url, auth, timeout, verify)
-            ending.callback(transport.renew)
+            ending.callback(transport.reset_connection)
             return transport
 
         yield build

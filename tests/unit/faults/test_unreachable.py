@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from .certificates import Authority
-from .stage import RETRIES, Clock, Stage, Staged, Stalling, says_one_clear_line, tells_the_truth
+from .module_harness import (
+    RETRIES,
+    Clock,
+    LateExchange,
+    ModuleHarness,
+    StallingSandbox,
+    says_one_clear_line,
+    tells_the_truth,
+)
 
 TASKS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "one": ("futures_leverage", False, {"symbol": "BTCUSDT", "leverage": 13}),
@@ -30,14 +38,16 @@ TASKS: dict[str, tuple[str, bool, dict[str, Any]]] = {
 each_task = pytest.mark.parametrize(("module", "check_mode", "options"), TASKS.values(), ids=TASKS)
 
 
-def fails_untouched(result: Mapping[str, Any], stage: Stage, words: str, most_requests: int = 1 + RETRIES) -> None:
+def fails_untouched(
+    result: Mapping[str, Any], harness: ModuleHarness, words: str, most_requests: int = 1 + RETRIES
+) -> None:
     """The task says why in one line, and that it does not know what is in force."""
     says_one_clear_line(result)
-    tells_the_truth(result, stage)
+    tells_the_truth(result, harness)
     assert result["failed"]
     assert not result["changed"]
     assert words in result["msg"]
-    assert stage.exchange.requests == []
+    assert harness.exchange.requests == []
     assert result["requests"] <= most_requests
     assert all(row["outcome"] == "unknown" for row in result.get("results", []))
 
@@ -52,86 +62,92 @@ CERTIFICATES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module", params=CERTIFICATES)
-def distrusted(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Stalling, str]]:
+def distrusted(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[StallingSandbox, str]]:
     """A server with a certificate that is not to be trusted, and the words for it."""
     options, words = CERTIFICATES[request.param]
-    with Stalling(Staged(Clock()), tls=authority.server(**options)) as running:
+    with StallingSandbox(LateExchange(Clock()), tls=authority.server(**options)) as running:
         yield running, words
 
 
 @each_task
 def test_a_certificate_that_is_not_to_be_trusted(
-    distrusted: tuple[Stalling, str],
+    distrusted: tuple[StallingSandbox, str],
     authority: Authority,
-    stage_in: Callable[[Stalling], Stage],
+    harness_for: Callable[[StallingSandbox], ModuleHarness],
     module: str,
     check_mode: bool,
     options: dict[str, Any],
 ) -> None:
-    stage = stage_in(distrusted[0])
-    result = stage.run(module, check_mode, ca_path=str(authority.file), **options)
-    fails_untouched(result, stage, distrusted[1], most_requests=1)
+    harness = harness_for(distrusted[0])
+    result = harness.run(module, check_mode, ca_path=str(authority.file), **options)
+    fails_untouched(result, harness, distrusted[1], most_requests=1)
     assert "ca_path" in result["msg"]
 
 
 @pytest.fixture
-def trusted(authority: Authority) -> Iterator[Stalling]:
-    with Stalling(Staged(Clock()), tls=authority.server()) as running:
+def trusted(authority: Authority) -> Iterator[StallingSandbox]:
+    with StallingSandbox(LateExchange(Clock()), tls=authority.server()) as running:
         yield running
 
 
 @each_task
 def test_an_authority_that_nobody_knows(
-    trusted: Stalling, stage_in: Callable[[Stalling], Stage], module: str, check_mode: bool, options: dict[str, Any]
+    trusted: StallingSandbox,
+    harness_for: Callable[[StallingSandbox], ModuleHarness],
+    module: str,
+    check_mode: bool,
+    options: dict[str, Any],
 ) -> None:
-    stage = stage_in(trusted)
-    fails_untouched(stage.run(module, check_mode, **options), stage, "certificate", most_requests=1)
+    harness = harness_for(trusted)
+    fails_untouched(harness.run(module, check_mode, **options), harness, "certificate", most_requests=1)
 
 
 def test_a_good_certificate_of_a_known_authority(
-    trusted: Stalling, authority: Authority, stage_in: Callable[[Stalling], Stage]
+    trusted: StallingSandbox, authority: Authority, harness_for: Callable[[StallingSandbox], ModuleHarness]
 ) -> None:
-    stage = stage_in(trusted)
-    result = stage.run("futures_leverage", symbol="BTCUSDT", leverage=13, ca_path=str(authority.file))
-    assert (result["failed"], result["changed"], stage.in_force("BTCUSDT")) == (False, True, 13)
-    assert stage.warnings == []
+    harness = harness_for(trusted)
+    result = harness.run("futures_leverage", symbol="BTCUSDT", leverage=13, ca_path=str(authority.file))
+    assert (result["failed"], result["changed"], harness.in_force("BTCUSDT")) == (False, True, 13)
+    assert harness.warnings == []
 
 
 def test_no_check_of_certificates_is_warned_of(
-    distrusted: tuple[Stalling, str], stage_in: Callable[[Stalling], Stage]
+    distrusted: tuple[StallingSandbox, str], harness_for: Callable[[StallingSandbox], ModuleHarness]
 ) -> None:
-    stage = stage_in(distrusted[0])
-    result = stage.run("futures_leverage", symbol="BTCUSDT", leverage=13, validate_certs=False)
-    assert (result["failed"], stage.in_force("BTCUSDT")) == (False, 13)
-    (warning,) = stage.warnings
+    harness = harness_for(distrusted[0])
+    result = harness.run("futures_leverage", symbol="BTCUSDT", leverage=13, validate_certs=False)
+    assert (result["failed"], harness.in_force("BTCUSDT")) == (False, 13)
+    (warning,) = harness.warnings
     assert "validate_certs" in warning
 
 
 @each_task
 def test_a_name_that_is_not_found(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, module: str, check_mode: bool, options: dict[str, Any]
+    harness: ModuleHarness, monkeypatch: pytest.MonkeyPatch, module: str, check_mode: bool, options: dict[str, Any]
 ) -> None:
     def not_found(host: str, *_arguments: object, **_options: object) -> None:
         assert host == "exchange.invalid"
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", not_found)
-    result = stage.run(module, check_mode, api_url="https://exchange.invalid", **options)
-    fails_untouched(result, stage, "Name or service not known")
+    result = harness.run(module, check_mode, api_url="https://exchange.invalid", **options)
+    fails_untouched(result, harness, "Name or service not known")
     assert "api_url" in result["msg"]
 
 
 @each_task
-def test_a_refused_connection(stage: Stage, module: str, check_mode: bool, options: dict[str, Any]) -> None:
+def test_a_refused_connection(harness: ModuleHarness, module: str, check_mode: bool, options: dict[str, Any]) -> None:
     # Bound, and not listening: nobody else gets the port, and who connects is refused.
     with closing(socket.socket()) as bound:
         bound.bind(("127.0.0.1", 0))
-        result = stage.run(module, check_mode, api_url=f"http://127.0.0.1:{bound.getsockname()[1]}", **options)
-    fails_untouched(result, stage, "refused")
+        result = harness.run(module, check_mode, api_url=f"http://127.0.0.1:{bound.getsockname()[1]}", **options)
+    fails_untouched(result, harness, "refused")
     assert "api_url" in result["msg"]
 
 
 @each_task
-def test_tls_where_plain_http_is_spoken(stage: Stage, module: str, check_mode: bool, options: dict[str, Any]) -> None:
-    result = stage.run(module, check_mode, api_url=stage.sandbox.url.replace("http:", "https:"), **options)
-    fails_untouched(result, stage, "connection", most_requests=3 * (1 + RETRIES))
+def test_tls_where_plain_http_is_spoken(
+    harness: ModuleHarness, module: str, check_mode: bool, options: dict[str, Any]
+) -> None:
+    result = harness.run(module, check_mode, api_url=harness.sandbox.url.replace("http:", "https:"), **options)
+    fails_untouched(result, harness, "connection", most_requests=3 * (1 + RETRIES))

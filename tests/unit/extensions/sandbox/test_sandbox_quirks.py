@@ -35,10 +35,10 @@ def test_out_of_limits(exchange: Exchange, account: Account, ask: Ask, reading: 
     assert account.leverage == {}
 
 
-@pytest.mark.parametrize(("wish", "leverage"), [(76, 75), (4, 5), (-9, 5), (14, 10), (75, 75)])
-def test_out_of_limits_clamped(exchange: Exchange, account: Account, ask: Ask, wish: int, leverage: int) -> None:
+@pytest.mark.parametrize(("desired", "leverage"), [(76, 75), (4, 5), (-9, 5), (14, 10), (75, 75)])
+def test_out_of_limits_clamped(exchange: Exchange, account: Account, ask: Ask, desired: int, leverage: int) -> None:
     exchange.quirks = Quirks(limit_answer="clamp")
-    assert ask(*WRITE, symbol="XRPUSDT", leverage=wish).value["data"]["leverage"] == str(leverage)
+    assert ask(*WRITE, symbol="XRPUSDT", leverage=desired).value["data"]["leverage"] == str(leverage)
     assert account.leverage == {"XRPUSDT": leverage}
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fixtures of the core's tests; what they hand out is in desk.py."""
+"""The fixtures of the core's tests; what they hand out is in client_setup.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "extensions"))
 
 from sandbox.server import LOOPBACK
 
-from .desk import Clock, Desk, Exchange, Venue
+from .client_setup import ClientSetup, Clock, Exchange, SharedSandbox
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +30,14 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Venue]:
-    venue = Venue(Exchange())
-    with venue:
-        yield venue
+def server() -> Iterator[SharedSandbox]:
+    sandbox = SharedSandbox(Exchange())
+    with sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def venue(server: Venue) -> Iterator[Venue]:
+def sandbox(server: SharedSandbox) -> Iterator[SharedSandbox]:
     """The server, which holds back what it waits for until the test ends."""
     server.opened = opened = Event()
     yield server
@@ -50,26 +50,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lay(venue: Venue, request: pytest.FixtureRequest) -> Iterator[Callable[..., Desk]]:
-    """Lays a desk: `lay(held={"BTCUSDT": 10}, retries=0)`. Its arguments are Desk's.
+def new_setup(sandbox: SharedSandbox, request: pytest.FixtureRequest) -> Iterator[Callable[..., ClientSetup]]:
+    """Prepares a setup: `new_setup(current={"BTCUSDT": 10}, retries=0)`. Its arguments are ClientSetup's.
 
     Desks of one `machine` share their budgets, in a file; without one each has its own, in memory.
     """
-    desks: list[Desk] = []
+    setups: list[ClientSetup] = []
 
-    def build(*args: Any, machine: str | None = None, **options: Any) -> Desk:
+    def build(*args: Any, machine: str | None = None, **options: Any) -> ClientSetup:
         budgets = request.getfixturevalue("tmp_path") / machine if machine else None
-        desks.append(Desk(venue, budgets, *args, **options))
-        return desks[-1]
+        setups.append(ClientSetup(sandbox, budgets, *args, **options))
+        return setups[-1]
 
     yield build
-    for desk in desks:
-        desk.transport.renew()
+    for setup in setups:
+        setup.transport.reset_connection()
 
 
 @pytest.fixture
-def desk(lay: Callable[..., Desk]) -> Desk:
-    return lay(held={"BTCUSDT": 10})
+def setup(new_setup: Callable[..., ClientSetup]) -> ClientSetup:
+    return new_setup(current={"BTCUSDT": 10})
 
 
 @pytest.fixture

@@ -26,64 +26,64 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import READ_LEVERAGE, WRITE_LEVERAGE
 from sandbox import FAULTS
 
-from .desk import API_KEY, NOW, READ, WRITE, Desk, Fault
+from .client_setup import API_KEY, NOW, READ, WRITE, ClientSetup, Fault
 
-Lay = Callable[..., Desk]
+NewSetup = Callable[..., ClientSetup]
 
 PARAMS = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2"}
 PATH = "/trade/api/v2/futures/leverage"
 
 
-def read(desk: Desk) -> Any:
-    return desk.client.ask(READ_LEVERAGE, PARAMS)
+def read(setup: ClientSetup) -> Any:
+    return setup.client.request(READ_LEVERAGE, PARAMS)
 
 
-def write(desk: Desk) -> Any:
-    return desk.client.ask(WRITE_LEVERAGE, body={**PARAMS, "leverage": 13})
+def write(setup: ClientSetup) -> Any:
+    return setup.client.request(WRITE_LEVERAGE, body={**PARAMS, "leverage": 13})
 
 
-def answered(desk: Desk, body: Any, status: int = 200, **headers: str | None) -> Any:
+def answered(setup: ClientSetup, body: Any, status: int = 200, **headers: str | None) -> Any:
     """What becomes of an answer to a read that comes every time."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    desk.exchange.add_fault(READ, Fault(status=status, body=body, headers=headers), times=None)
-    return read(desk)
+    setup.exchange.add_fault(READ, Fault(status=status, body=body, headers=headers), times=None)
+    return read(setup)
 
 
 # --- what is asked ---
 
 
-def test_a_read_is_asked_by_a_query(desk: Desk) -> None:
-    assert read(desk) == {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "10"}}
-    (request,) = desk.exchange.requests
+def test_a_read_is_asked_by_a_query(setup: ClientSetup) -> None:
+    assert read(setup) == {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "10"}}
+    (request,) = setup.exchange.requests
     assert (request.method, request.path, request.query, request.body) == ("GET", PATH, PARAMS, None)
     assert request.headers["content-type"] == "application/json"
     assert request.headers["x-auth-apikey"] == API_KEY
     assert request.account == "desk"
-    assert desk.client.requests == 1
+    assert setup.client.requests == 1
 
 
-def test_a_write_is_asked_by_a_body(desk: Desk) -> None:
-    write(desk)
-    (request,) = desk.exchange.requests
+def test_a_write_is_asked_by_a_body(setup: ClientSetup) -> None:
+    write(setup)
+    (request,) = setup.exchange.requests
     assert (request.method, request.path, request.query) == ("POST", PATH, {})
     assert request.body == {**PARAMS, "leverage": 13}
     assert request.headers["content-type"] == "application/json"
 
 
-def test_what_a_query_must_encode_is_signed_decoded(desk: Desk) -> None:
-    desk.client.ask(READ_LEVERAGE, {**PARAMS, "note": "a b+c,d/é%20&="})
-    (request,) = desk.exchange.requests
+def test_what_a_query_must_encode_is_signed_decoded(setup: ClientSetup) -> None:
+    setup.client.request(READ_LEVERAGE, {**PARAMS, "note": "a b+c,d/é%20&="})
+    (request,) = setup.exchange.requests
     assert request.query["note"] == "a b+c,d/é%20&="
     assert request.status == 200
 
 
-def test_the_time_of_an_answer_is_kept(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, latency=0.25)
-    assert desk.client.timing == (0.0, 0.0, "")
-    read(desk)
-    assert desk.client.timing == (NOW, NOW + 0.5, formatdate(NOW, usegmt=True))
-    assert desk.client.timing.midpoint == NOW + 0.25
-    assert desk.client.now_ms() == NOW * 1000 + 500
+def test_the_time_of_an_answer_is_kept(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, latency=0.25)
+    assert setup.client.timing == (0.0, 0.0, "")
+    read(setup)
+    assert setup.client.timing == (NOW, NOW + 0.5, formatdate(NOW, usegmt=True))
+    assert setup.client.timing.midpoint == NOW + 0.25
+    assert setup.client.now_ms() == NOW * 1000 + 500
 
 
 # --- asked again ---
@@ -92,54 +92,56 @@ def test_the_time_of_an_answer_is_kept(lay: Lay) -> None:
 @pytest.mark.parametrize(
     "fault", ["500", "502-html", "503-empty", "504", "drop-before", "drop-after", "garbage", "nan"]
 )
-def test_an_unclear_read_is_asked_again(desk: Desk, fault: str) -> None:
-    desk.exchange.add_fault(READ, FAULTS[fault], times=3)
-    assert read(desk)["data"]["leverage"] == "10"
-    assert desk.sent == [READ] * 4
-    assert desk.client.requests == 4
-    assert len(desk.clock.slept) == 3
+def test_an_unclear_read_is_asked_again(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(READ, FAULTS[fault], times=3)
+    assert read(setup)["data"]["leverage"] == "10"
+    assert setup.sent == [READ] * 4
+    assert setup.client.requests == 4
+    assert len(setup.clock.slept) == 3
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_an_unclear_read_is_asked_again_so_often(lay: Lay, retries: int) -> None:
-    desk = lay(retries=retries)
-    desk.exchange.add_fault(READ, FAULTS["503"], times=None)
+def test_an_unclear_read_is_asked_again_so_often(new_setup: NewSetup, retries: int) -> None:
+    setup = new_setup(retries=retries)
+    setup.exchange.add_fault(READ, FAULTS["503"], times=None)
     with pytest.raises(Unclear) as unclear:
-        read(desk)
+        read(setup)
     assert str(unclear.value) == f'the exchange answered GET {PATH} with HTTP 503: "Service Unavailable"'
     assert not unclear.value.stops
-    assert desk.client.requests == 1 + retries
-    assert len(desk.clock.slept) == retries
+    assert setup.client.requests == 1 + retries
+    assert len(setup.clock.slept) == retries
 
 
-def test_a_write_is_asked_once(desk: Desk) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+def test_a_write_is_asked_once(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
     with pytest.raises(Unclear):
-        write(desk)
-    assert desk.client.requests == 1
-    assert desk.clock.slept == []
+        write(setup)
+    assert setup.client.requests == 1
+    assert setup.clock.slept == []
 
 
 @pytest.mark.parametrize(("again", "asked"), [(True, 4), (False, 1)])
-def test_an_address_that_cannot_be_asked_is_not_asked_again(lay: Lay, nobody: str, again: bool, asked: int) -> None:
-    desk = lay(url=nobody if again else "http://[::1]nowhere")
+def test_an_address_that_cannot_be_asked_is_not_asked_again(
+    new_setup: NewSetup, nobody: str, again: bool, asked: int
+) -> None:
+    setup = new_setup(url=nobody if again else "http://[::1]nowhere")
     with pytest.raises(Unreachable) as unreachable:
-        read(desk)
+        read(setup)
     assert unreachable.value.again is again
     assert unreachable.value.stops
-    assert desk.client.requests == asked
+    assert setup.client.requests == asked
 
 
-def test_pauses_grow_to_a_bound_and_are_never_in_step(desk: Desk) -> None:
+def test_pauses_grow_to_a_bound_and_are_never_in_step(setup: ClientSetup) -> None:
     random.seed(1)
     longest = [0.5, 1, 2, 4, 8, 8, 8]
     for attempt, bound in enumerate(longest, start=1):
-        desk.clock.slept.clear()
+        setup.clock.slept.clear()
         for _pause in range(200):
-            desk.client.pause(attempt)
-        assert 0.5 * bound <= min(desk.clock.slept) < 0.51 * bound
-        assert 0.99 * bound < max(desk.clock.slept) <= bound
-        assert len(set(desk.clock.slept)) == 200
+            setup.client.pause(attempt)
+        assert 0.5 * bound <= min(setup.clock.slept) < 0.51 * bound
+        assert 0.99 * bound < max(setup.clock.slept) <= bound
+        assert len(set(setup.clock.slept)) == 200
 
 
 # --- refused ---
@@ -161,24 +163,26 @@ def test_pauses_grow_to_a_bound_and_are_never_in_step(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("ask", [read, write])
-def test_a_clear_no_is_not_asked_again(desk: Desk, ask: Callable[[Desk], Any], status: int, advice: str) -> None:
+def test_a_clear_no_is_not_asked_again(
+    setup: ClientSetup, ask: Callable[[ClientSetup], Any], status: int, advice: str
+) -> None:
     for endpoint in (READ, WRITE):
-        desk.exchange.add_fault(endpoint, Fault(status=status, body={"message": "No way"}), times=None)
+        setup.exchange.add_fault(endpoint, Fault(status=status, body={"message": "No way"}), times=None)
     with pytest.raises(Refused) as refused:
-        ask(desk)
+        ask(setup)
     method = "GET" if ask is read else "POST"
     assert str(refused.value) == f'the exchange refused {method} {PATH} with HTTP {status}{advice}: "No way"'
-    assert (refused.value.status, refused.value.words, refused.value.envelope) == (status, "No way", True)
+    assert (refused.value.status, refused.value.api_message, refused.value.envelope) == (status, "No way", True)
     assert not refused.value.stops
-    assert desk.client.requests == 1
-    assert desk.clock.slept == []
+    assert setup.client.requests == 1
+    assert setup.clock.slept == []
 
 
 @pytest.mark.parametrize("status", [408, 500, 501, 520, 599, 600, 999])
-def test_no_clear_answer(lay: Lay, status: int) -> None:
-    desk = lay(retries=0)
+def test_no_clear_answer(new_setup: NewSetup, status: int) -> None:
+    setup = new_setup(retries=0)
     with pytest.raises(Unclear, match=f'^the exchange answered GET {PATH} with HTTP {status}: "x"$'):
-        answered(desk, {"message": "x"}, status)
+        answered(setup, {"message": "x"}, status)
 
 
 WORDS: list[tuple[Any, str, bool]] = [
@@ -208,10 +212,10 @@ WORDS: list[tuple[Any, str, bool]] = [
 
 
 @pytest.mark.parametrize(("body", "words", "envelope"), WORDS, ids=lambda value: str(value)[:30])
-def test_the_words_of_a_refusal(desk: Desk, body: Any, words: str, envelope: bool) -> None:
+def test_the_words_of_a_refusal(setup: ClientSetup, body: Any, words: str, envelope: bool) -> None:
     with pytest.raises(Refused) as refused:
-        answered(desk, body, 400)
-    assert refused.value.words == words
+        answered(setup, body, 400)
+    assert refused.value.api_message == words
     assert refused.value.envelope is envelope
     assert str(refused.value).endswith(f': "{words}"' if words else "with HTTP 400")
 
@@ -232,15 +236,15 @@ def test_the_words_of_a_refusal(desk: Desk, body: Any, words: str, envelope: boo
         ("[" * 100 + "]" * 100, json.loads("[" * 100 + "]" * 100)),
     ],
 )
-def test_values_come_with_exact_numbers(desk: Desk, body: str, value: Any) -> None:
-    came = answered(desk, body)
+def test_values_come_with_exact_numbers(setup: ClientSetup, body: str, value: Any) -> None:
+    came = answered(setup, body)
     assert came == value
     assert came.__class__ is value.__class__
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
-def test_every_status_of_success_has_a_value(desk: Desk, status: int) -> None:
-    assert answered(desk, {"a": 1}, status) == {"a": 1}
+def test_every_status_of_success_has_a_value(setup: ClientSetup, status: int) -> None:
+    assert answered(setup, {"a": 1}, status) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -262,18 +266,18 @@ def test_every_status_of_success_has_a_value(desk: Desk, status: int) -> None:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_no_value_is_unclear(lay: Lay, body: Any, words: str) -> None:
-    desk = lay(retries=0)
+def test_what_is_no_value_is_unclear(new_setup: NewSetup, body: Any, words: str) -> None:
+    setup = new_setup(retries=0)
     with pytest.raises(Unclear) as unclear:
-        answered(desk, body)
+        answered(setup, body)
     assert str(unclear.value) == f"the exchange's answer is not JSON{words}"
 
 
 @pytest.mark.parametrize("message", [False, True])
-def test_words_are_looked_for_only_near_the_beginning(lay: Lay, message: bool) -> None:
+def test_words_are_looked_for_only_near_the_beginning(new_setup: NewSetup, message: bool) -> None:
     text = " " * (64 * 1024 - 6) + "seen" + "  " + "not seen"
     with pytest.raises(Unclear, match=r'^the exchange.* "seen"$'):
-        answered(lay(retries=0), {"message": text, "data": float("nan")} if message else text)
+        answered(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
 
 
 # --- the keys refused ---
@@ -294,19 +298,19 @@ def test_words_are_looked_for_only_near_the_beginning(lay: Lay, message: bool) -
         (0, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
     ],
 )
-def test_a_clock_that_is_off_is_told_with_direction_and_size(desk: Desk, skew: float, told: str) -> None:
+def test_a_clock_that_is_off_is_told_with_direction_and_size(setup: ClientSetup, skew: float, told: str) -> None:
     with pytest.raises(KeysRefused) as refused:
-        answered(desk, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
+        answered(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
     assert str(refused.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {told}')
     assert str(refused.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
     assert refused.value.stops
-    assert desk.client.requests == 1
+    assert setup.client.requests == 1
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Nov 2023 22:13:20 GMT", "0"])
-def test_without_a_date_the_clock_is_not_judged(desk: Desk, date: str | None) -> None:
+def test_without_a_date_the_clock_is_not_judged(setup: ClientSetup, date: str | None) -> None:
     with pytest.raises(KeysRefused) as refused:
-        answered(desk, "", 401, Date=date)
+        answered(setup, "", 401, Date=date)
     assert str(refused.value) == (
         "the exchange refused the keys (HTTP 401): the keys are a pair and the answer tells no time to hold the clock "
         "against, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair and use "
@@ -314,10 +318,10 @@ def test_without_a_date_the_clock_is_not_judged(desk: Desk, date: str | None) ->
     )
 
 
-def test_keys_that_are_no_pair_are_told_first(lay: Lay) -> None:
-    desk = lay(keys=(API_KEY, "11" * 32))
+def test_keys_that_are_no_pair_are_told_first(new_setup: NewSetup) -> None:
+    setup = new_setup(keys=(API_KEY, "11" * 32))
     with pytest.raises(KeysRefused) as refused:
-        answered(desk, "", 401, Date=formatdate(NOW + 300, usegmt=True))
+        answered(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
     assert str(refused.value) == (
         "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key (its public key is another "
         "one); take both from the same pair"
@@ -369,76 +373,76 @@ def test_the_offset_of_a_clock(date: str, offset: float | None) -> None:
 )
 @pytest.mark.parametrize("ask", [read, write])
 def test_429_is_waited_for_as_long_as_is_said_where_that_is_sane(
-    desk: Desk, ask: Callable[[Desk], Any], retry_after: str | None, waits: float
+    setup: ClientSetup, ask: Callable[[ClientSetup], Any], retry_after: str | None, waits: float
 ) -> None:
     value = retry_after.encode().decode("latin-1") if retry_after else retry_after
     fault = Fault(status=429, headers={"Retry-After": value})
     for endpoint in (READ, WRITE):
-        desk.exchange.add_fault(endpoint, fault)
-    assert "data" in ask(desk)
-    assert desk.clock.slept == pytest.approx([waits])
-    assert desk.pacer.waited == pytest.approx(waits)
-    assert desk.client.requests == 2
+        setup.exchange.add_fault(endpoint, fault)
+    assert "data" in ask(setup)
+    assert setup.clock.slept == pytest.approx([waits])
+    assert setup.pacer.waited == pytest.approx(waits)
+    assert setup.client.requests == 2
 
 
-def test_what_429_asks_for_is_tried_once(desk: Desk) -> None:
-    desk.exchange.add_fault(READ, FAULTS["429-retry-after"], times=3)
-    read(desk)
-    assert desk.clock.slept == pytest.approx([1, 60, 60])
+def test_what_429_asks_for_is_tried_once(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["429-retry-after"], times=3)
+    read(setup)
+    assert setup.clock.slept == pytest.approx([1, 60, 60])
 
 
-def test_429_counts_as_no_try(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, retries=0)
-    desk.exchange.add_fault(READ, FAULTS["429"], times=2)
-    assert "data" in read(desk)
+def test_429_counts_as_no_try(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
+    setup.exchange.add_fault(READ, FAULTS["429"], times=2)
+    assert "data" in read(setup)
 
 
-@pytest.mark.parametrize(("patience", "asked"), [(59, 1), (60, 2), (600, 11)])
-def test_429_without_end_ends_with_the_patience(lay: Lay, patience: float, asked: int) -> None:
-    desk = lay(patience=patience)
-    desk.exchange.add_fault(READ, FAULTS["429"], times=None)
+@pytest.mark.parametrize(("max_wait", "asked"), [(59, 1), (60, 2), (600, 11)])
+def test_429_without_end_ends_with_the_max_wait(new_setup: NewSetup, max_wait: float, asked: int) -> None:
+    setup = new_setup(max_wait=max_wait)
+    setup.exchange.add_fault(READ, FAULTS["429"], times=None)
     with pytest.raises(BudgetSpent) as spent:
-        read(desk)
+        read(setup)
     assert spent.value.sent
-    assert desk.client.requests == asked
-    assert desk.pacer.waited <= patience
+    assert setup.client.requests == asked
+    assert setup.pacer.waited <= max_wait
 
 
-def test_a_budget_spent_before_tells_that_nothing_was_sent(lay: Lay) -> None:
-    desk = lay(patience=0)
+def test_a_budget_spent_before_tells_that_nothing_was_sent(new_setup: NewSetup) -> None:
+    setup = new_setup(max_wait=0)
     for _request in range(20):
-        desk.pacer.take(READ_LEVERAGE)
+        setup.pacer.take(READ_LEVERAGE)
     with pytest.raises(BudgetSpent) as spent:
-        read(desk)
+        read(setup)
     assert not spent.value.sent
-    assert desk.sent == []
-    assert desk.client.requests == 0
+    assert setup.sent == []
+    assert setup.client.requests == 0
 
 
 @pytest.mark.parametrize("fault", ["503", "drop-before", "400", "429"])
-def test_every_request_counts_whatever_came_of_it(lay: Lay, fault: str) -> None:
-    desk = lay(held={"BTCUSDT": 10}, retries=0, latency=1.0, patience=0)
-    desk.exchange.add_fault(READ, FAULTS[fault])
+def test_every_request_counts_whatever_came_of_it(new_setup: NewSetup, fault: str) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0, latency=1.0, max_wait=0)
+    setup.exchange.add_fault(READ, FAULTS[fault])
     with pytest.raises(CoinSwitchError):
-        read(desk)
-    desk.clock.now += 60
-    assert desk.pacer.delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "counted from the end of the request"
-    assert desk.pacer.delay(READ_LEVERAGE, 19) == 0
+        read(setup)
+    setup.clock.now += 60
+    assert setup.pacer.delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "counted from the end of the request"
+    assert setup.pacer.delay(READ_LEVERAGE, 19) == 0
 
 
-def test_answers_are_told_apart_by_a_new_connection(desk: Desk) -> None:
-    desk.exchange.add_fault(READ, FAULTS["twice"])
-    read(desk)
-    desk.account.set_leverage("BTCUSDT", 7)
-    desk.client.renew()
-    assert read(desk)["data"]["leverage"] == "7"
-    assert len(set(desk.exchange.connections)) == 2
+def test_answers_are_told_apart_by_a_new_connection(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["twice"])
+    read(setup)
+    setup.account.set_leverage("BTCUSDT", 7)
+    setup.client.reset_connection()
+    assert read(setup)["data"]["leverage"] == "7"
+    assert len(set(setup.exchange.connections)) == 2
 
 
-def test_a_connection_is_kept_until_it_is_renewed(desk: Desk) -> None:
+def test_a_connection_is_kept_until_it_is_renewed(setup: ClientSetup) -> None:
     for _request in range(3):
-        read(desk)
-    assert len(set(desk.exchange.connections)) == 1
-    desk.client.renew()
-    read(desk)
-    assert len(set(desk.exchange.connections)) == 2
+        read(setup)
+    assert len(set(setup.exchange.connections)) == 1
+    setup.client.reset_connection()
+    read(setup)
+    assert len(set(setup.exchange.connections)) == 2

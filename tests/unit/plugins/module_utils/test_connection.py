@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
-from .desk import API_KEY, SECRET_KEY
+from .client_setup import API_KEY, SECRET_KEY
 
 GOOD: dict[str, Any] = {
     "api_key": API_KEY,

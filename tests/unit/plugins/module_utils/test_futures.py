@@ -21,16 +21,16 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, LONGEST_SPAN_MS, RECENT_MS
 from sandbox import FAULTS
 
-from .desk import INSTRUMENTS, NOW, ORDERS, POSITIONS, READ, WRITE, Desk, Fault, Quirks
+from .client_setup import INSTRUMENTS, NOW, ORDERS, POSITIONS, READ, WRITE, ClientSetup, Fault, Quirks
 
-Lay = Callable[..., Desk]
+NewSetup = Callable[..., ClientSetup]
 
 NOW_MS = int(NOW * 1000)
 
 
-def answering(desk: Desk, endpoint: str, value: Any) -> Desk:
-    desk.exchange.add_fault(endpoint, Fault(body=value), times=None)
-    return desk
+def answering(setup: ClientSetup, endpoint: str, value: Any) -> ClientSetup:
+    setup.exchange.add_fault(endpoint, Fault(body=value), times=None)
+    return setup
 
 
 # --- leverage ---
@@ -60,14 +60,14 @@ NO_LEVERAGES += [[], {}, [13], "13x", "1e99999999999999999999"]
 @pytest.mark.parametrize("extra", [{"exchange": "exchange_2"}, {}])
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "btcusdt"])
 def test_a_leverage_is_told_as_text_or_number(
-    desk: Desk, told: Any, leverage: int, symbol: str, extra: dict[str, str]
+    setup: ClientSetup, told: Any, leverage: int, symbol: str, extra: dict[str, str]
 ) -> None:
-    answering(desk, READ, {"data": {"symbol": symbol, "leverage": told, **extra}})
-    answering(desk, WRITE, {"data": {"symbol": symbol, "leverage": told, **extra}})
-    came = desk.futures.leverage("BTCUSDT")
+    answering(setup, READ, {"data": {"symbol": symbol, "leverage": told, **extra}})
+    answering(setup, WRITE, {"data": {"symbol": symbol, "leverage": told, **extra}})
+    came = setup.futures.leverage("BTCUSDT")
     assert came == leverage
     assert came.__class__ is int
-    desk.futures.set_leverage("BTCUSDT", leverage)
+    setup.futures.set_leverage("BTCUSDT", leverage)
 
 
 NO_ANSWERS: list[Any] = [
@@ -95,30 +95,30 @@ NO_ANSWERS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", NO_ANSWERS, ids=str)
-def test_what_tells_no_leverage_is_not_taken_for_one(desk: Desk, value: Any) -> None:
-    answering(desk, READ, value)
-    answering(desk, WRITE, value)
+def test_what_tells_no_leverage_is_not_taken_for_one(setup: ClientSetup, value: Any) -> None:
+    answering(setup, READ, value)
+    answering(setup, WRITE, value)
     with pytest.raises(Unexpected, match=r"^the exchange's answer (for BTCUSDT tells no leverage of it|has no data): "):
-        desk.futures.leverage("BTCUSDT")
+        setup.futures.leverage("BTCUSDT")
     with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change and said "):
-        desk.futures.set_leverage("BTCUSDT", 13)
-    assert desk.sent == [READ, WRITE]
+        setup.futures.set_leverage("BTCUSDT", 13)
+    assert setup.sent == [READ, WRITE]
 
 
 @pytest.mark.parametrize(
     "value", [{"message": "Leverage is not set"}, {"data": None, "message": "Leverage is not set"}]
 )
-def test_a_message_without_data_tells_that_there_is_none(desk: Desk, value: Any) -> None:
-    answering(desk, READ, value)
+def test_a_message_without_data_tells_that_there_is_none(setup: ClientSetup, value: Any) -> None:
+    answering(setup, READ, value)
     with pytest.raises(NotConfigured) as told:
-        desk.futures.leverage("BTCUSDT")
+        setup.futures.leverage("BTCUSDT")
     assert str(told.value) == 'the exchange tells no leverage: "Leverage is not set"'
 
 
-def test_null_tells_that_there_is_none(desk: Desk) -> None:
-    answering(desk, READ, {"data": None})
+def test_null_tells_that_there_is_none(setup: ClientSetup) -> None:
+    answering(setup, READ, {"data": None})
     with pytest.raises(NotConfigured):
-        desk.futures.leverage("BTCUSDT")
+        setup.futures.leverage("BTCUSDT")
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_null_tells_that_there_is_none(desk: Desk) -> None:
         ("redirect", Refused),
     ],
 )
-def test_only_the_api_itself_can_tell_that_there_is_none(desk: Desk, fault: str, kind: type[Exception]) -> None:
-    desk.exchange.add_fault(READ, FAULTS[fault])
+def test_only_the_api_itself_can_tell_that_there_is_none(setup: ClientSetup, fault: str, kind: type[Exception]) -> None:
+    setup.exchange.add_fault(READ, FAULTS[fault])
     with pytest.raises(kind) as told:
-        desk.futures.leverage("BTCUSDT")
+        setup.futures.leverage("BTCUSDT")
     assert told.value.__class__ is kind
     assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(told.value)
 
@@ -152,11 +152,11 @@ def test_only_the_api_itself_can_tell_that_there_is_none(desk: Desk, fault: str,
         ([], "[]"),
     ],
 )
-def test_an_echo_that_lies_confirms_nothing(desk: Desk, value: Any, words: str) -> None:
-    answering(desk, WRITE, value)
+def test_an_echo_that_lies_confirms_nothing(setup: ClientSetup, value: Any, words: str) -> None:
+    answering(setup, WRITE, value)
     with pytest.raises(Unconfirmed) as told:
-        desk.futures.set_leverage("BTCUSDT", 13)
-    assert told.value.words == words
+        setup.futures.set_leverage("BTCUSDT", 13)
+    assert told.value.api_message == words
     assert str(told.value) == f'the exchange did not confirm the change and said "{words}"'
 
 
@@ -211,16 +211,16 @@ def test_whole_numbers(value: Any, number: int | None) -> None:
 
 
 @pytest.mark.parametrize("numbers", ["text", "number", "decimal"])
-def test_instruments(lay: Lay, numbers: Any) -> None:
-    desk = lay(Quirks(numbers=numbers))
-    listed = desk.futures.instruments()
-    assert set(listed) == set(desk.exchange.instruments)
+def test_instruments(new_setup: NewSetup, numbers: Any) -> None:
+    setup = new_setup(Quirks(numbers=numbers))
+    listed = setup.futures.instruments()
+    assert set(listed) == set(setup.exchange.instruments)
     xrp = listed["XRPUSDT"]
     assert xrp[:4] == ("XRPUSDT", 5, 75, 5)
     assert all(isinstance(limit, int) for limit in xrp[1:4])
     assert xrp.fields["base_asset"] == "XRP"
-    assert desk.sent == [INSTRUMENTS]
-    assert desk.exchange.requests[0].query == {"exchange": "EXCHANGE_2"}
+    assert setup.sent == [INSTRUMENTS]
+    assert setup.exchange.requests[0].query == {"exchange": "EXCHANGE_2"}
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,11 @@ def test_instruments(lay: Lay, numbers: Any) -> None:
         ({"min_leverage": "0.5", "max_leverage": True, "leverage_step": []}, (None, None, None)),
     ],
 )
-def test_limits_that_are_no_whole_numbers_are_none(desk: Desk, fields: dict[str, Any], limits: tuple[Any, ...]) -> None:
-    answering(desk, INSTRUMENTS, {"data": {"btcusdt": fields}})
-    listed = desk.futures.instruments()
+def test_limits_that_are_no_whole_numbers_are_none(
+    setup: ClientSetup, fields: dict[str, Any], limits: tuple[Any, ...]
+) -> None:
+    answering(setup, INSTRUMENTS, {"data": {"btcusdt": fields}})
+    listed = setup.futures.instruments()
     assert list(listed) == ["BTCUSDT"]
     assert listed["BTCUSDT"][1:4] == limits
 
@@ -245,9 +247,9 @@ def test_limits_that_are_no_whole_numbers_are_none(desk: Desk, fields: dict[str,
     [[], {}, 5, "null", {"data": []}, {"data": None}, {"message": "x"}, {"data": "x"}, {"data": {"BTCUSDT": None}}],
     ids=str,
 )
-def test_what_holds_no_instruments(desk: Desk, value: Any) -> None:
+def test_what_holds_no_instruments(setup: ClientSetup, value: Any) -> None:
     with pytest.raises(Unexpected):
-        answering(desk, INSTRUMENTS, value).futures.instruments()
+        answering(setup, INSTRUMENTS, value).futures.instruments()
 
 
 # --- positions ---
@@ -255,24 +257,24 @@ def test_what_holds_no_instruments(desk: Desk, value: Any) -> None:
 
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("flat", ["message", "list"])
-def test_positions(lay: Lay, flat: Any, everything: bool) -> None:
-    desk = lay(Quirks(flat_positions=flat, positions_other_symbols=everything))
-    assert desk.futures.positions("BTCUSDT") == desk.futures.positions() == []
-    btc = desk.account.open_position("BTCUSDT", "LONG", "0.5")
-    eth = desk.account.open_position("ETHUSDT", "SHORT", "2")
-    assert [row["position_id"] for row in desk.futures.positions("BTCUSDT")] == [btc]
-    assert {row["position_id"] for row in desk.futures.positions()} == {btc, eth}
-    assert desk.futures.positions("SOLUSDT") == []
+def test_positions(new_setup: NewSetup, flat: Any, everything: bool) -> None:
+    setup = new_setup(Quirks(flat_positions=flat, positions_other_symbols=everything))
+    assert setup.futures.positions("BTCUSDT") == setup.futures.positions() == []
+    btc = setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    eth = setup.account.open_position("ETHUSDT", "SHORT", "2")
+    assert [row["position_id"] for row in setup.futures.positions("BTCUSDT")] == [btc]
+    assert {row["position_id"] for row in setup.futures.positions()} == {btc, eth}
+    assert setup.futures.positions("SOLUSDT") == []
 
 
 @pytest.mark.parametrize(
     ("size", "is_open"),
     [("0", False), (0, False), ("0.000", False), ("-0", False), ("0.1", True), (-1, True), (None, True), ("x", True)],
 )
-def test_a_size_of_0_is_flat(desk: Desk, size: Any, is_open: bool) -> None:
-    answering(desk, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
-    assert bool(desk.futures.positions("BTCUSDT")) is is_open
-    assert bool(desk.futures.positions()) is is_open
+def test_a_size_of_0_is_flat(setup: ClientSetup, size: Any, is_open: bool) -> None:
+    answering(setup, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
+    assert bool(setup.futures.positions("BTCUSDT")) is is_open
+    assert bool(setup.futures.positions()) is is_open
 
 
 @pytest.mark.parametrize(
@@ -280,36 +282,36 @@ def test_a_size_of_0_is_flat(desk: Desk, size: Any, is_open: bool) -> None:
     [[], {}, 5, {"data": {}}, {"data": 5}, {"data": [None]}, {"data": [{}]}, {"data": [[]]}, {"data": "x"}],
     ids=str,
 )
-def test_what_holds_no_rows(desk: Desk, value: Any) -> None:
-    answering(desk, POSITIONS, value)
+def test_what_holds_no_rows(setup: ClientSetup, value: Any) -> None:
+    answering(setup, POSITIONS, value)
     with pytest.raises(Unexpected):
-        desk.futures.positions()
+        setup.futures.positions()
     if value in ({}, {"data": {}}):  # how no open orders may be told
         return
-    answering(desk, ORDERS, value)
+    answering(setup, ORDERS, value)
     with pytest.raises(Unexpected):
-        found(desk, NOW_MS - 1000)
+        found(setup, NOW_MS - 1000)
 
 
 # --- open orders ---
 
 
-def place(desk: Desk, *ages: int, symbol: str = "BTCUSDT") -> list[str]:
+def place(setup: ClientSetup, *ages: int, symbol: str = "BTCUSDT") -> list[str]:
     """Place orders of ages in milliseconds; their ids."""
-    return [desk.account.open_order(symbol, "BUY", "1", "5", created_at=NOW_MS - age) for age in ages]
+    return [setup.account.open_order(symbol, "BUY", "1", "5", created_at=NOW_MS - age) for age in ages]
 
 
-def found(desk: Desk, since: int, until: int | None = None, symbol: str | None = None) -> list[Any]:
-    return [row["order_id"] for row in desk.futures.open_orders(since, until, symbol)]
+def found(setup: ClientSetup, since: int, until: int | None = None, symbol: str | None = None) -> list[Any]:
+    return [row["order_id"] for row in setup.futures.open_orders(since, until, symbol)]
 
 
 @pytest.mark.parametrize("empty", ["list", "null", "absent"])
 @pytest.mark.parametrize("symbol", [None, "BTCUSDT"])
-def test_no_orders(lay: Lay, empty: Any, symbol: str | None) -> None:
-    desk = lay(Quirks(empty_orders=empty))
-    assert found(desk, NOW_MS - RECENT_MS, symbol=symbol) == []
-    assert desk.sent == [ORDERS]
-    assert desk.exchange.requests[0].body == {
+def test_no_orders(new_setup: NewSetup, empty: Any, symbol: str | None) -> None:
+    setup = new_setup(Quirks(empty_orders=empty))
+    assert found(setup, NOW_MS - RECENT_MS, symbol=symbol) == []
+    assert setup.sent == [ORDERS]
+    assert setup.exchange.requests[0].body == {
         "exchange": "EXCHANGE_2",
         "limit": 50,
         **({"symbol": symbol} if symbol else {}),
@@ -317,17 +319,17 @@ def test_no_orders(lay: Lay, empty: Any, symbol: str | None) -> None:
 
 
 @pytest.mark.parametrize("value", [{}, {"data": {}}, {"data": {"orders": None}}, {"data": []}, {"message": "none"}])
-def test_no_orders_in_other_words(desk: Desk, value: Any) -> None:
-    assert found(answering(desk, ORDERS, value), NOW_MS - 1000) == []
+def test_no_orders_in_other_words(setup: ClientSetup, value: Any) -> None:
+    assert found(answering(setup, ORDERS, value), NOW_MS - 1000) == []
 
 
-def test_orders_of_one_symbol_are_told_apart(desk: Desk) -> None:
-    btc = place(desk, 1000)
-    eth = place(desk, 2000, symbol="ETHUSDT")
-    assert found(desk, NOW_MS - DAY_MS) == btc + eth
-    assert found(desk, NOW_MS - DAY_MS, symbol="ETHUSDT") == eth
-    answering(desk, ORDERS, {"data": {"orders": [{"symbol": "btcusdt", "order_id": 1}, {"symbol": "XUSDT"}]}})
-    assert found(desk, NOW_MS - DAY_MS, symbol="BTCUSDT") == [1], "rows of other symbols are passed over"
+def test_orders_of_one_symbol_are_told_apart(setup: ClientSetup) -> None:
+    btc = place(setup, 1000)
+    eth = place(setup, 2000, symbol="ETHUSDT")
+    assert found(setup, NOW_MS - DAY_MS) == btc + eth
+    assert found(setup, NOW_MS - DAY_MS, symbol="ETHUSDT") == eth
+    answering(setup, ORDERS, {"data": {"orders": [{"symbol": "btcusdt", "order_id": 1}, {"symbol": "XUSDT"}]}})
+    assert found(setup, NOW_MS - DAY_MS, symbol="BTCUSDT") == [1], "rows of other symbols are passed over"
 
 
 @pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
@@ -342,62 +344,64 @@ def test_orders_of_one_symbol_are_told_apart(desk: Desk) -> None:
     ],
     ids=["120 apart", "ties over a page", "ties at the end of a page", "a page", "a page and one"],
 )
-def test_pages_are_followed_and_no_order_is_lost_or_told_twice(lay: Lay, ages: list[int], to_time: Any) -> None:
-    desk = lay(Quirks(orders_to_time=to_time), limits={ORDERS: None})
-    placed = place(desk, *ages)
-    told = found(desk, NOW_MS - DAY_MS)
+def test_pages_are_followed_and_no_order_is_lost_or_told_twice(
+    new_setup: NewSetup, ages: list[int], to_time: Any
+) -> None:
+    setup = new_setup(Quirks(orders_to_time=to_time), limits={ORDERS: None})
+    placed = place(setup, *ages)
+    told = found(setup, NOW_MS - DAY_MS)
     assert len(told) == len(set(told))
     assert set(told) == set(placed)
 
 
 @pytest.mark.parametrize("weeks", [0, 1, 2, 5])
 @pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
-def test_time_is_walked_back_by_weeks(lay: Lay, weeks: int, to_time: Any) -> None:
-    desk = lay(Quirks(orders_to_time=to_time))
+def test_time_is_walked_back_by_weeks(new_setup: NewSetup, weeks: int, to_time: Any) -> None:
+    setup = new_setup(Quirks(orders_to_time=to_time))
     since = NOW_MS - RECENT_MS - weeks * LONGEST_SPAN_MS
     edges = [RECENT_MS + week * LONGEST_SPAN_MS + near for week in range(6) for near in (-1, 0, 1)]
     ages = [0, *edges, RECENT_MS + 6 * LONGEST_SPAN_MS]
-    placed = dict(zip(place(desk, *ages), ages, strict=True))
+    placed = dict(zip(place(setup, *ages), ages, strict=True))
     within = {identity for identity, age in placed.items() if NOW_MS - age >= since}
-    told = found(desk, since)
+    told = found(setup, since)
     assert sorted(told) == sorted(within)
-    assert len(desk.sent) <= 2 + weeks
-    spans = [body for request in desk.exchange.requests if "from_time" in (body := request.body)]
+    assert len(setup.sent) <= 2 + weeks
+    spans = [body for request in setup.exchange.requests if "from_time" in (body := request.body)]
     assert all(since <= body["from_time"] < body["to_time"] for body in spans)
     assert all(body["to_time"] - body["from_time"] <= LONGEST_SPAN_MS for body in spans)
 
 
 @pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
-def test_both_ends_of_a_time_are_kept(lay: Lay, to_time: Any) -> None:
-    desk = lay(Quirks(orders_to_time=to_time))
-    placed = dict(zip((1000, 2000, 3000, 4000, 5000), place(desk, 1000, 2000, 3000, 4000, 5000), strict=True))
-    told = found(desk, NOW_MS - 4000, NOW_MS - 2000)
+def test_both_ends_of_a_time_are_kept(new_setup: NewSetup, to_time: Any) -> None:
+    setup = new_setup(Quirks(orders_to_time=to_time))
+    placed = dict(zip((1000, 2000, 3000, 4000, 5000), place(setup, 1000, 2000, 3000, 4000, 5000), strict=True))
+    told = found(setup, NOW_MS - 4000, NOW_MS - 2000)
     assert set(told) - {placed[2000]} == {placed[3000], placed[4000]}, "to_time itself is the exchange's to decide"
 
 
-def test_a_row_without_a_time_is_told(desk: Desk) -> None:
-    answering(desk, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
-    assert found(desk, NOW_MS - 1000) == ["a"]
+def test_a_row_without_a_time_is_told(setup: ClientSetup) -> None:
+    answering(setup, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
+    assert found(setup, NOW_MS - 1000) == ["a"]
 
 
-def test_a_full_page_without_cursor_goes_on_by_the_oldest(desk: Desk) -> None:
+def test_a_full_page_without_cursor_goes_on_by_the_oldest(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": NOW_MS - n} for n in range(1, 51)]
-    desk.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}))
-    placed = place(desk, 5000)
-    assert found(desk, NOW_MS - DAY_MS) == [*range(1, 51), *placed]
+    setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}))
+    placed = place(setup, 5000)
+    assert found(setup, NOW_MS - DAY_MS) == [*range(1, 51), *placed]
 
 
-def test_a_full_page_without_any_time_cannot_be_gone_on_from(desk: Desk) -> None:
+def test_a_full_page_without_any_time_cannot_be_gone_on_from(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": n} for n in range(50)]
-    answering(desk, ORDERS, {"data": {"orders": rows}})
+    answering(setup, ORDERS, {"data": {"orders": rows}})
     with pytest.raises(Unexpected, match="neither a cursor nor a time to go on from"):
-        found(desk, NOW_MS - DAY_MS)
+        found(setup, NOW_MS - DAY_MS)
 
 
 @pytest.mark.parametrize("cursor", [NOW_MS + 5, NOW_MS, 0, -5, "x", None, 1.5])
-def test_a_cursor_that_leads_nowhere_does_not_lead_round_for_ever(lay: Lay, cursor: Any) -> None:
-    desk = lay(limits={ORDERS: None}, patience=1e9)
+def test_a_cursor_that_leads_nowhere_does_not_lead_round_for_ever(new_setup: NewSetup, cursor: Any) -> None:
+    setup = new_setup(limits={ORDERS: None}, max_wait=1e9)
     rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": NOW_MS} for n in range(50)]
-    answering(desk, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
-    assert found(desk, NOW_MS - 20) == list(range(50))
-    assert len(desk.sent) <= 30
+    answering(setup, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
+    assert found(setup, NOW_MS - 20) == list(range(50))
+    assert len(setup.sent) <= 30

@@ -14,28 +14,28 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import READ_LEVERAGE, WRITE_LEVERAGE
 from sandbox import FAULTS
 
-from .desk import (
+from .client_setup import (
     API_KEY,
     INSTRUMENTS,
     ORDERS,
     POSITIONS,
     READ,
     WRITE,
-    Desk,
+    ClientSetup,
     Fault,
     Quirks,
     row,
 )
 
-Lay = Callable[..., Desk]
+NewSetup = Callable[..., ClientSetup]
 
 DAY = 24 * 60 * 60
 LOOKED_AT = [INSTRUMENTS, POSITIONS, ORDERS, *[ORDERS] * 4]
 
 
-def test_unchanged_costs_one_request(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 10})
-    assert desk.sent == [READ]
+def test_unchanged_costs_one_request(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 10})
+    assert setup.sent == [READ]
     assert report.failure is None
     assert report.warnings == []
     assert report.result == {
@@ -60,11 +60,11 @@ def test_unchanged_costs_one_request(desk: Desk) -> None:
     }
 
 
-def test_changed_costs_two(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE]
-    assert desk.writes() == [{"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}]
-    assert desk.held == {"BTCUSDT": 13}
+def test_changed_costs_two(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE]
+    assert setup.writes() == [{"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}]
+    assert setup.current == {"BTCUSDT": 13}
     assert report.failure is None
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
     assert report.result["changed"] is True
@@ -81,24 +81,24 @@ def test_changed_costs_two(desk: Desk) -> None:
     assert report.result["outcome"] == "changed"
 
 
-def test_several_have_no_row_at_the_top(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 10}, single=False)
+def test_several_have_no_row_at_the_top(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 10}, single=False)
     assert set(report.result) == {"changed", "diff", "results", "plan"}
 
 
-def test_check_mode_reads_all_that_could_refuse(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 13}, check=True)
-    assert desk.sent == [READ, *LOOKED_AT]
+def test_check_mode_reads_all_that_could_refuse(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 13}, check=True)
+    assert setup.sent == [READ, *LOOKED_AT]
     assert report.result["plan"] == "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s"
-    assert desk.held == {"BTCUSDT": 10}
+    assert setup.current == {"BTCUSDT": 10}
     assert report.failure is None
-    real = desk.enforce({"BTCUSDT": 13})
+    real = setup.enforce({"BTCUSDT": 13})
     assert report._replace(result={**report.result, "plan": ""}) == real._replace(result={**real.result, "plan": ""})
 
 
-def test_check_mode_of_the_unchanged_reads_it_alone(desk: Desk) -> None:
-    assert desk.enforce({"BTCUSDT": 10}, check=True).result["changed"] is False
-    assert desk.sent == [READ]
+def test_check_mode_of_the_unchanged_reads_it_alone(setup: ClientSetup) -> None:
+    assert setup.enforce({"BTCUSDT": 10}, check=True).result["changed"] is False
+    assert setup.sent == [READ]
 
 
 # --- enforce ---
@@ -106,57 +106,57 @@ def test_check_mode_of_the_unchanged_reads_it_alone(desk: Desk) -> None:
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(
-    ("held", "wish", "leverage"), [(10, 13, 10), (10, 10, 10), (13, 10, 10), (60, 30, 30), (10, 1000, 10)]
+    ("current", "desired", "leverage"), [(10, 13, 10), (10, 10, 10), (13, 10, 10), (60, 30, 30), (10, 1000, 10)]
 )
-def test_a_maximum_only_lowers(lay: Lay, held: int, wish: int, leverage: int, check: bool) -> None:
-    desk = lay(held={"BTCUSDT": held})
-    desk.exchange.list_instrument("BTCUSDT", max_leverage="100")
-    report = desk.enforce({"BTCUSDT": wish}, enforce="maximum", check=check)
+def test_a_maximum_only_lowers(new_setup: NewSetup, current: int, desired: int, leverage: int, check: bool) -> None:
+    setup = new_setup(current={"BTCUSDT": current})
+    setup.exchange.list_instrument("BTCUSDT", max_leverage="100")
+    report = setup.enforce({"BTCUSDT": desired}, enforce="maximum", check=check)
     assert report.failure is None
     assert report.result["leverage"] == leverage
-    assert report.result["changed"] is (leverage != held)
-    assert desk.held == {"BTCUSDT": held if check else leverage}
+    assert report.result["changed"] is (leverage != current)
+    assert setup.current == {"BTCUSDT": current if check else leverage}
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
-def test_a_maximum_of_what_was_never_set_is_not_known(lay: Lay, reading: Any, check: bool) -> None:
-    desk = lay(Quirks(unset_leverage=reading))
-    report = desk.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
+def test_a_maximum_of_what_was_never_set_is_not_known(new_setup: NewSetup, reading: Any, check: bool) -> None:
+    setup = new_setup(Quirks(unset_leverage=reading))
+    report = setup.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure
     assert report.failure.startswith("BTCUSDT: whether it is above 5 is not known; set it once (exact): the exchange ")
     assert row(report)["blockers"] == []
-    assert desk.sent == [READ]
+    assert setup.sent == [READ]
 
 
 # --- a refused write is explained from state ---
 
-Lays = Callable[[Desk], object]
+Prepares = Callable[[ClientSetup], object]
 
 
-def position(desk: Desk) -> None:
-    desk.account.open_position("BTCUSDT", "LONG", "0.010")
+def position(setup: ClientSetup) -> None:
+    setup.account.open_position("BTCUSDT", "LONG", "0.010")
 
 
-def order(age: float) -> Lays:
-    """Lays an open order of an age in seconds."""
+def order(age: float) -> Prepares:
+    """Prepares an open order of an age in seconds."""
 
-    def lay_it(desk: Desk) -> None:
-        desk.account.open_order("BTCUSDT", "BUY", "0.5", "1000", created_at=int((desk.clock() - age) * 1000))
+    def lay_it(setup: ClientSetup) -> None:
+        setup.account.open_order("BTCUSDT", "BUY", "0.5", "1000", created_at=int((setup.clock() - age) * 1000))
 
     return lay_it
 
 
-def position_and_seven_orders(desk: Desk) -> None:
-    position(desk)
+def position_and_seven_orders(setup: ClientSetup) -> None:
+    position(setup)
     for age in range(7):
-        order(age)(desk)
+        order(age)(setup)
 
 
-def nothing(desk: Desk) -> None:
-    """Where the wish itself is the obstacle."""
+def nothing(setup: ClientSetup) -> None:
+    """Where the desired leverage itself is the blocker."""
 
 
 ID = "[-0-9a-f]{36}"
@@ -165,7 +165,7 @@ BOTH = (
     rf"blocked by an open position \(LONG 0\.010\) and 7 open orders \(({ID}, ){{4}}{ID} and 2 more\); "
     "close the position and cancel the orders first"
 )
-OBSTACLES: dict[str, tuple[str, int, Lays, str, str]] = {
+BLOCKERS: dict[str, tuple[str, int, Prepares, str, str]] = {
     "position": (
         "BTCUSDT",
         13,
@@ -203,42 +203,42 @@ OBSTACLES: dict[str, tuple[str, int, Lays, str, str]] = {
 
 
 @pytest.mark.parametrize("answer", ["400", "422", "200"])
-@pytest.mark.parametrize(("symbol", "wish", "lay_it", "outcome", "reason"), OBSTACLES.values(), ids=OBSTACLES)
-def test_a_refusal_is_explained_and_foretold_in_the_same_words(
-    lay: Lay, symbol: str, wish: int, lay_it: Lays, outcome: str, reason: str, answer: Any
+@pytest.mark.parametrize(("symbol", "desired", "lay_it", "outcome", "reason"), BLOCKERS.values(), ids=BLOCKERS)
+def test_a_refusal_is_explained_and_predicted_in_the_same_words(
+    new_setup: NewSetup, symbol: str, desired: int, lay_it: Prepares, outcome: str, reason: str, answer: Any
 ) -> None:
-    desk = lay(Quirks(blocked_answer=answer, limit_answer=answer), held={"BTCUSDT": 10, "XRPUSDT": 10})
-    lay_it(desk)
-    foretold = desk.enforce({symbol: wish}, check=True)
-    assert WRITE not in desk.sent
-    desk.exchange.requests.clear()
-    report = desk.enforce({symbol: wish})
-    assert desk.sent[:3] == [READ, WRITE, READ]
-    assert desk.held == {"BTCUSDT": 10, "XRPUSDT": 10}
-    assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {wish}: {reason}", report.failure or "")
-    assert report.failure == foretold.failure
+    setup = new_setup(Quirks(blocked_answer=answer, limit_answer=answer), current={"BTCUSDT": 10, "XRPUSDT": 10})
+    lay_it(setup)
+    predicted = setup.enforce({symbol: desired}, check=True)
+    assert WRITE not in setup.sent
+    setup.exchange.requests.clear()
+    report = setup.enforce({symbol: desired})
+    assert setup.sent[:3] == [READ, WRITE, READ]
+    assert setup.current == {"BTCUSDT": 10, "XRPUSDT": 10}
+    assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {desired}: {reason}", report.failure or "")
+    assert report.failure == predicted.failure
     told = row(report, symbol)
     assert "leverage" in told.pop("exchange_message").lower()
-    assert told == row(foretold, symbol)
+    assert told == row(predicted, symbol)
     assert told["outcome"] == outcome
     assert told["leverage"] == told["previous_leverage"] == 10
-    assert report.result["changed"] is foretold.result["changed"] is False
-    assert report.result["diff"] == foretold.result["diff"] == {"before": {}, "after": {}}
+    assert report.result["changed"] is predicted.result["changed"] is False
+    assert report.result["diff"] == predicted.result["diff"] == {"before": {}, "after": {}}
 
 
-def test_blockers_are_rows_that_identify_them(desk: Desk) -> None:
-    position_id = desk.account.open_position("BTCUSDT", "SHORT", "2")
-    order_id = desk.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
-    assert row(desk.enforce({"BTCUSDT": 13}))["blockers"] == [
+def test_blockers_are_rows_that_identify_them(setup: ClientSetup) -> None:
+    position_id = setup.account.open_position("BTCUSDT", "SHORT", "2")
+    order_id = setup.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
+    assert row(setup.enforce({"BTCUSDT": 13}))["blockers"] == [
         {"kind": "position", "position_id": position_id, "side": "SHORT", "size": "2"},
         {"kind": "order", "order_id": order_id, "side": "SELL", "quantity": "0.5"},
     ]
 
 
-def test_an_order_older_than_five_weeks_is_not_found(desk: Desk) -> None:
-    order(36 * DAY)(desk)
-    assert desk.enforce({"BTCUSDT": 13}, check=True).failure is None
-    report = desk.enforce({"BTCUSDT": 13})
+def test_an_order_older_than_five_weeks_is_not_found(setup: ClientSetup) -> None:
+    order(36 * DAY)(setup)
+    assert setup.enforce({"BTCUSDT": 13}, check=True).failure is None
+    report = setup.enforce({"BTCUSDT": 13})
     assert report.result["outcome"] == "refused"
     assert report.failure == (
         "BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST /trade/api/v2/futures/leverage with "
@@ -248,10 +248,10 @@ def test_an_order_older_than_five_weeks_is_not_found(desk: Desk) -> None:
     assert row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
 
 
-def test_blocked_may_be_only_warned_of(desk: Desk) -> None:
-    position(desk)
+def test_blocked_may_be_only_warned_of(setup: ClientSetup) -> None:
+    position(setup)
     for check in (False, True):
-        report = desk.enforce({"BTCUSDT": 13}, on_blocked="warn", check=check)
+        report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn", check=check)
         assert report.failure is None
         (warning,) = report.warnings
         assert warning == f"BTCUSDT: {row(report)['reason']}"
@@ -259,19 +259,19 @@ def test_blocked_may_be_only_warned_of(desk: Desk) -> None:
         assert report.result["outcome"] == "blocked"
 
 
-def test_only_what_is_blocked_is_tolerated(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 26}, on_blocked="warn")
+def test_only_what_is_blocked_is_tolerated(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 26}, on_blocked="warn")
     assert report.failure
     assert report.warnings == []
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("closed", [INSTRUMENTS, POSITIONS, ORDERS])
-def test_what_is_closed_to_us_is_warned_of(desk: Desk, closed: str, check: bool) -> None:
-    position(desk)
-    order(60)(desk)
-    desk.exchange.add_fault(closed, FAULTS["403"], times=None)
-    report = desk.enforce({"BTCUSDT": 13}, check=check)
+def test_what_is_closed_to_us_is_warned_of(setup: ClientSetup, closed: str, check: bool) -> None:
+    position(setup)
+    order(60)(setup)
+    setup.exchange.add_fault(closed, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=check)
     (warning,) = report.warnings
     what = {INSTRUMENTS: "the limits", POSITIONS: "open positions", ORDERS: "open orders"}[closed]
     assert warning.startswith(f"BTCUSDT: {what} could not be read, so whether they forbid a change is open: ")
@@ -281,19 +281,19 @@ def test_what_is_closed_to_us_is_warned_of(desk: Desk, closed: str, check: bool)
     assert kinds == {INSTRUMENTS: ["position", "order"], POSITIONS: ["order"], ORDERS: ["position"]}[closed]
 
 
-def test_check_mode_warns_of_what_it_could_not_foretell(desk: Desk) -> None:
+def test_check_mode_warns_of_what_it_could_not_predict(setup: ClientSetup) -> None:
     for endpoint in (INSTRUMENTS, POSITIONS, ORDERS):
-        desk.exchange.add_fault(endpoint, FAULTS["403"], times=None)
-    report = desk.enforce({"BTCUSDT": 13}, check=True)
+        setup.exchange.add_fault(endpoint, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=True)
     assert len(report.warnings) == 3
     assert report.failure is None
     assert report.result["outcome"] == "changed"
 
 
-def test_an_exchange_that_clamps_is_told_of(lay: Lay) -> None:
-    desk = lay(Quirks(limit_answer="clamp"), held={"BTCUSDT": 10})
-    report = desk.enforce({"BTCUSDT": 30})
-    assert desk.held == {"BTCUSDT": 25}
+def test_an_exchange_that_clamps_is_told_of(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(limit_answer="clamp"), current={"BTCUSDT": 10})
+    report = setup.enforce({"BTCUSDT": 30})
+    assert setup.current == {"BTCUSDT": 25}
     assert report.failure == (
         "BTCUSDT: leverage stays 25 instead of 30: a leverage of 30 is not possible: "
         "the exchange takes it from 1 to 25 in steps of 1"
@@ -308,30 +308,30 @@ def test_an_exchange_that_clamps_is_told_of(lay: Lay) -> None:
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
-def test_a_symbol_never_set_is_set(lay: Lay, reading: Any, check: bool) -> None:
-    desk = lay(Quirks(unset_leverage=reading))
-    report = desk.enforce({"BTCUSDT": 10}, check=check)
+def test_a_symbol_never_set_is_set(new_setup: NewSetup, reading: Any, check: bool) -> None:
+    setup = new_setup(Quirks(unset_leverage=reading))
+    report = setup.enforce({"BTCUSDT": 10}, check=check)
     assert report.failure is None
-    assert desk.held == ({} if check else {"BTCUSDT": 10})
+    assert setup.current == ({} if check else {"BTCUSDT": 10})
     assert report.result["diff"] == {"before": {"BTCUSDT": None}, "after": {"BTCUSDT": 10}}
     assert report.result["previous_leverage"] is None
-    assert desk.sent == ([READ, *LOOKED_AT] if check else [READ, INSTRUMENTS, WRITE])
+    assert setup.sent == ([READ, *LOOKED_AT] if check else [READ, INSTRUMENTS, WRITE])
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
-def test_an_unknown_symbol_is_named_with_what_was_meant(lay: Lay, reading: Any, check: bool) -> None:
-    desk = lay(Quirks(unknown_symbol=reading))
-    report = desk.enforce({"BTCUSTD": 10}, check=check)
+def test_an_unknown_symbol_is_named_with_what_was_meant(new_setup: NewSetup, reading: Any, check: bool) -> None:
+    setup = new_setup(Quirks(unknown_symbol=reading))
+    report = setup.enforce({"BTCUSTD": 10}, check=check)
     assert report.failure == "BTCUSTD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?"
     assert report.result["outcome"] == "refused"
-    assert desk.sent == [READ, INSTRUMENTS]
+    assert setup.sent == [READ, INSTRUMENTS]
 
 
-def test_never_set_and_blocked_stays_so(lay: Lay) -> None:
-    desk = lay(Quirks(unset_leverage="404"))
-    position(desk)
-    report = desk.enforce({"BTCUSDT": 13})
+def test_never_set_and_blocked_stays_so(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"))
+    position(setup)
+    report = setup.enforce({"BTCUSDT": 13})
     assert report.result["outcome"] == "blocked"
     assert report.result["leverage"] is None
     assert str(report.failure).startswith("BTCUSDT: leverage stays not configured instead of 13: blocked by ")
@@ -354,20 +354,22 @@ READINGS = [(name, value) for name, kind in get_type_hints(Quirks).items() for v
 
 
 @pytest.mark.parametrize(("question", "reading"), READINGS)
-def test_every_reading_of_what_is_not_known_ends_with_the_truth(lay: Lay, question: str, reading: Any) -> None:
-    desk = lay(Quirks(**{question: reading}), held={"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4})
-    desk.account.open_position("DOGEUSDT", "LONG", "10")
-    desk.account.open_order("ETHUSDT", "BUY", "1", "3000")
-    wishes = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 7, "DOGEUSDT": 3}
+def test_every_reading_of_what_is_not_known_ends_with_the_truth(
+    new_setup: NewSetup, question: str, reading: Any
+) -> None:
+    setup = new_setup(Quirks(**{question: reading}), current={"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4})
+    setup.account.open_position("DOGEUSDT", "LONG", "10")
+    setup.account.open_order("ETHUSDT", "BUY", "1", "3000")
+    policy = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 7, "DOGEUSDT": 3}
     ends = {"BTCUSDT": "changed", "ETHUSDT": "unchanged", "SOLUSDT": "changed", "DOGEUSDT": "blocked"}
-    foretold = desk.enforce(wishes, check=True)
-    assert desk.held == {"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4}
-    report = desk.enforce(wishes)
-    assert report.failure == foretold.failure
-    assert report.result["diff"] == foretold.result["diff"]
+    predicted = setup.enforce(policy, check=True)
+    assert setup.current == {"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4}
+    report = setup.enforce(policy)
+    assert report.failure == predicted.failure
+    assert report.result["diff"] == predicted.result["diff"]
     for symbol, outcome in ends.items():
-        assert row(report, symbol)["outcome"] == row(foretold, symbol)["outcome"] == outcome
-        assert row(report, symbol)["leverage"] == desk.account.leverage_in_force(symbol)
+        assert row(report, symbol)["outcome"] == row(predicted, symbol)["outcome"] == outcome
+        assert row(report, symbol)["leverage"] == setup.account.leverage_in_force(symbol)
         assert row(report, symbol)["leverage"].__class__ is int
 
 
@@ -381,37 +383,37 @@ UNDONE = ["drop-before", "500", "502-html", "503-empty", "504"]
 
 
 @pytest.mark.parametrize("fault", [*DONE, *NOT_CONFIRMED])
-def test_a_write_that_was_done_without_saying_so_is_found(desk: Desk, fault: str) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS[fault])
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ]
+def test_a_write_that_was_done_without_saying_so_is_found(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS[fault])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
     assert report.failure is None
     assert report.result["outcome"] == "changed"
-    assert report.result["leverage"] == desk.held["BTCUSDT"] == 13
+    assert report.result["leverage"] == setup.current["BTCUSDT"] == 13
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
     assert "reason" not in row(report)
-    assert desk.clock.slept == []
-    first, write, back = desk.exchange.connections
+    assert setup.clock.slept == []
+    first, write, back = setup.exchange.connections
     assert first == write != back, "what the old connection may still bring answers the write"
 
 
 @pytest.mark.parametrize("fault", [*UNDONE, "408"])
-def test_a_write_that_was_not_done_is_tried_again(desk: Desk, fault: str) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS.get(fault) or Fault(status=408))
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ, WRITE]
+def test_a_write_that_was_not_done_is_tried_again(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS.get(fault) or Fault(status=408))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
     assert report.failure is None
     assert report.result["outcome"] == "changed"
-    assert desk.held == {"BTCUSDT": 13}
-    assert len(desk.clock.slept) == 1
+    assert setup.current == {"BTCUSDT": 13}
+    assert len(setup.clock.slept) == 1
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_write_that_stays_unclear_is_not_known(lay: Lay, retries: int) -> None:
-    desk = lay(held={"BTCUSDT": 10}, retries=retries)
-    desk.exchange.add_fault(WRITE, FAULTS["503"], times=None)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, *[WRITE, READ] * (retries + 1)]
+def test_a_write_that_stays_unclear_is_not_known(new_setup: NewSetup, retries: int) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=retries)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
     assert report.failure == (
         "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
         'with HTTP 503: "Service Unavailable"; 10 was in force when read back, but a write may yet take effect: '
@@ -420,17 +422,17 @@ def test_a_write_that_stays_unclear_is_not_known(lay: Lay, retries: int) -> None
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
     assert report.result["changed"] is False
-    assert len(desk.clock.slept) == retries
+    assert len(setup.clock.slept) == retries
 
 
 @pytest.mark.parametrize(("fault", "status"), [("500", "HTTP 500"), ("401", "HTTP 401"), ("403", "HTTP 403")])
-def test_what_cannot_be_read_back_is_not_known(lay: Lay, fault: str, status: str) -> None:
-    desk = lay(held={"BTCUSDT": 10}, retries=1)
-    desk.exchange.add_fault(READ, Fault())
-    desk.exchange.add_fault(READ, FAULTS[fault], times=None)
-    desk.exchange.add_fault(WRITE, FAULTS["drop-after"])
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ, *[READ] * (fault == "500")]
+def test_what_cannot_be_read_back_is_not_known(new_setup: NewSetup, fault: str, status: str) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=1)
+    setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS[fault], times=None)
+    setup.exchange.add_fault(WRITE, FAULTS["drop-after"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, *[READ] * (fault == "500")]
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.result["previous_leverage"] == 10
@@ -441,33 +443,33 @@ def test_what_cannot_be_read_back_is_not_known(lay: Lay, fault: str, status: str
     assert status in report.failure
 
 
-def test_a_write_that_lands_while_it_is_waited_for_is_confirmed_by_the_next(desk: Desk) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS["drop-before"])
-    desk.clock.while_asleep = lambda seconds: desk.account.set_leverage("BTCUSDT", 13)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ, WRITE]
+def test_a_write_that_lands_while_it_is_waited_for_is_confirmed_by_the_next(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    setup.clock.while_asleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 13)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
     assert report.failure is None
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
 
 
 @pytest.mark.parametrize("body", [{"leverage": 1e300}, {"leverage": "1e99999999999999999999"}, {"leverage": True}, {}])
-def test_an_echo_that_cannot_be_read_is_read_back(desk: Desk, body: dict[str, Any]) -> None:
-    desk.exchange.add_fault(WRITE, Fault(body={"data": {"symbol": "BTCUSDT", **body}}, worked=True))
-    assert desk.enforce({"BTCUSDT": 13}).failure is None
-    assert desk.sent == [READ, WRITE, READ]
+def test_an_echo_that_cannot_be_read_is_read_back(setup: ClientSetup, body: dict[str, Any]) -> None:
+    setup.exchange.add_fault(WRITE, Fault(body={"data": {"symbol": "BTCUSDT", **body}}, worked=True))
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    assert setup.sent == [READ, WRITE, READ]
 
 
-def test_an_echo_of_an_impossible_number_is_read_back(desk: Desk) -> None:
+def test_an_echo_of_an_impossible_number_is_read_back(setup: ClientSetup) -> None:
     text = '{"data": {"symbol": "BTCUSDT", "leverage": 1e99999999999999999999}}'
-    desk.exchange.add_fault(WRITE, Fault(body=text, worked=True))
-    assert desk.enforce({"BTCUSDT": 13}).failure is None
-    assert desk.sent == [READ, WRITE, READ]
+    setup.exchange.add_fault(WRITE, Fault(body=text, worked=True))
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    assert setup.sent == [READ, WRITE, READ]
 
 
-def test_a_refused_write_is_not_tried_again(desk: Desk) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS["redirect"], times=None)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ], "no state explains a redirect"
+def test_a_refused_write_is_not_tried_again(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["redirect"], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ], "no state explains a redirect"
     assert report.result["outcome"] == "refused"
     assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
     assert "(a redirect, which is never followed with signed headers; check api_url)" in str(report.failure)
@@ -486,27 +488,27 @@ def meanwhile(work: Callable[[], object]) -> Fault:
     return Fault(transform=transform)
 
 
-def test_a_position_opened_between_read_and_write_is_found(desk: Desk) -> None:
-    desk.exchange.add_fault(READ, meanwhile(lambda: position(desk)))
-    report = desk.enforce({"BTCUSDT": 13})
+def test_a_position_opened_between_read_and_write_is_found(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, meanwhile(lambda: position(setup)))
+    report = setup.enforce({"BTCUSDT": 13})
     assert report.result["outcome"] == "blocked"
-    assert report.result["leverage"] == desk.held["BTCUSDT"] == 10
+    assert report.result["leverage"] == setup.current["BTCUSDT"] == 10
 
 
-def test_what_somebody_else_set_meanwhile_is_told(desk: Desk) -> None:
-    position(desk)
-    desk.exchange.add_fault(READ, meanwhile(lambda: desk.account.set_leverage("BTCUSDT", 7)))
-    report = desk.enforce({"BTCUSDT": 13})
-    assert report.result["leverage"] == desk.held["BTCUSDT"] == 7
+def test_what_somebody_else_set_meanwhile_is_told(setup: ClientSetup) -> None:
+    position(setup)
+    setup.exchange.add_fault(READ, meanwhile(lambda: setup.account.set_leverage("BTCUSDT", 7)))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.result["leverage"] == setup.current["BTCUSDT"] == 7
     assert report.result["changed"] is False, "it was not we who changed it"
     assert str(report.failure).startswith("BTCUSDT: leverage stays 7 instead of 13: blocked by an open position")
 
 
-def test_what_came_out_of_an_unclear_write_counts_as_ours(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, retries=0)
-    desk.exchange.add_fault(READ, meanwhile(lambda: desk.account.set_leverage("BTCUSDT", 7)))
-    desk.exchange.add_fault(WRITE, FAULTS["drop-before"])
-    report = desk.enforce({"BTCUSDT": 13})
+def test_what_came_out_of_an_unclear_write_counts_as_ours(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
+    setup.exchange.add_fault(READ, meanwhile(lambda: setup.account.set_leverage("BTCUSDT", 7)))
+    setup.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    report = setup.enforce({"BTCUSDT": 13})
     assert report.result["outcome"] == "unknown"
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 7}}
 
@@ -514,10 +516,10 @@ def test_what_came_out_of_an_unclear_write_counts_as_ours(lay: Lay) -> None:
 # --- what ends the task at once ---
 
 
-def test_keys_that_are_no_pair_end_it_with_one_request(lay: Lay) -> None:
-    desk = lay(keys=(API_KEY, "11" * 32), held={"BTCUSDT": 10})
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ]
+def test_keys_that_are_no_pair_end_it_with_one_request(new_setup: NewSetup) -> None:
+    setup = new_setup(keys=(API_KEY, "11" * 32), current={"BTCUSDT": 10})
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure == (
@@ -528,33 +530,33 @@ def test_keys_that_are_no_pair_end_it_with_one_request(lay: Lay) -> None:
 
 
 @pytest.mark.parametrize(("fault", "told"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
-def test_a_clock_that_is_off_is_measured(desk: Desk, fault: str, told: str) -> None:
-    desk.exchange.add_fault("*", FAULTS[fault], times=None)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ]
+def test_a_clock_that_is_off_is_measured(setup: ClientSetup, fault: str, told: str) -> None:
+    setup.exchange.add_fault("*", FAULTS[fault], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
     assert f"the clock of this machine is {told} the exchange's, and more than 60 s is refused" in str(report.failure)
 
 
-def test_a_pair_that_was_replaced_is_the_last_explanation(desk: Desk) -> None:
-    desk.account.new_pair()
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ]
+def test_a_pair_that_was_replaced_is_the_last_explanation(setup: ClientSetup) -> None:
+    setup.account.new_pair()
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
     assert "the keys are a pair and the clock is right, so the pair may have been replaced" in str(report.failure)
 
 
-def test_keys_refused_in_the_middle_are_not_known_to_have_written(desk: Desk) -> None:
-    desk.exchange.add_fault(READ, meanwhile(desk.account.new_pair))
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ]
+def test_keys_refused_in_the_middle_are_not_known_to_have_written(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, meanwhile(setup.account.new_pair))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
     assert report.result["leverage"] in (None, 10)
     assert report.failure
 
 
-def test_nobody_there_ends_it_after_the_retries(lay: Lay, nobody: str) -> None:
-    desk = lay(url=nobody, retries=2)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.client.requests == 3
-    assert len(desk.clock.slept) == 2
+def test_nobody_there_ends_it_after_the_retries(new_setup: NewSetup, nobody: str) -> None:
+    setup = new_setup(url=nobody, retries=2)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.client.requests == 3
+    assert len(setup.clock.slept) == 2
     assert report.result["outcome"] == "unknown"
     assert f"no connection to {nobody} (" in str(report.failure)
     assert "check api_url and the network" in str(report.failure)
@@ -563,18 +565,18 @@ def test_nobody_there_ends_it_after_the_retries(lay: Lay, nobody: str) -> None:
 # --- waiting for the rate limit ---
 
 
-def spend(desk: Desk, endpoint: Any, count: int) -> None:
+def spend(setup: ClientSetup, endpoint: Any, count: int) -> None:
     """Spend a budget, as another task on this machine would."""
     for _request in range(count):
-        desk.pacer.take(endpoint)
+        setup.pacer.take(endpoint)
 
 
-def test_too_little_patience_is_said_before_anything_is_sent(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10)
-    spend(desk, READ_LEVERAGE, 20)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == []
-    assert desk.clock.slept == []
+def test_too_little_max_wait_is_said_before_anything_is_sent(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend(setup, READ_LEVERAGE, 20)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == []
+    assert setup.clock.slept == []
     assert report.failure == (
         "BTCUSDT: what is in force is not known: the rate limit of GET /trade/api/v2/futures/leverage (20 requests in "
         "60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 10 s of 10 s: "
@@ -582,62 +584,62 @@ def test_too_little_patience_is_said_before_anything_is_sent(lay: Lay) -> None:
     )
 
 
-def test_too_little_patience_for_the_write_leaves_it_unwritten(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10)
-    spend(desk, WRITE_LEVERAGE, 10)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ]
+def test_too_little_max_wait_for_the_write_leaves_it_unwritten(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend(setup, WRITE_LEVERAGE, 10)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
     assert report.result["outcome"] == "refused"
     assert report.result["leverage"] == 10
     assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
 
 
 def test_a_budget_that_another_task_spends_at_the_last_moment_leaves_it_unwritten(
-    lay: Lay, monkeypatch: pytest.MonkeyPatch
+    new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10, machine="this")
-    expect = desk.pacer.expect
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10, machine="this")
+    expect = setup.pacer.expect
 
     def expect_and_be_overtaken(ahead: Any) -> None:
         expect(ahead)
         if ahead.get(WRITE_LEVERAGE):
-            spend(lay(beside=desk, machine="this"), WRITE_LEVERAGE, 10)
+            spend(new_setup(beside=setup, machine="this"), WRITE_LEVERAGE, 10)
 
-    monkeypatch.setattr(desk.pacer, "expect", expect_and_be_overtaken)
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ]
+    monkeypatch.setattr(setup.pacer, "expect", expect_and_be_overtaken)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
     assert report.result["outcome"] == "refused"
     assert report.result["leverage"] == 10
     assert report.result["changed"] is False
     assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
 
 
-def test_too_little_patience_after_a_429_is_read_back(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10)
-    desk.exchange.add_fault(WRITE, FAULTS["429"])
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ]
+def test_too_little_max_wait_after_a_429_is_read_back(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    setup.exchange.add_fault(WRITE, FAULTS["429"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
     assert report.result["outcome"] == "refused"
     assert report.result["leverage"] == 10
     assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the rate limit of POST")
 
 
-def test_too_little_patience_for_trying_again_is_not_known(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 10}, patience=10)
-    spend(desk, WRITE_LEVERAGE, 9)
-    desk.exchange.add_fault(WRITE, FAULTS["503"])
-    report = desk.enforce({"BTCUSDT": 13})
-    assert desk.sent == [READ, WRITE, READ]
+def test_too_little_max_wait_for_trying_again_is_not_known(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend(setup, WRITE_LEVERAGE, 9)
+    setup.exchange.add_fault(WRITE, FAULTS["503"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
 
 
 @pytest.mark.parametrize("endpoint", [READ, WRITE])
-def test_a_budget_that_somebody_else_spent_is_waited_for(desk: Desk, endpoint: str) -> None:
-    desk.exchange.add_fault(endpoint, FAULTS["429"])
-    report = desk.enforce({"BTCUSDT": 13})
+def test_a_budget_that_somebody_else_spent_is_waited_for(setup: ClientSetup, endpoint: str) -> None:
+    setup.exchange.add_fault(endpoint, FAULTS["429"])
+    report = setup.enforce({"BTCUSDT": 13})
     assert report.failure is None
-    assert desk.held == {"BTCUSDT": 13}
-    assert desk.clock.slept == [60.0]
-    assert desk.sent.count(endpoint) == 2
-    assert len(desk.sent) == 3
+    assert setup.current == {"BTCUSDT": 13}
+    assert setup.clock.slept == [60.0]
+    assert setup.sent.count(endpoint) == 2
+    assert len(setup.sent) == 3

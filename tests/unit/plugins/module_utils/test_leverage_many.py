@@ -12,39 +12,39 @@ import pytest
 
 from sandbox import FAULTS
 
-from .desk import INSTRUMENTS, ORDERS, POSITIONS, READ, WRITE, Desk, Quirks, row
+from .client_setup import INSTRUMENTS, ORDERS, POSITIONS, READ, WRITE, ClientSetup, Quirks, row
 
-Lay = Callable[..., Desk]
+NewSetup = Callable[..., ClientSetup]
 
 HELD = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 
 
 @pytest.fixture
-def desk(lay: Lay) -> Desk:
-    return lay(held=HELD)
+def setup(new_setup: NewSetup) -> ClientSetup:
+    return new_setup(current=HELD)
 
 
 def outcomes(report: Any) -> dict[str, str]:
     return {row["symbol"]: row["outcome"] for row in report.result["results"]}
 
 
-def written(desk: Desk) -> list[tuple[str, int]]:
-    return [(body["symbol"], body["leverage"]) for body in desk.writes()]
+def written(setup: ClientSetup) -> list[tuple[str, int]]:
+    return [(body["symbol"], body["leverage"]) for body in setup.writes()]
 
 
-def test_nothing_to_do_costs_a_read_each(desk: Desk) -> None:
-    report = desk.enforce(HELD)
-    assert desk.sent == [READ] * 3
+def test_nothing_to_do_costs_a_read_each(setup: ClientSetup) -> None:
+    report = setup.enforce(HELD)
+    assert setup.sent == [READ] * 3
     assert report.failure is None
     assert set(outcomes(report).values()) == {"unchanged"}
     assert report.result["plan"] == "reads of leverage: 3, writes: at most 3, rate limits: at most about 0 s"
 
 
-def test_a_change_costs_the_limits_once_and_a_write_each(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10})
-    assert sorted(map(str, desk.sent)) == sorted([READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
+def test_a_change_costs_the_limits_once_and_a_write_each(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10})
+    assert sorted(map(str, setup.sent)) == sorted([READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
     assert report.failure is None
-    assert desk.held == {"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}
+    assert setup.current == {"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}
     assert report.result["diff"] == {
         "before": {"BTCUSDT": 10, "ETHUSDT": 20},
         "after": {"BTCUSDT": 11, "ETHUSDT": 21},
@@ -52,20 +52,20 @@ def test_a_change_costs_the_limits_once_and_a_write_each(desk: Desk) -> None:
     assert [row["symbol"] for row in report.result["results"]] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
 
-def test_limits_are_read_before_the_first_write(desk: Desk) -> None:
-    desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
-    assert desk.sent.index(INSTRUMENTS) < desk.sent.index(WRITE)
+def test_limits_are_read_before_the_first_write(setup: ClientSetup) -> None:
+    setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert setup.sent.index(INSTRUMENTS) < setup.sent.index(WRITE)
 
 
-def test_what_lowers_goes_first(lay: Lay) -> None:
-    desk = lay(Quirks(unset_leverage="404"), held=HELD)
-    desk.enforce({"ADAUSDT": 3, "BTCUSDT": 11, "ETHUSDT": 5, "SOLUSDT": 9})
-    assert written(desk) == [("ETHUSDT", 5), ("SOLUSDT", 9), ("ADAUSDT", 3), ("BTCUSDT", 11)]
+def test_what_lowers_goes_first(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"), current=HELD)
+    setup.enforce({"ADAUSDT": 3, "BTCUSDT": 11, "ETHUSDT": 5, "SOLUSDT": 9})
+    assert written(setup) == [("ETHUSDT", 5), ("SOLUSDT", 9), ("ADAUSDT", 3), ("BTCUSDT", 11)]
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(
-    ("wish", "reason"),
+    ("desired", "reason"),
     [
         (
             {"XRPUSDT": 12},
@@ -77,24 +77,30 @@ def test_what_lowers_goes_first(lay: Lay) -> None:
         ),
     ],
 )
-def test_an_impossible_wish_leaves_all_unwritten(desk: Desk, wish: dict[str, int], reason: str, check: bool) -> None:
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **wish}, check=check)
-    (symbol,) = wish
-    assert desk.sent == [READ] * 3 + [INSTRUMENTS]
-    assert desk.held == HELD
+def test_an_impossible_desired_leverage_leaves_all_unwritten(
+    setup: ClientSetup, desired: dict[str, int], reason: str, check: bool
+) -> None:
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **desired}, check=check)
+    (symbol,) = desired
+    assert setup.sent == [READ] * 3 + [INSTRUMENTS]
+    assert setup.current == HELD
     assert report.failure == (
-        f"2 of 3 symbols are not as wished. BTCUSDT: not written: nothing is written while a wish is impossible "
-        f"({symbol}); {symbol}: {reason}"
+        f"2 of 3 symbols do not have the desired leverage. "
+        f"BTCUSDT: not written: nothing is written while one desired leverage "
+        f"is impossible ({symbol}); {symbol}: {reason}"
     )
     assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
     assert row(report)["leverage"] == 10
     assert report.result["changed"] is False
 
 
-def test_every_impossible_wish_is_named(desk: Desk) -> None:
-    report = desk.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
-    assert desk.writes() == []
-    assert row(report)["reason"] == "not written: nothing is written while a wish is impossible (SOLUSDT, ETHUSDT)"
+def test_every_impossible_desired_leverage_is_named(setup: ClientSetup) -> None:
+    report = setup.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
+    assert setup.writes() == []
+    assert (
+        row(report)["reason"]
+        == "not written: nothing is written while one desired leverage is impossible (SOLUSDT, ETHUSDT)"
+    )
     for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
         assert row(report, symbol)["leverage"] == row(report, symbol)["previous_leverage"] == leverage
         assert row(report, symbol)["outcome"] == "refused"
@@ -102,153 +108,159 @@ def test_every_impossible_wish_is_named(desk: Desk) -> None:
         assert row(report, symbol)["blockers"] == []
 
 
-def test_an_unlisted_symbol_leaves_all_unwritten(desk: Desk) -> None:
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
-    assert WRITE not in desk.sent
+def test_an_unlisted_symbol_leaves_all_unwritten(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
+    assert WRITE not in setup.sent
     assert "ETHUSTD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?" in str(report.failure)
 
 
-def test_limits_that_cannot_be_read_leave_all_unwritten(lay: Lay) -> None:
-    desk = lay(held=HELD, retries=1)
-    desk.exchange.add_fault(INSTRUMENTS, FAULTS["503"], times=None)
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
-    assert desk.sent == [READ, READ, INSTRUMENTS, INSTRUMENTS]
+def test_limits_that_cannot_be_read_leave_all_unwritten(new_setup: NewSetup) -> None:
+    setup = new_setup(current=HELD, retries=1)
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["503"], times=None)
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert setup.sent == [READ, READ, INSTRUMENTS, INSTRUMENTS]
     assert report.failure == (
-        "2 of 2 symbols are not as wished. BTCUSDT, ETHUSDT: not written: the limits of leverage could not be read: "
+        "2 of 2 symbols do not have the desired leverage. "
+        "BTCUSDT, ETHUSDT: not written: the limits of leverage could not be read: "
         'the exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "Service Unavailable"'
     )
 
 
-def test_a_maximum_above_the_most_is_kept_by_itself(lay: Lay) -> None:
-    desk = lay(held={"BTCUSDT": 25, "ETHUSDT": 50, "DOTUSDT": 15})
-    report = desk.enforce({"BTCUSDT": 30, "ETHUSDT": 30, "DOTUSDT": 30}, enforce="maximum")
+def test_a_maximum_above_the_most_is_kept_by_itself(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 25, "ETHUSDT": 50, "DOTUSDT": 15})
+    report = setup.enforce({"BTCUSDT": 30, "ETHUSDT": 30, "DOTUSDT": 30}, enforce="maximum")
     assert report.failure is None
-    assert written(desk) == [("ETHUSDT", 30)]
+    assert written(setup) == [("ETHUSDT", 30)]
 
 
 # --- one symbol's failure does not stop the others ---
 
 
 @pytest.mark.parametrize("fault", ["403", "400-html", "list", "other-symbol"])
-def test_a_symbol_that_cannot_be_read_does_not_stop_the_others(desk: Desk, fault: str) -> None:
-    desk.exchange.add_fault(READ, FAULTS[fault], times=None, symbol="BTCUSDT")
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+def test_a_symbol_that_cannot_be_read_does_not_stop_the_others(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(READ, FAULTS[fault], times=None, symbol="BTCUSDT")
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
-    assert str(report.failure).startswith("1 of 3 symbols are not as wished. BTCUSDT: what is in force is not known: ")
-    assert desk.held == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
+    assert str(report.failure).startswith(
+        "1 of 3 symbols do not have the desired leverage. BTCUSDT: what is in force is not known: "
+    )
+    assert setup.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
     assert row(report)["leverage"] is None
 
 
-def test_a_blocked_symbol_does_not_stop_the_others(desk: Desk) -> None:
-    desk.account.open_position("BTCUSDT", "LONG", "0.5")
-    desk.account.open_order("ETHUSDT", "BUY", "0.5", "1000")
-    foretold = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11}, check=True)
-    desk.exchange.requests.clear()
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
-    assert outcomes(report) == outcomes(foretold)
+def test_a_blocked_symbol_does_not_stop_the_others(setup: ClientSetup) -> None:
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    setup.account.open_order("ETHUSDT", "BUY", "0.5", "1000")
+    predicted = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11}, check=True)
+    setup.exchange.requests.clear()
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert outcomes(report) == outcomes(predicted)
     assert outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "blocked", "SOLUSDT": "changed"}
-    assert report.failure == foretold.failure
+    assert report.failure == predicted.failure
     assert str(report.failure).startswith(
-        "2 of 3 symbols are not as wished. BTCUSDT: leverage stays 10 instead of 11: "
+        "2 of 3 symbols do not have the desired leverage. BTCUSDT: leverage stays 10 instead of 11: "
     )
     assert "; ETHUSDT: leverage stays 20 instead of 21: blocked by an open order (" in str(report.failure)
-    assert report.result["diff"] == foretold.result["diff"]
-    assert desk.sent.count(POSITIONS) == 1, "one request for all symbols"
-    assert desk.sent.count(ORDERS) == 1, "no older orders are looked for where all is explained"
+    assert report.result["diff"] == predicted.result["diff"]
+    assert setup.sent.count(POSITIONS) == 1, "one request for all symbols"
+    assert setup.sent.count(ORDERS) == 1, "no older orders are looked for where all is explained"
 
 
-def test_positions_are_read_one_by_one_where_that_is_asked_for(lay: Lay) -> None:
-    desk = lay(Quirks(positions_without_symbol="422"), held=HELD)
+def test_positions_are_read_one_by_one_where_that_is_asked_for(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(positions_without_symbol="422"), current=HELD)
     for symbol in HELD:
-        desk.account.open_position(symbol, "LONG", "0.5")
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+        setup.account.open_position(symbol, "LONG", "0.5")
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert set(outcomes(report).values()) == {"blocked"}
-    assert desk.sent.count(POSITIONS) == 4
+    assert setup.sent.count(POSITIONS) == 4
 
 
-def test_the_same_reason_is_said_once(desk: Desk) -> None:
-    desk.exchange.add_fault(READ, FAULTS["403"], times=None)
-    report = desk.enforce(HELD)
-    assert desk.sent == [READ] * 3
+def test_the_same_reason_is_said_once(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["403"], times=None)
+    report = setup.enforce(HELD)
+    assert setup.sent == [READ] * 3
     assert report.failure == (
-        "3 of 3 symbols are not as wished. BTCUSDT, ETHUSDT, SOLUSDT: what is in force is not known: the exchange "
+        "3 of 3 symbols do not have the desired leverage. "
+        "BTCUSDT, ETHUSDT, SOLUSDT: what is in force is not known: the exchange "
         "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check that this address may use the API, and "
         'api_url): "Forbidden"'
     )
 
 
-def test_blocked_may_be_only_warned_of(desk: Desk) -> None:
-    desk.account.open_position("BTCUSDT", "LONG", "0.5")
-    report = desk.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, on_blocked="warn")
+def test_blocked_may_be_only_warned_of(setup: ClientSetup) -> None:
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, on_blocked="warn")
     assert report.failure is None
     (warning,) = report.warnings
     assert warning.startswith("BTCUSDT: leverage stays 10 instead of 11: blocked by an open position (LONG 0.5)")
-    assert desk.held["ETHUSDT"] == 21
+    assert setup.current["ETHUSDT"] == 21
 
 
-def test_an_unclear_write_does_not_stop_the_others(lay: Lay) -> None:
-    desk = lay(held=HELD, retries=1)
-    desk.exchange.add_fault(WRITE, FAULTS["503"], times=None, symbol="ETHUSDT")
-    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+def test_an_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
+    setup = new_setup(current=HELD, retries=1)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None, symbol="ETHUSDT")
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "changed"}
     assert row(report, "ETHUSDT")["leverage"] == 20
 
 
-def test_an_unclear_write_is_looked_up_over_a_new_connection(desk: Desk) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS["twice"])
-    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+def test_an_unclear_write_is_looked_up_over_a_new_connection(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["twice"])
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert report.failure is None
-    assert desk.held == {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}
+    assert setup.current == {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}
 
 
 # --- what ends the task for all ---
 
 
-def test_keys_refused_end_it_with_one_request(desk: Desk) -> None:
-    desk.account.new_pair()
-    report = desk.enforce(HELD)
-    assert desk.sent == [READ]
+def test_keys_refused_end_it_with_one_request(setup: ClientSetup) -> None:
+    setup.account.new_pair()
+    report = setup.enforce(HELD)
+    assert setup.sent == [READ]
     assert set(outcomes(report).values()) == {"unknown"}
-    assert str(report.failure).startswith("3 of 3 symbols are not as wished. BTCUSDT, ETHUSDT, SOLUSDT: what is in ")
+    assert str(report.failure).startswith(
+        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: what is in "
+    )
 
 
-def test_keys_refused_at_a_write_leave_the_rest_unwritten(desk: Desk) -> None:
-    desk.exchange.add_fault(WRITE, FAULTS["401"], times=None)
-    report = desk.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
-    assert written(desk) == [("BTCUSDT", 9)]
-    assert desk.sent == [READ] * 3 + [INSTRUMENTS, WRITE, READ]
+def test_keys_refused_at_a_write_leave_the_rest_unwritten(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["401"], times=None)
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
+    assert written(setup) == [("BTCUSDT", 9)]
+    assert setup.sent == [READ] * 3 + [INSTRUMENTS, WRITE, READ]
     assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
     assert row(report, "SOLUSDT")["leverage"] == 10
     assert row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
 
 
-def test_after_three_silent_symbols_the_rest_is_not_asked(lay: Lay) -> None:
-    desk = lay(retries=1)
-    desk.exchange.list_many(24)
-    desk.exchange.add_fault(READ, FAULTS["503"], times=None)
-    wishes = dict.fromkeys(desk.exchange.instruments, 5)
-    report = desk.enforce(wishes)
-    assert desk.sent == [READ] * 6
+def test_after_three_silent_symbols_the_rest_is_not_asked(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=1)
+    setup.exchange.list_many(24)
+    setup.exchange.add_fault(READ, FAULTS["503"], times=None)
+    policy = dict.fromkeys(setup.exchange.instruments, 5)
+    report = setup.enforce(policy)
+    assert setup.sent == [READ] * 6
     assert set(outcomes(report).values()) == {"unknown"}
     assert len(outcomes(report)) == 24
 
 
-def test_silence_counts_only_in_a_row(lay: Lay) -> None:
-    desk = lay(held=HELD, retries=0)
+def test_silence_counts_only_in_a_row(new_setup: NewSetup) -> None:
+    setup = new_setup(current=HELD, retries=0)
     names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
     for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
-        desk.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
-    report = desk.enforce(dict.fromkeys(names, 10))
-    assert desk.sent == [READ] * 6
+        setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    report = setup.enforce(dict.fromkeys(names, 10))
+    assert setup.sent == [READ] * 6
     assert outcomes(report)["DOTUSDT"] == "unchanged"
 
 
-def test_what_is_queued_when_it_ends_is_told_as_not_written(lay: Lay) -> None:
-    desk = lay(held=HELD, retries=0)
+def test_what_is_queued_when_it_ends_is_told_as_not_written(new_setup: NewSetup) -> None:
+    setup = new_setup(current=HELD, retries=0)
     for symbol in ("ADAUSDT", "DOGEUSDT", "DOTUSDT"):
-        desk.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
-    report = desk.enforce({"BTCUSDT": 9, "ADAUSDT": 9, "DOGEUSDT": 9, "DOTUSDT": 9, "ETHUSDT": 9})
-    assert desk.writes() == []
+        setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    report = setup.enforce({"BTCUSDT": 9, "ADAUSDT": 9, "DOGEUSDT": 9, "DOTUSDT": 9, "ETHUSDT": 9})
+    assert setup.writes() == []
     assert outcomes(report) == {
         "BTCUSDT": "refused",
         "ADAUSDT": "unknown",
@@ -262,78 +274,78 @@ def test_what_is_queued_when_it_ends_is_told_as_not_written(lay: Lay) -> None:
 # --- the pace ---
 
 
-def market(lay: Lay, symbols: int, *args: Any, **options: Any) -> tuple[Desk, dict[str, int]]:
-    """A desk with so many symbols at 10, and the wish for each to stay there."""
-    wishes = {f"COIN{number}USDT": 10 for number in range(symbols)}
-    desk = lay(*args, latency=0.05, held=wishes, **options)
-    for symbol in wishes:
-        desk.exchange.list_instrument(symbol)
-    return desk, wishes
+def market(new_setup: NewSetup, symbols: int, *args: Any, **options: Any) -> tuple[ClientSetup, dict[str, int]]:
+    """A setup with so many symbols at 10, and the desired leverage for each to stay there."""
+    policy = {f"COIN{number}USDT": 10 for number in range(symbols)}
+    setup = new_setup(*args, latency=0.05, current=policy, **options)
+    for symbol in policy:
+        setup.exchange.list_instrument(symbol)
+    return setup, policy
 
 
-def change(wishes: dict[str, int], every: int) -> dict[str, int]:
-    """The wishes with every so many of them another one."""
-    return {symbol: 5 if number % every == 0 else wish for number, (symbol, wish) in enumerate(wishes.items())}
+def change(policy: dict[str, int], every: int) -> dict[str, int]:
+    """The policy with every so many of them another one."""
+    return {symbol: 5 if number % every == 0 else desired for number, (symbol, desired) in enumerate(policy.items())}
 
 
 @pytest.mark.parametrize("every", [2, 1])
-def test_24_symbols_take_no_longer_than_the_limits_demand(lay: Lay, every: int) -> None:
-    desk, wishes = market(lay, 24)
-    started = desk.clock()
-    report = desk.enforce(change(wishes, every))
+def test_24_symbols_take_no_longer_than_the_limits_demand(new_setup: NewSetup, every: int) -> None:
+    setup, policy = market(new_setup, 24)
+    started = setup.clock()
+    report = setup.enforce(change(policy, every))
     changes = 24 // every
     assert report.failure is None
-    assert desk.held == change(wishes, every)
-    assert desk.sent.count(READ) == 24
-    assert desk.sent.count(WRITE) == changes
-    assert desk.sent.count(INSTRUMENTS) == 1
-    assert desk.exchange.refused_by_rate_limit == 0
-    assert desk.clock() - started <= (66 if every == 2 else 126)
+    assert setup.current == change(policy, every)
+    assert setup.sent.count(READ) == 24
+    assert setup.sent.count(WRITE) == changes
+    assert setup.sent.count(INSTRUMENTS) == 1
+    assert setup.exchange.refused_by_rate_limit == 0
+    assert setup.clock() - started <= (66 if every == 2 else 126)
 
 
-def test_writes_do_not_wait_for_all_reads(lay: Lay) -> None:
-    desk, wishes = market(lay, 24)
-    desk.enforce(change(wishes, 2))
-    last_read = len(desk.sent) - 1 - desk.sent[::-1].index(READ)
-    assert desk.sent[:last_read].count(WRITE) == 10
+def test_writes_do_not_wait_for_all_reads(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 24)
+    setup.enforce(change(policy, 2))
+    last_read = len(setup.sent) - 1 - setup.sent[::-1].index(READ)
+    assert setup.sent[:last_read].count(WRITE) == 10
 
 
-def test_an_impossible_wish_that_is_not_read_yet_leaves_all_unwritten(lay: Lay) -> None:
-    desk, wishes = market(lay, 24)
-    *_read, unread, last = wishes
-    report = desk.enforce({**change(wishes, 2), last: 21})
-    assert desk.sent == [READ] * 20 + [INSTRUMENTS]
+def test_an_impossible_desired_leverage_that_is_not_read_yet_leaves_all_unwritten(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 24)
+    *_read, unread, last = policy
+    report = setup.enforce({**change(policy, 2), last: 21})
+    assert setup.sent == [READ] * 20 + [INSTRUMENTS]
     assert row(report, last)["outcome"] == "refused"
     assert row(report, last)["leverage"] is None
     assert row(report, last)["reason"].startswith("a leverage of 21 is not possible: ")
-    why = f"nothing is written while a wish is impossible ({last})"
+    why = f"nothing is written while one desired leverage is impossible ({last})"
     assert row(report, unread)["outcome"] == "unknown"
     assert row(report, unread)["reason"] == f"what is in force is not known: {why}"
     assert row(report, "COIN0USDT")["reason"] == f"not written: {why}"
     assert row(report, "COIN1USDT")["outcome"] == "unchanged"
 
 
-def test_the_plan_says_how_long_it_may_take(lay: Lay) -> None:
-    desk, wishes = market(lay, 24)
-    report = desk.enforce(change(wishes, 2))
+def test_the_plan_says_how_long_it_may_take(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 24)
+    report = setup.enforce(change(policy, 2))
     assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 
 
-def test_check_mode_plans_no_wait_for_writes(lay: Lay) -> None:
-    desk, wishes = market(lay, 24)
-    report = desk.enforce(change(wishes, 1), check=True)
+def test_check_mode_plans_no_wait_for_writes(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 24)
+    report = setup.enforce(change(policy, 1), check=True)
     assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 61 s"
     assert report.failure is None
-    assert desk.writes() == []
-    assert desk.exchange.refused_by_rate_limit == 0
+    assert setup.writes() == []
+    assert setup.exchange.refused_by_rate_limit == 0
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.01])
-def test_a_share_leaves_the_rest_to_others(lay: Lay, share: float) -> None:
+def test_a_share_leaves_the_rest_to_others(new_setup: NewSetup, share: float) -> None:
     limits = {READ: int(20 * share) or 1, WRITE: int(10 * share) or 1}
-    desk, wishes = market(lay, 12, share=share, patience=1e6, limits=limits)
-    assert desk.enforce(change(wishes, 3)).failure is None
-    assert desk.exchange.refused_by_rate_limit == 0
+    setup, policy = market(new_setup, 12, share=share, max_wait=1e6, limits=limits)
+    assert setup.enforce(change(policy, 3)).failure is None
+    assert setup.exchange.refused_by_rate_limit == 0
 
 
 @pytest.mark.parametrize(
@@ -346,50 +358,50 @@ def test_a_share_leaves_the_rest_to_others(lay: Lay, share: float) -> None:
     ],
     ids=["fixed window", "one bucket", "one bucket, fixed window, refused count", "one bucket, Retry-After"],
 )
-def test_limits_of_another_kind_are_survived_by_waiting(lay: Lay, quirks: Quirks) -> None:
-    desk, wishes = market(lay, 24, quirks)
-    report = desk.enforce(change(wishes, 2))
+def test_limits_of_another_kind_are_survived_by_waiting(new_setup: NewSetup, quirks: Quirks) -> None:
+    setup, policy = market(new_setup, 24, quirks)
+    report = setup.enforce(change(policy, 2))
     assert report.failure is None
-    assert desk.held == change(wishes, 2)
-    assert desk.exchange.refused_by_rate_limit <= 6
-    assert desk.pacer.waited <= 300
+    assert setup.current == change(policy, 2)
+    assert setup.exchange.refused_by_rate_limit <= 6
+    assert setup.pacer.waited <= 300
 
 
 @pytest.mark.parametrize("scope", ["key", "address"])
-def test_a_bot_on_another_machine_is_survived_by_waiting(lay: Lay, scope: Any) -> None:
-    desk, wishes = market(lay, 15, Quirks(limit_scope=scope))
-    bot = lay(beside=desk)
+def test_a_bot_on_another_machine_is_survived_by_waiting(new_setup: NewSetup, scope: Any) -> None:
+    setup, policy = market(new_setup, 15, Quirks(limit_scope=scope))
+    bot = new_setup(beside=setup)
     for _request in range(20):
         bot.futures.leverage("BTCUSDT")
-    report = desk.enforce(change(wishes, 3))
+    report = setup.enforce(change(policy, 3))
     assert report.failure is None
-    assert desk.held == change(wishes, 3)
-    assert desk.exchange.refused_by_rate_limit == 1
+    assert setup.current == change(policy, 3)
+    assert setup.exchange.refused_by_rate_limit == 1
 
 
-def test_too_little_patience_is_said_before_anything_is_sent(lay: Lay) -> None:
-    desk, wishes = market(lay, 24, patience=30)
-    report = desk.enforce(change(wishes, 2))
-    assert desk.sent == []
-    assert desk.clock.slept == []
+def test_too_little_max_wait_is_said_before_anything_is_sent(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 24, max_wait=30)
+    report = setup.enforce(change(policy, 2))
+    assert setup.sent == []
+    assert setup.clock.slept == []
     assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
     assert "rate_limit_timeout leaves 30 s of 30 s: raise it, or run again later" in str(report.failure)
 
 
-def test_too_little_patience_for_the_writes_is_said_before_the_first(lay: Lay) -> None:
-    desk, wishes = market(lay, 14, patience=30)
-    report = desk.enforce(change(wishes, 1))
-    assert desk.sent == [READ] * 11
-    assert desk.clock.slept == []
+def test_too_little_max_wait_for_the_writes_is_said_before_the_first(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 14, max_wait=30)
+    report = setup.enforce(change(policy, 1))
+    assert setup.sent == [READ] * 11
+    assert setup.clock.slept == []
     assert "needs a wait of about 61 s for 11 more" in str(report.failure)
     assert set(outcomes(report).values()) == {"refused", "unknown"}
-    assert desk.held == wishes
+    assert setup.current == policy
 
 
-def test_two_tasks_of_one_machine_share_the_budget(lay: Lay) -> None:
-    desk, wishes = market(lay, 12, machine="this")
-    other = lay(beside=desk, machine="this")
-    assert desk.enforce(wishes).failure is None
-    assert other.enforce(change(wishes, 1)).failure is None
-    assert desk.exchange.refused_by_rate_limit == 0
-    assert desk.exchange.count(READ) == 24
+def test_two_tasks_of_one_machine_share_the_budget(new_setup: NewSetup) -> None:
+    setup, policy = market(new_setup, 12, machine="this")
+    other = new_setup(beside=setup, machine="this")
+    assert setup.enforce(policy).failure is None
+    assert other.enforce(change(policy, 1)).failure is None
+    assert setup.exchange.refused_by_rate_limit == 0
+    assert setup.exchange.count(READ) == 24

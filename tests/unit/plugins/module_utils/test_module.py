@@ -21,15 +21,15 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import
 from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage
 from sandbox import FAULTS, Account
 
-from .desk import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, Venue
+from .client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
 
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def exchange(venue: Venue) -> Exchange:
-    venue.exchange = Exchange(rate_limits=False)
-    return venue.exchange
+def exchange(sandbox: SharedSandbox) -> Exchange:
+    sandbox.exchange = Exchange(rate_limits=False)
+    return sandbox.exchange
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def run(venue: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    sandbox: SharedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
     """Runs futures_leverage, or another main, as Ansible would; what it prints."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(AnsibleModule, "_log_invocation", lambda _module: None)  # it writes to the system's log
@@ -57,7 +59,7 @@ def run(venue: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     def once(
         main: Callable[[], None] = futures_leverage.main, check: bool = False, bare: bool = False, **options: Any
     ) -> dict[str, Any]:
-        connection = {} if bare else {"api_key": API_KEY, "secret_key": SECRET_KEY, "api_url": venue.url}
+        connection = {} if bare else {"api_key": API_KEY, "secret_key": SECRET_KEY, "api_url": sandbox.url}
         arguments = {**connection, "retries": 0, **options, "_ansible_check_mode": check}
         with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
             main()
@@ -193,13 +195,13 @@ def test_a_wrong_option_is_refused_before_any_request(
 
 
 def test_the_connection_may_come_from_the_environment(
-    run: Run, account: Account, venue: Venue, monkeypatch: pytest.MonkeyPatch
+    run: Run, account: Account, sandbox: SharedSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "api_key is missing" in run(bare=True, symbol="BTCUSDT", leverage=10)["msg"]
     monkeypatch.setenv("COINSWITCH_API_KEY", API_KEY)
     assert "secret_key is missing" in run(bare=True, symbol="BTCUSDT", leverage=10)["msg"]
     monkeypatch.setenv("COINSWITCH_SECRET_KEY", SECRET_KEY)
-    monkeypatch.setenv("COINSWITCH_API_URL", venue.url)
+    monkeypatch.setenv("COINSWITCH_API_URL", sandbox.url)
     assert run(bare=True, symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
 
 
@@ -263,8 +265,8 @@ def test_what_a_module_has_to_return_is_there_in_failure_too(run: Run) -> None:
 def test_check_mode_of_a_module_that_changes_nothing(run: Run) -> None:
     main = main_of(lambda futures, prepared: Report({"who": "act"}))
     assert run(main, check=True)["who"] == run(main)["who"] == "act"
-    both = main_of(lambda *_: Report({"who": "act"}), foretell=lambda *_: Report({"who": "foretell"}))
-    assert (run(both, check=True)["who"], run(both)["who"]) == ("foretell", "act")
+    both = main_of(lambda *_: Report({"who": "act"}), predict=lambda *_: Report({"who": "predict"}))
+    assert (run(both, check=True)["who"], run(both)["who"]) == ("predict", "act")
 
 
 def test_no_secret_in_results_warnings_or_failure(run: Run, warnings: list[str]) -> None:

@@ -25,12 +25,12 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import
     LONGEST_CLOSURE,
     MARGIN,
     WINDOW,
+    BudgetStore,
     Endpoint,
-    Ledger,
     Pacer,
 )
 
-from .desk import Clock
+from .client_setup import Clock
 
 THREE = Endpoint("three", "GET", "/three", 3)
 TEN = Endpoint("ten", "POST", "/ten", 10, writes=True)
@@ -50,10 +50,10 @@ def pacer(clock: Clock, tmp_path: Path) -> Build:
     """Builds a pacer: of the same key and machine, unless it is told otherwise."""
 
     def build(
-        share: float = 1.0, patience: float = 600.0, identity: str = "key", directory: Path | None = None
+        share: float = 1.0, max_wait: float = 600.0, identity: str = "key", directory: Path | None = None
     ) -> Pacer:
-        ledger = Ledger(identity, str(directory or tmp_path / "budgets"))
-        return Pacer(ledger, share, patience, clock, clock.sleep)
+        budget_store = BudgetStore(identity, str(directory or tmp_path / "budgets"))
+        return Pacer(budget_store, share, max_wait, clock, clock.sleep)
 
     return build
 
@@ -127,12 +127,12 @@ def test_what_was_waited_is_told(pacer: Build, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("count", "cycles"), [(0, 0), (1, 0), (3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (10, 3), (24, 7)]
 )
-def test_delay_foretells_the_last_of_many(pacer: Build, clock: Clock, count: int, cycles: int) -> None:
+def test_delay_predicts_the_last_of_many(pacer: Build, clock: Clock, count: int, cycles: int) -> None:
     task = pacer()
-    foretold = task.delay(THREE, count) if count else 0.0
-    assert foretold == pytest.approx(cycles * CYCLE)
+    predicted = task.delay(THREE, count) if count else 0.0
+    assert predicted == pytest.approx(cycles * CYCLE)
     spend(task, count)
-    assert clock() == pytest.approx(START + foretold)
+    assert clock() == pytest.approx(START + predicted)
 
 
 def test_a_request_counts_from_its_answer(pacer: Build, clock: Clock) -> None:
@@ -197,11 +197,11 @@ def test_what_others_spent_counts_against_the_share(pacer: Build) -> None:
     assert pacer(share=0.7).delay(TEN, 2) == pytest.approx(CYCLE)
 
 
-# --- patience ---
+# --- max_wait ---
 
 
 def test_a_wait_that_is_too_long_is_said_before_waiting(pacer: Build, clock: Clock) -> None:
-    task = pacer(patience=60)
+    task = pacer(max_wait=60)
     spend(task, 3)
     clock.now += 0.05
     with pytest.raises(BudgetSpent) as spent:
@@ -218,8 +218,8 @@ def test_a_wait_that_is_too_long_is_said_before_waiting(pacer: Build, clock: Clo
     assert clock.slept == pytest.approx([60.0])
 
 
-def test_patience_is_for_the_whole_task(pacer: Build, clock: Clock) -> None:
-    task = pacer(patience=100.5, share=0.5)
+def test_max_wait_is_for_the_whole_task(pacer: Build, clock: Clock) -> None:
+    task = pacer(max_wait=100.5, share=0.5)
     spend(task, 2)
     with pytest.raises(BudgetSpent, match=r"\(1 requests in 60 s for this task\) .* leaves 40 s of 100.5 s: "):
         task.take(THREE)
@@ -242,7 +242,7 @@ def test_patience_is_for_the_whole_task(pacer: Build, clock: Clock) -> None:
 def test_what_is_ahead_must_fit(
     pacer: Build, clock: Clock, ahead: dict[Endpoint, int], needed: tuple[str, int, int] | None
 ) -> None:
-    task = pacer(patience=61)
+    task = pacer(max_wait=61)
     if needed is None:
         task.expect(ahead)
     else:
@@ -255,24 +255,24 @@ def test_what_is_ahead_must_fit(
     assert task.delay(THREE) == 0, "nothing is taken"
 
 
-def test_what_can_go_at_once_needs_no_patience(pacer: Build) -> None:
-    task = pacer(patience=0)
+def test_what_can_go_at_once_needs_no_max_wait(pacer: Build) -> None:
+    task = pacer(max_wait=0)
     task.expect({THREE: 3})
     spend(task, 3)
     with pytest.raises(BudgetSpent):
         task.take(THREE)
 
 
-def test_the_shortest_wait_needs_patience(pacer: Build, clock: Clock) -> None:
-    task = pacer(patience=0)
+def test_the_shortest_wait_needs_max_wait(pacer: Build, clock: Clock) -> None:
+    task = pacer(max_wait=0)
     spend(task, 3)
     clock.now += CYCLE - 0.25
     with pytest.raises(BudgetSpent, match="needs a wait of about 1 s for 1 more"):
         task.take(THREE)
 
 
-def test_what_can_go_at_once_does_so_when_all_patience_is_spent(pacer: Build) -> None:
-    task = pacer(patience=5)
+def test_what_can_go_at_once_does_so_when_all_max_wait_is_spent(pacer: Build) -> None:
+    task = pacer(max_wait=5)
     task.wait(10)
     task.expect({THREE: 3, TEN: 10})
     spend(task, 3)
@@ -387,11 +387,11 @@ import sys
 sys.path.insert(0, {conftest!r})
 import conftest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint, Ledger, Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint, BudgetStore, Pacer
 
 def take():
     try:
-        Pacer(Ledger("key", {directory!r}), 1.0, 0.0).take(Endpoint("three", "GET", "/three", 3))
+        Pacer(BudgetStore("key", {directory!r}), 1.0, 0.0).take(Endpoint("three", "GET", "/three", 3))
     except BudgetSpent:
         return 1
     return 0
@@ -412,7 +412,7 @@ ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
 print(ends.count(0), ends.count(1))
 """
 HOLD = """
-with Ledger("key", {directory!r}).open():
+with BudgetStore("key", {directory!r}).open():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -470,14 +470,14 @@ def test_by_default_it_lies_in_the_temporary_folder_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Pacer(Ledger("key"), 1.0, 0.0, clock, clock.sleep).take(THREE)
+    Pacer(BudgetStore("key"), 1.0, 0.0, clock, clock.sleep).take(THREE)
     (directory,) = tmp_path.iterdir()
     assert directory.name == f"tradeops.coinswitch-{os.geteuid()}"
     assert len(list(directory.iterdir())) == 1
 
 
-def test_a_request_refused_for_want_of_patience_leaves_the_file_as_it_was(pacer: Build, file: Path) -> None:
-    task = pacer(patience=0)
+def test_a_request_refused_for_want_of_max_wait_leaves_the_file_as_it_was(pacer: Build, file: Path) -> None:
+    task = pacer(max_wait=0)
     spend(task, 3)
     before = file.read_text()
     with pytest.raises(BudgetSpent):
@@ -655,8 +655,8 @@ def test_a_holder_that_does_not_let_go_is_given_up(
     kept = file.read_text()
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
-    with file.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with file.open() as current:
+        fcntl.flock(current, fcntl.LOCK_EX)
         descriptors = len(os.listdir("/dev/fd"))
         assert task.delay(THREE, 2) == pytest.approx(CYCLE), "what it knew last counts, in memory"
         assert sum(pauses) == pytest.approx(1.0)
@@ -670,26 +670,26 @@ def test_a_holder_that_lets_go_in_time_is_waited_for(
     pacer: Build, clock: Clock, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spend(pacer(), 3)
-    with file.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(held, fcntl.LOCK_UN))
+    with file.open() as current:
+        fcntl.flock(current, fcntl.LOCK_EX)
+        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(current, fcntl.LOCK_UN))
         assert pacer().delay(THREE) == pytest.approx(CYCLE)
 
 
 def test_an_error_within_leaves_the_budgets_and_the_lock(pacer: Build, file: Path, tmp_path: Path) -> None:
     before = file.read_text()
-    ledger = Ledger("key", str(tmp_path / "budgets"))
+    budget_store = BudgetStore("key", str(tmp_path / "budgets"))
 
     def fail() -> None:
-        with ledger.open() as budgets:
+        with budget_store.open() as budgets:
             budgets["three"] = [[START], 0.0]
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     assert file.read_text() == before
-    with file.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with file.open() as current:
+        fcntl.flock(current, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_no_descriptor_is_left_open(pacer: Build, file: Path) -> None:

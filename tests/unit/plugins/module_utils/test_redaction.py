@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import HIDDEN, Redactor
 from sandbox import FAULTS, Fault
 
-from .desk import API_KEY, READ, SECRET_KEY, WRITE, Desk
+from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup
 
 LONG_SECRET = SECRET_KEY + API_KEY
 SIGNATURE = "4d88218133302796" * 8
@@ -142,20 +142,20 @@ def bodies(secret: str) -> dict[str, Any]:
 @pytest.mark.parametrize("status", [200, 400, 503])
 @pytest.mark.parametrize("endpoint", [READ, WRITE])
 @pytest.mark.parametrize("form", list(bodies("")))
-def test_no_part_of_a_secret_is_shown(desk: Desk, endpoint: str, form: str, status: int) -> None:
+def test_no_part_of_a_secret_is_shown(setup: ClientSetup, endpoint: str, form: str, status: int) -> None:
     for secret in (SECRET_KEY, API_KEY):
-        desk.exchange.clear_faults()
-        desk.exchange.add_fault(endpoint, Fault(status=status, body=bodies(secret)[form]), times=None)
-        report = desk.enforce({"BTCUSDT": 5}, enforce="maximum")
+        setup.exchange.clear_faults()
+        setup.exchange.add_fault(endpoint, Fault(status=status, body=bodies(secret)[form]), times=None)
+        report = setup.enforce({"BTCUSDT": 5}, enforce="maximum")
         assert report.failure
         assert leaked(repr(report), secret) == []
 
 
 @pytest.mark.parametrize("endpoint", [READ, WRITE])
-def test_keys_echoed_in_headers_and_message_are_not_shown(desk: Desk, endpoint: str) -> None:
-    desk.exchange.add_fault(endpoint, FAULTS["echo-keys"], times=None)
-    report = repr(desk.enforce({"BTCUSDT": 5}, enforce="maximum"))
+def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, endpoint: str) -> None:
+    setup.exchange.add_fault(endpoint, FAULTS["echo-keys"], times=None)
+    report = repr(setup.enforce({"BTCUSDT": 5}, enforce="maximum"))
     assert HIDDEN in report
-    for request in desk.exchange.requests:
+    for request in setup.exchange.requests:
         assert leaked(report, request.headers["x-auth-signature"], 16) == []
     assert leaked(report, API_KEY) == []

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth, message
 from sandbox import FAULTS
 
-from .desk import API_KEY, READ, SECRET_KEY, WRITE, Clock, Desk
+from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup, Clock
 
 # Ed25519 is deterministic: method, path and query, Unix ms, signature by the seed 00 01 02 … 1f.
 VECTORS = [
@@ -95,16 +95,16 @@ def test_a_pair(api_key: str, secret: str, matches: bool) -> None:
     assert SignedAuth(api_key, secret, Clock()).pair_matches() is matches
 
 
-def test_each_attempt_is_signed_anew(lay: Callable[..., Desk]) -> None:
-    desk = lay(held={"BTCUSDT": 10}, latency=0.01)
+def test_each_attempt_is_signed_anew(new_setup: Callable[..., ClientSetup]) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, latency=0.01)
     for endpoint in (READ, WRITE):
-        desk.exchange.add_fault(endpoint, FAULTS["503"], times=2)
-    assert desk.enforce({"BTCUSDT": 13}).failure is None
-    headers = [request.headers for request in desk.exchange.requests]
-    assert desk.sent == [READ] * 3 + [WRITE, READ] * 2 + [WRITE]
+        setup.exchange.add_fault(endpoint, FAULTS["503"], times=2)
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    headers = [request.headers for request in setup.exchange.requests]
+    assert setup.sent == [READ] * 3 + [WRITE, READ] * 2 + [WRITE]
     epochs = [int(header["x-auth-epoch"]) for header in headers]
     assert epochs == sorted(set(epochs))
-    assert [request.at * 1000 - epoch for request, epoch in zip(desk.exchange.requests, epochs, strict=True)] == (
+    assert [request.at * 1000 - epoch for request, epoch in zip(setup.exchange.requests, epochs, strict=True)] == (
         pytest.approx([10] * 8, abs=1.01)
     )
     assert len({header["x-auth-signature"] for header in headers}) == 8

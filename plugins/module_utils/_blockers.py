@@ -27,24 +27,24 @@ _T = TypeVar("_T")
 Row = Dict[str, Any]
 
 
-class Obstacle(NamedTuple):
-    """Why a symbol's leverage can't be changed. `blockers` is empty where the wish itself is impossible."""
+class Explanation(NamedTuple):
+    """Why a symbol's leverage can't be changed. `blockers` is empty where the desired leverage itself is impossible."""
 
     reason: str
     blockers: list[Row]
 
 
-class Obstacles:
+class BlockerFinder:
     """Looks at the state of one account. What can't be read is said in `warnings`."""
 
     def __init__(self, futures: Futures) -> None:
         self._futures = futures
         self.warnings: list[str] = []
 
-    def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Obstacle]:
-        """The obstacles by symbol. impossible(symbol) says why a wish is impossible in any state, or None."""
+    def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Explanation]:
+        """The blockers by symbol. impossible(symbol) says why the exchange would never accept it, or None."""
         reasons = self._read("the limits", symbols, lambda: {symbol: impossible(symbol) for symbol in symbols}) or {}
-        found = {symbol: Obstacle(reason, []) for symbol, reason in reasons.items() if reason}
+        found = {symbol: Explanation(reason, []) for symbol, reason in reasons.items() if reason}
         rest = [symbol for symbol in symbols if symbol not in found]
         if not rest:
             return found
@@ -54,7 +54,7 @@ class Obstacles:
         for symbol in rest:
             mine = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
             if mine:
-                found[symbol] = Obstacle(_describe(mine), mine)
+                found[symbol] = Explanation(_describe(mine), mine)
         return found
 
     def _read(self, what: str, symbols: list[str], read: Callable[[], _T]) -> _T | None:

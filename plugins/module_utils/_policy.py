@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user wishes, checked before any request: symbols, whole numbers, and a wish against an instrument's limits.
+"""The policy: symbols and desired leverages, checked before any request and against the instruments' limits.
 
 Pure, and free of libraries, since a wrong input should cost nothing. Private to this collection: anything here may
 change in any release.
@@ -20,33 +20,33 @@ FAIL = "fail"
 WARN = "warn"
 
 
-class Wish(NamedTuple):
+class Desired(NamedTuple):
     """The leverage that a symbol should have."""
 
     symbol: str
     leverage: int
 
 
-class Wishes(NamedTuple):
+class Policy(NamedTuple):
     """All that a task is asked for: `enforce` is EXACT or MAXIMUM, `on_blocked` is FAIL or WARN."""
 
-    wishes: list[Wish]
+    entries: list[Desired]
     enforce: str = EXACT
     on_blocked: str = FAIL
     single: bool = False
 
 
-def from_options(options: Mapping[str, Any]) -> Wishes:
-    """The wishes of `symbol` and `leverage`, or of `leverages`. Raises InputRefused."""
+def from_options(options: Mapping[str, Any]) -> Policy:
+    """The policy of `symbol` and `leverage`, or of `leverages`. Raises InputRefused."""
     table = options["leverages"]
     single = table is None
     if single:
         table = {options["symbol"]: options["leverage"]}
     if not table:
         raise InputRefused("leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}")
-    wishes = [Wish(symbol(name, single), _leverage(name, value)) for name, value in table.items()]
-    unique([wish.symbol for wish in wishes], "leverages")
-    return Wishes(wishes, options["enforce"], options["on_blocked"], single)
+    policy = [Desired(symbol(name, single), _leverage(name, value)) for name, value in table.items()]
+    unique([desired.symbol for desired in policy], "leverages")
+    return Policy(policy, options["enforce"], options["on_blocked"], single)
 
 
 def symbol(value: Any, single: bool = True) -> str:
@@ -90,9 +90,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def differs(in_force: int | None, wish: int, enforce: str) -> bool:
-    """Whether what is in force (None: never configured) is not what is wished."""
-    return in_force != wish and (enforce == EXACT or (in_force is not None and in_force > wish))
+def differs(in_force: int | None, desired: int, enforce: str) -> bool:
+    """Whether what is in force (None: never configured) is not what is desired."""
+    return in_force != desired and (enforce == EXACT or (in_force is not None and in_force > desired))
 
 
 def impossible(leverage: int, limits: Any, enforce: str) -> str | None:

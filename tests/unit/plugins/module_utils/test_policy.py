@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users type, good and bad; and the decision of a wish against what is in force and possible."""
+"""What users type, good and bad; and the decision of a desired leverage against what is in force and possible."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _wishes
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Instrument
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import EXACT, MAXIMUM, Wish, from_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, MAXIMUM, Desired, from_options
 
 Limits = tuple["int | None", "int | None", "int | None"]
 
@@ -38,7 +38,7 @@ def refusal(**typed: Any) -> str:
     [("BTCUSDT", "BTCUSDT"), ("btcusdt", "BTCUSDT"), ("BtcUsdt", "BTCUSDT"), ("1000pepeusdt", "1000PEPEUSDT")],
 )
 def test_a_symbol_is_letters_and_digits_in_any_case(typed: str, symbol: str) -> None:
-    assert from_options(options(typed, 10)).wishes == [Wish(symbol, 10)]
+    assert from_options(options(typed, 10)).entries == [Desired(symbol, 10)]
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_an_empty_table_is_refused() -> None:
 
 
 def test_many_are_wished_in_the_order_typed() -> None:
-    wishes = from_options(options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
-    assert wishes == _wishes.Wishes([Wish("ETHUSDT", 5), Wish("BTCUSDT", 10)], EXACT, "fail", single=False)
+    policy = from_options(options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
+    assert policy == _policy.Policy([Desired("ETHUSDT", 5), Desired("BTCUSDT", 10)], EXACT, "fail", single=False)
 
 
 def test_one_is_single() -> None:
     typed = {**options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
-    assert from_options(typed) == _wishes.Wishes([Wish("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
+    assert from_options(typed) == _policy.Policy([Desired("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
 
 
 def test_a_list_of_symbols() -> None:
-    assert _wishes.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
+    assert _policy.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
     with pytest.raises(InputRefused, match="symbols names BTCUSDT more than once"):
-        _wishes.symbols(["btcusdt", "BTCUSDT"])
+        _policy.symbols(["btcusdt", "BTCUSDT"])
 
 
 # --- leverages ---
@@ -123,9 +123,9 @@ def test_a_list_of_symbols() -> None:
     ("typed", "leverage"), [(1, 1), (10, 10), ("10", 10), ("1", 1), (125, 125), (999_999_999, 999_999_999)]
 )
 def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> None:
-    (wish,) = from_options(options("BTCUSDT", typed)).wishes
-    assert wish.leverage == leverage
-    assert wish.leverage.__class__ is int
+    (desired,) = from_options(options("BTCUSDT", typed)).entries
+    assert desired.leverage == leverage
+    assert desired.leverage.__class__ is int
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_anything_else_is_refused(typed: Any) -> None:
         assert len(said) < 200
 
 
-def test_one_wrong_wish_among_good_ones_is_named() -> None:
+def test_one_wrong_desired_leverage_among_good_ones_is_named() -> None:
     assert refusal(leverages={"BTCUSDT": 10, "ETHUSDT": "10.0"}).startswith("leverage '10.0' of 'ETHUSDT' is not")
 
 
@@ -187,7 +187,7 @@ def test_one_wrong_wish_among_good_ones_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_force", "wish", "enforce", "change"),
+    ("in_force", "desired", "enforce", "change"),
     [
         (10, 10, EXACT, False),
         (10, 11, EXACT, True),
@@ -199,8 +199,8 @@ def test_one_wrong_wish_among_good_ones_is_named() -> None:
         (None, 10, MAXIMUM, False),
     ],
 )
-def test_whether_to_change(in_force: int | None, wish: int, enforce: str, change: bool) -> None:
-    assert _wishes.differs(in_force, wish, enforce) is change
+def test_whether_to_change(in_force: int | None, desired: int, enforce: str, change: bool) -> None:
+    assert _policy.differs(in_force, desired, enforce) is change
 
 
 @pytest.mark.parametrize("enforce", [EXACT, MAXIMUM])
@@ -219,11 +219,11 @@ def test_whether_to_change(in_force: int | None, wish: int, enforce: str, change
 )
 def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[int], enforce: str) -> None:
     instrument = Instrument("BTCUSDT", *limits, {})
-    assert [_wishes.impossible(wish, instrument, enforce) for wish in possible] == [None] * len(possible)
-    for wish in impossible:
-        said = _wishes.impossible(wish, instrument, enforce)
+    assert [_policy.impossible(desired, instrument, enforce) for desired in possible] == [None] * len(possible)
+    for desired in impossible:
+        said = _policy.impossible(desired, instrument, enforce)
         assert said
-        assert said.startswith(f"a leverage of {wish} is not possible: the exchange takes it from {limits[0] or 1} ")
+        assert said.startswith(f"a leverage of {desired} is not possible: the exchange takes it from {limits[0] or 1} ")
 
 
 @pytest.mark.parametrize(
@@ -231,16 +231,16 @@ def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[
     [((1, 25, 1), "from 1 to 25 in steps of 1"), ((2, None, 2), "from 2 up in steps of 2")],
 )
 def test_the_bounds_are_told(limits: Limits, bounds: str) -> None:
-    wish = 27
-    assert _wishes.impossible(wish, Instrument("BTCUSDT", *limits, {}), EXACT) == (
-        f"a leverage of {wish} is not possible: the exchange takes it {bounds}"
+    desired = 27
+    assert _policy.impossible(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
+        f"a leverage of {desired} is not possible: the exchange takes it {bounds}"
     )
 
 
 def test_only_a_maximum_may_be_above_the_most() -> None:
     instrument = Instrument("BTCUSDT", 1, 25, 1, {})
-    assert _wishes.impossible(26, instrument, MAXIMUM) is None
-    assert _wishes.impossible(26, instrument, EXACT)
+    assert _policy.impossible(26, instrument, MAXIMUM) is None
+    assert _policy.impossible(26, instrument, EXACT)
 
 
 @pytest.mark.parametrize(
@@ -248,5 +248,5 @@ def test_only_a_maximum_may_be_above_the_most() -> None:
     [("BTCUSTD", "did you mean BTCUSDT?"), ("XBTUSDT", "did you mean BTCUSDT?"), ("Q", "check the name")],
 )
 def test_an_unlisted_symbol(name: str, advice: str) -> None:
-    said = _wishes.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
+    said = _policy.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
     assert said == f"EXCHANGE_2 lists no such symbol: {advice}"

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stage on which whole modules run against the sandbox over real HTTP while no time passes.
+"""A harness on which whole modules run against the sandbox over real HTTP while no time passes.
 
 All clocks are one that moves only when somebody sleeps. A time-out comes when the exchange is known to stall, not when
 this machine is slow: the stall itself tells the waiting transport that its time is up.
@@ -37,17 +37,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "extensions"))
 from sandbox import Exchange, Request, Sandbox
 from sandbox.faults import Answer, Fault
 
-from ..plugins.module_utils.desk import Memory
+from ..plugins.module_utils.client_setup import MemoryBudgets
 
 MODULES = "ansible_collections.tradeops.coinswitch.plugins.modules"
 SEED = bytes(range(32))
 NOW = 1_700_000_000.0
 TIMEOUT = 10.0
 RETRIES = 2
-PATIENCE = 600.0
+MAX_WAIT = 600.0
 # A bound that is met sooner: where it really is, and that it bounds, is tried in test_transport.py.
 LARGEST_ANSWER = 128 << 10
-# What a defect of the stage itself may cost before it is said: nothing waits for so long.
+# What a defect of the harness itself may cost before it is said: nothing waits for so long.
 HANGS = 30.0
 
 # The same examples in every run, and no deadline: what is slow on a busy machine is not wrong.
@@ -76,15 +76,15 @@ class Clock:
         self.now += seconds
 
 
-class Stalling(Sandbox):
-    """A sandbox in which nobody waits: a request that would take longer than TIMEOUT ends its asker's patience at once.
+class StallingSandbox(Sandbox):
+    """A sandbox in which nobody waits: a request that would take longer than TIMEOUT ends its asker's max_wait at once.
 
     What it sends after that goes to a connection that should be given up.
     """
 
-    exchange: Staged
+    exchange: LateExchange
 
-    def __enter__(self) -> Stalling:
+    def __enter__(self) -> StallingSandbox:
         super().__enter__()
         return self
 
@@ -106,7 +106,7 @@ class _Late:
         assert self.done.wait(HANGS), "the late work was never done"
 
 
-class Staged(Exchange):
+class LateExchange(Exchange):
     """An exchange whose late work lands while the first read after it is being answered as if it had not been done.
 
     With `lands_last` it lands when `land` is called: when the task is over. `watch` is called with each request once it
@@ -139,7 +139,7 @@ class Staged(Exchange):
 
     def spend(self, seconds: float) -> None:
         """Let the time of the request at hand pass; ConnectionError where its asker is gone already."""
-        # A request of an earlier stage's exchange is nobody's any more.
+        # A request of an earlier harness's exchange is nobody's any more.
         before = getattr(self._mine, "spent", TIMEOUT)
         self._mine.spent = before + seconds
         if before >= TIMEOUT:
@@ -160,15 +160,15 @@ class Staged(Exchange):
         assert late.cue.wait(HANGS), "the late work never got its cue"
 
 
-class Stage:
+class ModuleHarness:
     """One exchange with one account, and modules run on it in this process, as Ansible would run them."""
 
     def __init__(
-        self, sandbox: Stalling, patch: pytest.MonkeyPatch, leverage: Mapping[str, int], **options: Any
+        self, sandbox: StallingSandbox, patch: pytest.MonkeyPatch, leverage: Mapping[str, int], **options: Any
     ) -> None:
         self.clock = Clock()
         self.sandbox = sandbox
-        self.exchange = sandbox.exchange = Staged(self.clock, **options)
+        self.exchange = sandbox.exchange = LateExchange(self.clock, **options)
         self.account = self.exchange.open_account(seed=SEED)
         self.account.leverage.update(leverage)
         self.warnings: list[str] = []
@@ -177,7 +177,7 @@ class Stage:
             "secret_key": self.account.secret_key,
             "api_url": sandbox.url,
             "retries": RETRIES,
-            "rate_limit_timeout": PATIENCE,
+            "rate_limit_timeout": MAX_WAIT,
         }
         self._transports: list[_transport.Transport] = []
         patch.setattr(_module, "connect", self.connect)
@@ -188,12 +188,12 @@ class Stage:
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
 
     def connect(self, connection: Connection, clean: Callable[[Any], Any]) -> Client:
-        """The edge's own, with the clock of this stage and budgets of its own, in memory."""
+        """The edge's own, with the clock of this harness and budgets of its own, in memory."""
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)
         self._transports.append(transport)
         pacer = Pacer(
-            Memory(), connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep
+            MemoryBudgets(), connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep
         )
         return Client(transport, pacer, connection.retries, auth.pair_matches, clean, self.clock.unix, self.clock.sleep)
 
@@ -206,7 +206,7 @@ class Stage:
             main()
         self.exchange.land()
         for transport in self._transports:
-            transport.renew()
+            transport.reset_connection()
         result: dict[str, Any] = json.loads(printed.getvalue())
         assert ended.value.code == int(result.setdefault("failed", False))
         return result
@@ -226,15 +226,15 @@ def says_one_clear_line(result: Mapping[str, Any]) -> None:
         assert "Traceback" not in json.dumps(result)
 
 
-def tells_the_truth(result: Mapping[str, Any], stage: Stage) -> None:
+def tells_the_truth(result: Mapping[str, Any], harness: ModuleHarness) -> None:
     """Every row's leverage is what the exchange holds, or the row says that it does not know, or gives none.
 
-    What is wished is in force where a row does not say that it went wrong. A task that has no rows wrote nothing.
+    What is desired is in force where a row does not say that it went wrong. A task that has no rows wrote nothing.
     """
     for row in result.get("results", []):
-        assert row["outcome"] == "unknown" or row["leverage"] in (None, stage.in_force(row["symbol"])), row
+        assert row["outcome"] == "unknown" or row["leverage"] in (None, harness.in_force(row["symbol"])), row
         assert row["leverage"] is not None or row["outcome"] not in ("changed", "unchanged"), row
     if not result.get("results"):
-        assert stage.exchange.count("write_leverage") == 0
+        assert harness.exchange.count("write_leverage") == 0
     if not result["failed"]:
         assert all(row["outcome"] != "unknown" for row in result.get("results", []))

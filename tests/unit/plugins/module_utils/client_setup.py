@@ -15,12 +15,12 @@ from typing import Any
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _leverage
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Ledger, Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, FAIL, Desired, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Transport
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._wishes import EXACT, FAIL, Wish, Wishes
 from sandbox import Exchange, Fault, Quirks, Request, Sandbox
 from sandbox.faults import Answer
 
@@ -60,7 +60,7 @@ class Clock:
         self.while_asleep(seconds)
 
 
-class Distant(Exchange):
+class ExchangeWithLatency(Exchange):
     """An exchange that is `latency` seconds of the clock away, there and back each.
 
     `connections` are those that requests came over, in the order of the requests.
@@ -82,7 +82,7 @@ class Distant(Exchange):
             self._time.now += self._latency
 
 
-class Venue(Sandbox):
+class SharedSandbox(Sandbox):
     """One server for all tests, each with an exchange of its own. What it waits for comes when `opened` is set."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -95,7 +95,7 @@ class Venue(Sandbox):
         super().wait(0)
 
 
-class Memory(Ledger):
+class MemoryBudgets(BudgetStore):
     """Budgets of one task alone, which no file keeps."""
 
     def __init__(self) -> None:
@@ -106,8 +106,8 @@ class Memory(Ledger):
         yield self._memory
 
 
-class Desk:
-    """An account with a client of it; `beside` another desk, a second client of the same account.
+class ClientSetup:
+    """An account with a client of it; `beside` another setup, a second client of the same account.
 
     `budgets` is the folder in which it shares them with others. `sent` names the endpoints asked so far, by all
     clients; `held` is the leverage in force.
@@ -115,31 +115,31 @@ class Desk:
 
     def __init__(
         self,
-        venue: Venue,
+        sandbox: SharedSandbox,
         budgets: Path | None = None,
         quirks: Quirks | None = None,
-        held: Mapping[str, int] | None = None,
+        current: Mapping[str, int] | None = None,
         latency: float = 0.0,
         limits: Mapping[str, int | None] | None = None,
-        beside: Desk | None = None,
+        beside: ClientSetup | None = None,
         url: str | None = None,
         keys: tuple[str, str] = (API_KEY, SECRET_KEY),
         timeout: float = 20.0,
         retries: int = 3,
         share: float = 1.0,
-        patience: float = 600.0,
+        max_wait: float = 600.0,
     ) -> None:
         if beside is None:
             self.clock = Clock()
-            self.exchange = venue.exchange = Distant(self.clock, latency, quirks=quirks, limits=limits)
+            self.exchange = sandbox.exchange = ExchangeWithLatency(self.clock, latency, quirks=quirks, limits=limits)
             self.account = self.exchange.open_account(seed=SEED)
-            self.account.leverage.update(held or {})
+            self.account.leverage.update(current or {})
         else:
             self.clock, self.exchange, self.account = beside.clock, beside.exchange, beside.account
         auth = SignedAuth(*keys, self.clock)
-        self.transport = Transport(url or venue.url, auth, timeout, verify=True)
-        ledger = Ledger(keys[0], str(budgets)) if budgets else Memory()
-        self.pacer = Pacer(ledger, share, patience, self.clock, self.clock.sleep)
+        self.transport = Transport(url or sandbox.url, auth, timeout, verify=True)
+        budget_store = BudgetStore(keys[0], str(budgets)) if budgets else MemoryBudgets()
+        self.pacer = Pacer(budget_store, share, max_wait, self.clock, self.clock.sleep)
         clean = Redactor(keys).clean
         self.client = Client(
             self.transport, self.pacer, retries, auth.pair_matches, clean, self.clock, self.clock.sleep
@@ -147,7 +147,7 @@ class Desk:
         self.futures = Futures(self.client, "EXCHANGE_2")
 
     @property
-    def held(self) -> dict[str, int]:
+    def current(self) -> dict[str, int]:
         return self.account.leverage
 
     @property
@@ -158,11 +158,11 @@ class Desk:
         """The bodies of the writes that came in."""
         return [request.body for request in self.exchange.requests if request.endpoint == WRITE]
 
-    def enforce(self, wishes: Mapping[str, int], check: bool = False, **rules: Any) -> Report:
-        """Carry out wishes (foretell, with `check`): one is `single` where that is not told."""
-        rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(wishes) == 1, **rules}
-        wished = Wishes([Wish(*wish) for wish in wishes.items()], **rules)
-        return (_leverage.foretell if check else _leverage.carry_out)(self.futures, wished)
+    def enforce(self, policy: Mapping[str, int], check: bool = False, **rules: Any) -> Report:
+        """Carry out policy (predict, with `check`): one is `single` where that is not told."""
+        rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(policy) == 1, **rules}
+        desired = Policy([Desired(*desired) for desired in policy.items()], **rules)
+        return (_leverage.predict if check else _leverage.apply)(self.futures, desired)
 
 
 def row(report: Report, symbol: str = "BTCUSDT") -> dict[str, Any]:
