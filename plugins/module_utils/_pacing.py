@@ -49,14 +49,26 @@ class Budget(NamedTuple):
     closed: float
 
 
-class BudgetStore:
+class MemoryBudgets:
+    """Budgets by endpoint that nobody shares."""
+
+    def __init__(self, budgets: Mapping[str, Any] | None = None) -> None:
+        self._memory: dict[str, Any] = dict(budgets or {})
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[dict[str, Any]]:
+        """The budgets by endpoint; changes to them are kept."""
+        yield self._memory
+
+
+class BudgetStore(MemoryBudgets):
     """The budgets of one API key, in a file that only this user can read; in memory where there can be no such file."""
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
+        super().__init__()
         uid = os.geteuid()
         self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{uid}")
         self._path = os.path.join(self._directory, hashlib.sha256(identity.encode()).hexdigest()[:32] + ".json")
-        self._memory: dict[str, Any] = {}
         self._kept = True
 
     @contextlib.contextmanager
@@ -138,7 +150,7 @@ class Pacer:
 
     def __init__(
         self,
-        budget_store: BudgetStore,
+        budget_store: MemoryBudgets,
         share: float,
         max_wait: float,
         clock: Callable[[], float] = time.monotonic,
@@ -150,6 +162,26 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self.waited = 0.0
+        self._preview: _Preview | None = None
+
+    def preview(self) -> Pacer:
+        """A pacer for check mode: takes and waits as a real run would, without sleeping or sharing what it counts.
+
+        It starts from the shared budgets and the time waited so far. `take` is all that a simulated write needs; it
+        raises the BudgetSpent of the real run, with the same numbers. Until `end_preview`, each real request (`take`,
+        `answered` and `close` of this pacer) is counted in the preview first, so a real read raises BudgetSpent where
+        the real run would, even if check mode itself had time left. So ask the preview alone what to do next.
+
+        Its clock is the real one plus the simulated waiting that has not really been waited yet: waiting for a write
+        also frees the budget for reads, as in a real run, and no second of waiting counts twice.
+        """
+        with self._budget_store.open() as budgets:
+            self._preview = _Preview(self, budgets)
+        return self._preview
+
+    def end_preview(self) -> None:
+        """Count real requests in the preview no longer: those that follow have no part in a real run."""
+        self._preview = None
 
     def allowed(self, endpoint: Endpoint) -> int:
         """How many requests the task may send in one window."""
@@ -162,6 +194,13 @@ class Pacer:
 
     def take(self, endpoint: Endpoint) -> float:
         """Wait until a request may go out, and count it. What comes back is given to `answered`."""
+        simulated = self._preview.take(endpoint) if self._preview else 0.0
+        taken = self._take(endpoint)
+        if self._preview:
+            self._preview.simulated[taken] = simulated
+        return taken
+
+    def _take(self, endpoint: Endpoint) -> float:
         while True:
             with self._budget_store.open() as budgets:
                 budget = self._budget(budgets, endpoint)
@@ -180,6 +219,8 @@ class Pacer:
             if taken in budget.sent:
                 budget.sent.remove(taken)
             budgets[endpoint.name] = [[*budget.sent, self._clock()], budget.closed]
+        if self._preview:
+            self._preview.answered(endpoint, self._preview.simulated.pop(taken, taken))
 
     def close(self, endpoint: Endpoint, seconds: float) -> None:
         """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
@@ -187,6 +228,8 @@ class Pacer:
             budget = self._budget(budgets, endpoint)
             until = self._clock() + min(seconds, LONGEST_CLOSURE)
             budgets[endpoint.name] = [budget.sent, max(budget.closed, until)]
+        if self._preview:
+            self._preview.close(endpoint, seconds)
 
     def expect(self, ahead: Mapping[Endpoint, int]) -> None:
         """Raise BudgetSpent where the requests ahead can't all go out within the max_wait that is left."""
@@ -221,6 +264,22 @@ class Pacer:
             due = times[-allowed] + WINDOW + MARGIN if len(times) >= allowed else start
             times.append(max(start, due))
         return times[-1] - now
+
+
+class _Preview(Pacer):
+    """What the pacer of a real run would do: see Pacer.preview. `simulated`: real times of sending to simulated ones."""
+
+    def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
+        super().__init__(
+            MemoryBudgets(budgets), real._share, real._max_wait, self._simulated_time, lambda seconds: None
+        )
+        self._real = real
+        self.simulated: dict[float, float] = {}
+
+    def _simulated_time(self) -> float:
+        # A real run waits at least as long as check mode does: it sends the same reads, and the writes beside them.
+        self.waited = max(self.waited, self._real.waited)
+        return self._real._clock() + (self.waited - self._real.waited)
 
 
 def _parts(value: Any) -> tuple[list[Any], Any]:

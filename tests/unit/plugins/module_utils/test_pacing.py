@@ -319,6 +319,103 @@ def test_a_closure_is_for_all_processes(pacer: Build) -> None:
     assert pacer().delay(THREE) == pytest.approx(20)
 
 
+# --- check mode: a real run is simulated ---
+
+
+def test_a_preview_waits_without_sleeping_and_shares_nothing(pacer: Build, clock: Clock, file: Path) -> None:
+    task = pacer()
+    before = file.read_text()
+    assert spend(task.preview(), 7) == pytest.approx([START] * 3 + [START + CYCLE] * 3 + [START + 2 * CYCLE])
+    assert clock.slept == []
+    assert clock() == START
+    assert task.waited == 0
+    assert file.read_text() == before
+
+
+def test_a_preview_starts_from_what_was_spent_and_waited(pacer: Build) -> None:
+    spend(pacer(), 2)
+    task = pacer(max_wait=CYCLE + 5)
+    task.wait(5)
+    preview = task.preview()
+    assert preview.delay(THREE) == 0
+    assert preview.delay(THREE, 2) == pytest.approx(CYCLE - 5)
+    spend(preview, 2)
+    assert preview.waited == pytest.approx(CYCLE)
+
+
+def test_a_preview_fails_as_the_real_run(pacer: Build, clock: Clock, tmp_path: Path) -> None:
+    def problem(task: Pacer) -> str:
+        with pytest.raises(BudgetSpent) as spent:
+            spend(task, 12)
+        return str(spent.value)
+
+    predicted = problem(pacer(max_wait=100.5, directory=tmp_path / "check").preview())
+    assert predicted == problem(pacer(max_wait=100.5, directory=tmp_path / "real"))
+    assert "needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 40 s of 100.5 s" in predicted
+
+
+@pytest.mark.parametrize("order", ["rw" * 12, "r" * 12 + "w" * 12, "w" * 12 + "r" * 12, "rrw" * 6 + "wwr" * 4])
+@pytest.mark.parametrize("max_wait", [600, 185, 125, 65, 0])
+@pytest.mark.parametrize("latency", [0.0, 0.4])
+def test_real_reads_and_simulated_writes_take_the_time_of_a_real_run(
+    pacer: Build, clock: Clock, tmp_path: Path, order: str, max_wait: float, latency: float
+) -> None:
+    """Nothing of a real run differs, but for the time that a write is on its way."""
+
+    def run(task: Pacer, writer: Pacer) -> tuple[list[float], str]:
+        times = []
+        try:
+            for what in order:
+                by, endpoint = (task, THREE) if what == "r" else (writer, TEN)
+                taken = by.take(endpoint)
+                clock.now += latency if what == "r" else 0
+                by.answered(endpoint, taken)
+                times.append(writer.waited)
+        except BudgetSpent as error:
+            return times, str(error)
+        return times, ""
+
+    checked = pacer(max_wait=max_wait, directory=tmp_path / "check")
+    predicted = run(checked, checked.preview())
+    real = pacer(max_wait=max_wait, directory=tmp_path / "real")
+    actual = run(real, real)
+    assert predicted[0] == pytest.approx(actual[0])
+    assert predicted[1] == actual[1]
+
+
+def test_real_waits_for_others_pass_in_the_preview_too(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    preview = task.preview()
+    spend(pacer(), 3)
+    spend(task, 1)
+    assert clock.slept == pytest.approx([CYCLE])
+    assert preview.waited == pytest.approx(CYCLE)
+    assert preview.take(TEN) == pytest.approx(clock())
+
+
+def test_a_real_429_closes_the_preview_too(pacer: Build, clock: Clock) -> None:
+    task = pacer()
+    preview = task.preview()
+    spend(task, 1)
+    task.close(THREE, 20)
+    assert preview.delay(THREE) == pytest.approx(20)
+    spend(task, 1)
+    assert clock.slept == pytest.approx([20])
+    assert preview.waited == pytest.approx(20)
+    assert preview.take(TEN) == pytest.approx(clock())
+
+
+def test_after_the_preview_real_requests_have_no_part_in_it(pacer: Build) -> None:
+    task = pacer(max_wait=0)
+    preview = task.preview()
+    spend(preview, 3)
+    with pytest.raises(BudgetSpent):
+        task.take(THREE)
+    task.end_preview()
+    spend(task, 3)
+    assert preview.delay(THREE) == pytest.approx(CYCLE)
+
+
 # --- many processes on one machine, and the exchange that counts for itself ---
 
 
