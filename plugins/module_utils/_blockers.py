@@ -35,10 +35,17 @@ class Explanation(NamedTuple):
 
 
 class BlockerFinder:
-    """Looks at the state of one account. What can't be read is said in `warnings`."""
+    """Reads the positions and orders of one account. `warnings` says what could not be read.
 
-    def __init__(self, futures: Futures) -> None:
+    several: whether more than one symbol may be asked for, now or later. Then answers cover the whole account where the
+    exchange allows that, and are kept: the next blocked symbol usually needs no further request.
+    """
+
+    def __init__(self, futures: Futures, several: bool = False) -> None:
         self._futures = futures
+        self._several = several
+        self._positions_of_all = True
+        self._kept: list[Row] = []
         self.warnings: list[str] = []
 
     def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Explanation]:
@@ -48,9 +55,12 @@ class BlockerFinder:
         rest = [symbol for symbol in symbols if symbol not in found]
         if not rest:
             return found
-        blockers = self._read("open positions", rest, lambda: self._positions(rest)) or []
-        held = {row["symbol"] for row in blockers}
-        blockers += self._read("open orders", rest, lambda: self._orders(rest, held)) or []
+        blockers = self._kept
+        if not set(rest) <= {row["symbol"] for row in blockers}:
+            blockers = self._read("open positions", rest, lambda: self._positions(rest)) or []
+            held = {row["symbol"] for row in blockers}
+            blockers += self._read("open orders", rest, lambda: self._orders(rest, held)) or []
+            self._kept = blockers
         for symbol in rest:
             mine = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
             if mine:
@@ -67,16 +77,16 @@ class BlockerFinder:
 
     def _positions(self, symbols: list[str]) -> list[Row]:
         """The open positions of the symbols: in one request where the exchange grants that (it is not documented)."""
-        if len(symbols) > 1:
+        if self._positions_of_all and (self._several or len(symbols) > 1):
             try:
                 return [_position(row) for row in self._futures.positions()]
             except Refused:
-                pass
+                self._positions_of_all = False
         return [_position(row) for symbol in symbols for row in self._futures.positions(symbol)]
 
     def _orders(self, symbols: list[str], held: set[str]) -> list[Row]:
         """The open orders of the symbols: of the last days, and older ones where nothing else blocks a symbol."""
-        only = symbols[0] if len(symbols) == 1 else None
+        only = None if self._several or len(symbols) > 1 else symbols[0]
         recent = self._futures.client.now_ms() - RECENT_MS
         found = [_order(row) for row in self._futures.open_orders(recent, symbol=only)]
         if set(symbols) - held - {row["symbol"] for row in found}:

@@ -8,6 +8,8 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import os
+
 
 class CoinSwitchError(Exception):
     """The base of all: `str(error)` says what went wrong and what to do about it, in one line.
@@ -107,6 +109,28 @@ class Unconfirmed(CoinSwitchError):
 
 
 class NothingWritten(CoinSwitchError):
-    """Of several desired leverages one is impossible, or it can't be told: none is written."""
+    """One of several desired leverages is impossible, or the limits could not be read: none is written."""
 
     stops = True
+
+
+class Unanswered(CoinSwitchError):
+    """Too many symbols in a row got no clear answer; `last` is the error of the last one."""
+
+    stops = True
+
+    def __init__(self, count: int, last: CoinSwitchError) -> None:
+        super().__init__(f"{count} symbols in a row got no clear answer, so the task stopped (the last one: {last})")
+
+
+class Defect(CoinSwitchError):
+    """An exception that nobody expected. Only its kind and place are shown: its own words may hold a secret."""
+
+    stops = True
+
+    def __init__(self, error: BaseException) -> None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        super().__init__(f"a defect of this collection, please report it: {type(error).__name__}{where}")

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares a policy with the current leverages, changes what differs, and explains refusals.
 
-Every symbol of the policy becomes a Row, and all results come from the rows. `apply` and `predict` differ only in what
-a write is. Private to this collection: anything here may change in any release.
+Every symbol of the policy becomes a Row, and all results come from the rows. `apply` and `predict` run the same steps;
+they differ only in what a write is. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -13,26 +13,35 @@ import itertools
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     BudgetSpent,
     CoinSwitchError,
+    Defect,
+    KeysRefused,
     NotConfigured,
     NothingWritten,
     Refused,
+    Unanswered,
     Unclear,
     Unconfirmed,
+    Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
+    OPEN_ORDERS,
+    POSITIONS,
     READ_LEVERAGE,
     WRITE_LEVERAGE,
     Futures,
     Instrument,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint, Pacer, Preview
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import BlockerFinder
 
 UNCHANGED = "unchanged"
 CHANGED = "changed"
@@ -40,7 +49,13 @@ BLOCKED = "blocked"
 REFUSED = "refused"
 UNKNOWN = "unknown"
 
-# After so many symbols in a row without a clear answer, the rest is not asked for.
+# Where a row is on its way.
+TO_READ = "to read"
+TO_WRITE = "to write"
+WRITING = "writing"
+DONE = "done"
+
+# After this many symbols in a row without a clear answer, to reads or to writes, the task stops.
 MAX_UNANSWERED = 3
 
 
@@ -58,10 +73,22 @@ class Row:
     reason: str = ""
     blockers: list[dict[str, Any]] = field(default_factory=list)
     problem: CoinSwitchError | None = None
+    state: str = TO_READ
 
     def set_outcome(self, leverage: int | None, outcome: str, reason: str = "", changed: bool = False) -> None:
-        """Say what is in force, and how the desired leverage ended."""
-        self.leverage, self.outcome, self.reason, self.changed = leverage, outcome, reason, changed
+        """Record the leverage in force and how the row ended."""
+        self.leverage, self.outcome, self.reason, self.changed, self.state = leverage, outcome, reason, changed, DONE
+
+    def not_written(self, reason: object) -> None:
+        """Record that nothing was sent to change the symbol, so that the leverage that was read is still in force."""
+        self.set_outcome(self.previous, REFUSED, f"not written: {reason}")
+
+    def not_applied(self, leverage: int | None, reason: object) -> str:
+        """The reason of a row whose leverage was read after the exchange refused the desired one."""
+        found = f"leverage stays {_shown(leverage)} instead of {self.desired}"
+        if leverage != self.previous:
+            found = f"leverage is now {_shown(leverage)} instead of {self.desired} (it was {_shown(self.previous)})"
+        return f"{found}: {reason}"
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it is returned."""
@@ -81,102 +108,145 @@ class Row:
 
 
 def apply(futures: Futures, policy: _policy.Policy) -> Report:
-    """Make the leverage what is desired."""
-    return _RealRun(futures, policy).run()
+    """Change the leverage of each symbol to what the policy says."""
+    return _RealRun(futures, policy, futures.client.pacer).run()
 
 
 def predict(futures: Futures, policy: _policy.Policy) -> Report:
-    """What `apply` would do and return, found out without a write."""
-    return _Prediction(futures, policy).run()
+    """What `apply` would change and return, found out without a write."""
+    return _Prediction(futures, policy, futures.client.pacer.preview()).run()
 
 
 class _Task:
-    """Reads and writes side by side, for one account. What a write is, and what it costs, is the subclass's to say."""
+    """Reads and writes side by side, for one account. The subclass decides what a write is.
 
-    def __init__(self, futures: Futures, policy: _policy.Policy) -> None:
+    pacer: whose budgets and waits decide the order of the steps, and whether the rest fits into the max wait.
+    """
+
+    def __init__(self, futures: Futures, policy: _policy.Policy, pacer: Pacer) -> None:
         self._futures = futures
         self._client = futures.client
-        self._pacer = futures.client.pacer
         self._policy = policy
+        self._pacer = pacer
+        self._delay = pacer.delay
         self._rows = [Row(desired.symbol, futures.exchange, desired.leverage) for desired in policy.entries]
         self._to_read: deque[Row] = deque(self._rows)
         self._to_write: list[Row] = []
         self._warnings: list[str] = []
-        self._unanswered = 0
-        # A single desired leverage goes without the limits, for the sake of a request: the exchange knows them.
+        self._defect: Defect | None = None
+        self._finder: BlockerFinder | None = None
+        # Symbols in a row without a clear answer. One count each: reads that work must not hide writes that hang.
+        self._unanswered = {READ_LEVERAGE: 0, WRITE_LEVERAGE: 0}
+        # Why nothing more is written, although reads go on.
+        self._writes_ended: BudgetSpent | None = None
+        # A single symbol is written without reading the limits, which saves a request: the exchange knows them.
         self._limits_checked = policy.single
         self._instruments: dict[str, Instrument] | None = None
 
     def run(self) -> Report:
-        """Carry it out; whatever happens on the way, every row says how it ended."""
+        """Run all steps. Whatever happens, every row ends with an outcome, and what was done is returned."""
         count = len(self._rows)
-        seconds = math.ceil(max(self._pacer.delay(READ_LEVERAGE, count), self._write_delay(count)))
+        seconds = math.ceil(max(self._delay(READ_LEVERAGE, count), self._delay(WRITE_LEVERAGE, count)))
         plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
-        try:
-            while self._to_read or self._to_write:
-                self._step()
-            self._explain()
-        except CoinSwitchError as error:
-            self._give_up(error)
+        stopped_by = self._guarded(self._all_steps)
+        if stopped_by is not None:
+            self._stop(stopped_by)
+        self._guarded(lambda: self._explain(stopped_by))
         return self._report(plan)
 
-    def _write_delay(self, count: int) -> float:
-        """Seconds until the last of so many more writes may go out."""
-        raise NotImplementedError
+    def _guarded(self, work: Callable[[], object]) -> CoinSwitchError | None:
+        """Do the work. The error that ended it, if one did: a defect must not lose the rows that are done."""
+        try:
+            work()
+        except CoinSwitchError as error:
+            return error
+        except Exception as error:
+            self._defect = Defect(error)
+            return self._defect
+        return None
 
-    def _write(self, row: Row) -> None:
-        """Carry out one write, and settle the row."""
-        raise NotImplementedError
-
-    def _explain(self) -> None:
-        """After all: find what stands in the way of the rows for which that matters."""
-        raise NotImplementedError
+    def _all_steps(self) -> None:
+        while self._to_read or self._to_write:
+            self._step()
 
     def _step(self) -> None:
-        """Read while a read may go out, since all that is known decides the order of the writes; else write."""
-        if self._to_read and (not self._to_write or self._pacer.delay(READ_LEVERAGE) <= self._write_delay(1)):
-            self._expect()
+        """Read while a read may go out, since all current leverages decide the order of the writes; else write."""
+        if self._to_read and (not self._to_write or self._delay(READ_LEVERAGE) <= self._delay(WRITE_LEVERAGE)):
+            self._check_max_wait()
             self._read(self._to_read.popleft())
             return
         if not self._limits_checked:
             self._check_limits()
-        self._expect()
-        self._write(self._to_write.pop(0))
+        self._check_max_wait()
+        if self._to_write:
+            self._write(self._to_write.pop(0))
 
-    def _expect(self) -> None:
-        """Say at once where what is known to be ahead would take longer than the task may wait."""
-        self._pacer.expect({READ_LEVERAGE: len(self._to_read), **self._writes_ahead()})
+    def _check_max_wait(self) -> None:
+        """Before any waiting: end the writes, or the task, where what is known to be ahead cannot fit."""
+        self._pacer.expect({READ_LEVERAGE: len(self._to_read)})
+        try:
+            self._pacer.expect({WRITE_LEVERAGE: len(self._to_write)})
+        except BudgetSpent as error:
+            self._end_writes(error)
 
-    def _writes_ahead(self) -> dict[Endpoint, int]:
-        """The writes that are known to be ahead."""
-        return {}
+    def _end_writes(self, error: BudgetSpent) -> None:
+        """Write nothing more. Reads go on: their budget is another one."""
+        self._writes_ended = error
+        for row in self._to_write:
+            row.not_written(error)
+        self._to_write = []
 
     def _read(self, row: Row) -> None:
-        """Read what is in force, and queue a write where there must be one: what lowers the leverage goes first."""
+        """Read the current leverage, and queue a write where it differs. What lowers the leverage goes first."""
         try:
             row.previous = self._futures.leverage(row.symbol)
         except NotConfigured as error:
             if self._policy.enforce == _policy.MAXIMUM:
-                row.set_outcome(
-                    None, UNKNOWN, f"whether it is above {row.desired} is not known; set it once (exact): {error}"
-                )
+                self._never_configured(row, error)
                 return
-            # Never configured, or no such symbol: the instruments tell, before anything is written.
+            # Never configured, or an unknown symbol: the instruments say which, before anything is written.
             self._limits_checked = False
         except CoinSwitchError as error:
-            row.set_outcome(None, UNKNOWN, f"what is in force is not known: {error}")
-            self._unanswered += isinstance(error, Unclear)
-            if error.stops or self._unanswered >= MAX_UNANSWERED:
+            row.set_outcome(None, UNKNOWN, f"the current leverage is not known: {error}")
+            if error.stops:
                 raise
+            self._count_answer(READ_LEVERAGE, error if isinstance(error, Unclear) else None)
             return
-        self._unanswered = 0
-        row.set_outcome(row.previous, UNCHANGED)
-        if _policy.differs(row.previous, row.desired, self._policy.enforce):
+        self._count_answer(READ_LEVERAGE)
+        if not _policy.differs(row.previous, row.desired, self._policy.enforce):
+            row.set_outcome(row.previous, UNCHANGED)
+        elif self._writes_ended:
+            row.not_written(self._writes_ended)
+        else:
+            row.state = TO_WRITE
             self._to_write.append(row)
             self._to_write.sort(key=lambda row: row.previous is None or row.desired > row.previous)
 
+    def _never_configured(self, row: Row, error: NotConfigured) -> None:
+        """End a row of which `maximum` cannot say whether to lower it; an unknown symbol is named as one."""
+        try:
+            reason = self._impossible(row)
+        except CoinSwitchError as unread:
+            if unread.stops:
+                raise
+            reason, error = None, NotConfigured(f"{error}; the list of symbols could not be read ({unread})")
+        if reason:
+            row.set_outcome(None, REFUSED, reason)
+        else:
+            why = (
+                f"whether the current leverage is above {row.desired} is not known, since it was never configured "
+                f"({error}): set it once with enforce=exact"
+            )
+            row.set_outcome(None, UNKNOWN, why)
+
+    def _count_answer(self, endpoint: Endpoint, missing: CoinSwitchError | None = None) -> None:
+        """Stop the task after too many symbols in a row without a clear answer. missing: why there is none."""
+        self._unanswered[endpoint] = self._unanswered[endpoint] + 1 if missing else 0
+        if missing and self._unanswered[endpoint] >= MAX_UNANSWERED:
+            raise Unanswered(MAX_UNANSWERED, missing)
+
     def _impossible(self, row: Row) -> str | None:
-        """Why the desired leverage is impossible in any state, if it is. The instruments are read once a task."""
+        """Why the exchange would never accept the desired leverage, or None. Reads the instruments once a task."""
         if self._instruments is None:
             self._instruments = self._futures.instruments()
         if row.symbol not in self._instruments:
@@ -184,7 +254,7 @@ class _Task:
         return _policy.impossible(row.desired, self._instruments[row.symbol], self._policy.enforce)
 
     def _check_limits(self) -> None:
-        """Before the first of several writes: where one desired leverage is impossible, nothing is written at all."""
+        """Before the first of several writes: if one desired leverage is impossible, nothing is written at all."""
         try:
             reasons = {row.symbol: self._impossible(row) for row in self._rows}
         except CoinSwitchError as error:
@@ -193,37 +263,48 @@ class _Task:
         refused = {symbol: reason for symbol, reason in reasons.items() if reason}
         if not refused:
             return
-        self._to_read = deque(row for row in self._to_read if row.symbol not in refused)
-        self._to_write = [row for row in self._to_write if row.symbol not in refused]
         for row in self._rows:
             if row.symbol in refused:
-                row.set_outcome(row.leverage, REFUSED, refused[row.symbol])
+                row.set_outcome(row.previous, REFUSED, refused[row.symbol])
         raise NothingWritten(f"nothing is written while one desired leverage is impossible ({', '.join(refused)})")
 
-    def _give_up(self, error: CoinSwitchError) -> None:
-        """What was not got to ends with the error that ended the task."""
-        for row in self._to_read:
-            row.set_outcome(None, UNKNOWN, f"what is in force is not known: {error}")
-        for row in self._to_write:
-            row.set_outcome(row.previous, REFUSED, f"not written: {error}")
+    def _stop(self, error: CoinSwitchError) -> None:
+        """Give the rows that are not done their outcome."""
+        for row in self._rows:
+            if row.state == TO_READ:
+                row.set_outcome(None, UNKNOWN, f"the current leverage is not known: {error}")
+            elif row.state == TO_WRITE:
+                row.not_written(error)
+            elif row.state == WRITING:
+                row.set_outcome(None, UNKNOWN, _outcome_unknown(str(error)))
 
-    def _find_blockers(self, rows: list[Row]) -> None:
-        """Settle each of the rows that something stands in the way of."""
+    def _write(self, row: Row) -> None:
+        """Carry out one write, and set the row's outcome."""
+        raise NotImplementedError
+
+    def _explain(self, stopped_by: CoinSwitchError | None) -> None:
+        """After all steps: find what blocks the rows for which that matters."""
+        raise NotImplementedError
+
+    def _find_blockers(self, rows: list[Row]) -> bool:
+        """Set the outcome of each of the rows that something blocks. False: not all could be read."""
         if not rows:
-            return
-        # Imported where it is needed: most tasks meet no blocker.
-        from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import BlockerFinder
+            return True
+        if self._finder is None:
+            # Imported where it is needed: most tasks meet no blocker.
+            from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import BlockerFinder
 
-        finder = BlockerFinder(self._futures)
+            self._finder = BlockerFinder(self._futures, several=not self._policy.single)
         by_symbol = {row.symbol: row for row in rows}
-        found = finder.find(list(by_symbol), lambda symbol: self._impossible(by_symbol[symbol]))
-        self._warnings += finder.warnings
+        found = self._finder.find(list(by_symbol), lambda symbol: self._impossible(by_symbol[symbol]))
         for symbol, (reason, blockers) in found.items():
             row = by_symbol[symbol]
             row.blockers = blockers
-            stays = row.previous if row.outcome == CHANGED else row.leverage
-            reason = f"leverage stays {_shown(stays)} instead of {row.desired}: {reason}"
-            row.set_outcome(stays, BLOCKED if blockers else REFUSED, reason, row.changed and row.outcome != CHANGED)
+            predicted = row.outcome == CHANGED
+            leverage = row.previous if predicted else row.leverage
+            outcome = BLOCKED if blockers else REFUSED
+            row.set_outcome(leverage, outcome, row.not_applied(leverage, reason), row.changed and not predicted)
+        return not self._finder.warnings
 
     def _report(self, plan: str) -> Report:
         rows = self._rows
@@ -244,105 +325,170 @@ class _Task:
             only = rows[0].as_dict()
             names = ("symbol", "exchange", "leverage", "previous_leverage", "outcome")
             result.update((name, only[name]) for name in names)
-        return Report(result, _failure(failed, len(rows)), self._warnings + warned)
+        unread = self._finder.warnings if self._finder else []
+        return Report(result, _failure(failed, len(rows), self._defect), [*self._warnings, *unread, *warned])
 
 
 class _RealRun(_Task):
-    """The real run."""
+    """Writes for real."""
 
-    def _write_delay(self, count: int) -> float:
-        return self._pacer.delay(WRITE_LEVERAGE, count)
-
-    def _writes_ahead(self) -> dict[Endpoint, int]:
-        return {WRITE_LEVERAGE: len(self._to_write)}
+    def __init__(self, futures: Futures, policy: _policy.Policy, pacer: Pacer) -> None:
+        super().__init__(futures, policy, pacer)
+        self._unexplained: list[Row] = []
+        # False once positions or orders could not be read: then the rest is explained after all writes.
+        self._explain_at_once = True
 
     def _write(self, row: Row) -> None:
-        """Write until the exchange says clearly whether it is done; an unclear write is read back before all else."""
-        unclear = False
+        """Write until the exchange answers clearly. An unclear write is read back before anything else."""
+        row.state = WRITING
+        sent_before = False
         for attempt in itertools.count(1):
-            try:
-                self._futures.set_leverage(row.symbol, row.desired)
-                row.set_outcome(row.desired, CHANGED, changed=True)
-                return
-            except CoinSwitchError as error:
-                row.problem = problem = error
-            if isinstance(problem, BudgetSpent) and not problem.sent:
-                if attempt == 1:
-                    row.set_outcome(row.previous, REFUSED, f"not written: {problem}")
-                raise problem
-            # A clear no to this attempt does not recall an earlier one that got no answer.
-            unclear = unclear or isinstance(problem, Unclear)
-            read = self._read_back(row, problem, unclear)
-            again = read and isinstance(problem, Unclear) and attempt <= self._client.retries
-            if row.outcome == CHANGED:
-                return
-            if not again:
+            row.problem = problem = self._send(row)
+            if problem is None:
                 break
+            sent = sent_before or _may_take_effect(problem)
+            again = self._after_problem(row, problem, sent)
+            if not (again and attempt <= self._client.retries):
+                break
+            sent_before = sent
+            row.state = WRITING
             self._client.pause(attempt)
-        if problem.stops:
-            raise problem
+        self._after_write(row)
 
-    def _read_back(self, row: Row, problem: CoinSwitchError, unclear: bool) -> bool:
-        """Settle the row by what is in force after a write that was not confirmed; whether that could be read.
+    def _send(self, row: Row) -> CoinSwitchError | None:
+        """Send one write. None where the exchange confirmed it, else what went wrong."""
+        try:
+            self._futures.set_leverage(row.symbol, row.desired)
+        except CoinSwitchError as error:
+            return error
+        row.set_outcome(row.desired, CHANGED, changed=True)
+        return None
 
-        unclear: a write was sent that may yet take effect, this one or one before.
+    def _after_problem(self, row: Row, problem: CoinSwitchError, sent: bool) -> bool:
+        """Set the outcome of a write that was not confirmed; whether to try it again.
+
+        sent: this or an earlier attempt may have reached the exchange, and may yet take effect.
         """
+        never_sent = isinstance(problem, Unreachable) or (isinstance(problem, BudgetSpent) and not problem.sent)
+        # Refused keys are refused for a read, too; what was never sent changed nothing.
+        if never_sent or isinstance(problem, KeysRefused):
+            if sent:
+                # What was read back after the earlier attempt still holds.
+                row.state = DONE
+            else:
+                row.not_written(problem)
+            return isinstance(problem, Unreachable) and problem.again
+        return self._read_back(row, problem, sent) and isinstance(problem, Unclear)
+
+    def _read_back(self, row: Row, problem: CoinSwitchError, sent: bool) -> bool:
+        """Set the outcome by what is in force after a write that was not confirmed; whether a retry makes sense."""
+        # What the old connection may still bring answers the write.
         self._client.reset_connection()
         try:
-            in_force: int | None = self._futures.leverage(row.symbol)
+            current: int | None = self._futures.leverage(row.symbol)
         except NotConfigured:
-            in_force = None
+            current = None
         except CoinSwitchError as error:
-            unread = f"{problem}; what is in force now could not be read ({error})"
-            row.set_outcome(None, UNKNOWN, f"the outcome of the write is not known: {unread}: read it before trading")
+            seen = f"{problem}; the current leverage could not be read ({error})"
+            row.set_outcome(None, UNKNOWN, _outcome_unknown(seen))
             return False
-        if in_force == row.desired:
-            row.set_outcome(in_force, CHANGED, changed=True)
-            return True
-        ours = not isinstance(problem, Refused) and in_force != row.previous
-        if unclear:
-            seen = f"{problem}; {_shown(in_force)} was in force when read back, but a write may yet take effect"
-            row.set_outcome(
-                in_force, UNKNOWN, f"the outcome of the write is not known: {seen}: read it before trading", ours
-            )
+        if current == row.desired:
+            row.set_outcome(current, CHANGED, changed=True)
+            return False
+        ours = not isinstance(problem, Refused) and current != row.previous
+        if sent:
+            seen = f"{problem}; the leverage was {_shown(current)} when read back, but the write may yet take effect"
+            row.set_outcome(current, UNKNOWN, _outcome_unknown(seen), ours)
         else:
-            row.set_outcome(
-                in_force, REFUSED, f"leverage stays {_shown(in_force)} instead of {row.desired}: {problem}", ours
-            )
+            row.set_outcome(current, REFUSED, row.not_applied(current, problem), ours)
         return True
 
-    def _explain(self) -> None:
-        self._find_blockers([row for row in self._rows if row.outcome == REFUSED and _may_be_blocked(row.problem)])
+    def _after_write(self, row: Row) -> None:
+        """Explain a refusal, and stop where the next symbols would meet the same error."""
+        problem = row.problem if row.outcome != CHANGED else None
+        if isinstance(problem, BudgetSpent):
+            self._end_writes(problem)
+        elif problem is not None and problem.stops:
+            raise problem
+        else:
+            self._count_answer(WRITE_LEVERAGE, problem if row.outcome == UNKNOWN else None)
+        if row.outcome == REFUSED and _may_be_blocked(problem):
+            self._unexplained.append(row)
+            # At once where that takes no waiting: later, the keys may be refused or the exchange silent.
+            if self._explain_at_once and not any(map(self._delay, (POSITIONS, OPEN_ORDERS))):
+                self._explain_refusals()
+
+    def _explain_refusals(self) -> None:
+        rows, self._unexplained = self._unexplained, []
+        self._explain_at_once = self._find_blockers(rows)
+
+    def _explain(self, stopped_by: CoinSwitchError | None) -> None:
+        if not _answers_nothing(stopped_by):
+            self._explain_refusals()
 
 
 class _Prediction(_Task):
-    """Check mode: a write is taken for done, until something is found to stand in its way."""
+    """Check mode: a write only spends the preview's budget, and counts as done until a blocker is found."""
 
-    def _write_delay(self, count: int) -> float:
-        return 0.0
+    def __init__(self, futures: Futures, policy: _policy.Policy, pacer: Preview) -> None:
+        super().__init__(futures, policy, pacer)
+        self._preview = pacer
 
     def _write(self, row: Row) -> None:
+        timing = self._client.timing
+        try:
+            self._preview.spend(WRITE_LEVERAGE, timing.received - timing.sent)
+        except BudgetSpent as error:
+            row.not_written(error)
+            self._end_writes(error)
+            return
         row.set_outcome(row.desired, CHANGED, changed=True)
 
-    def _explain(self) -> None:
-        self._find_blockers([row for row in self._rows if row.outcome == CHANGED])
+    def _explain(self, stopped_by: CoinSwitchError | None) -> None:
+        # A real run reads positions and orders only after a refusal.
+        self._client.pacer.end_preview()
+        rows = [row for row in self._rows if row.outcome == CHANGED]
+        if rows and _answers_nothing(stopped_by):
+            names = ", ".join(row.symbol for row in rows)
+            self._warnings.append(
+                f"{names}: positions and orders were not read, so a real run may find the change blocked: {stopped_by}"
+            )
+            return
+        self._find_blockers(rows)
+
+
+def _may_take_effect(problem: CoinSwitchError) -> bool:
+    """Whether a write that met this problem may be carried out by the exchange, now or later."""
+    return isinstance(problem, Unclear) and not isinstance(problem, Unreachable)
+
+
+def _answers_nothing(error: CoinSwitchError | None) -> bool:
+    """Whether the error that stopped the task would meet any other request too."""
+    return isinstance(error, (KeysRefused, Unreachable, Unanswered))
 
 
 def _may_be_blocked(problem: CoinSwitchError | None) -> bool:
-    """Whether the answer to a write may come from the symbol's state: a redirect can't, say."""
+    """Whether the answer to a write may come from the symbol's state: a redirect cannot."""
     return isinstance(problem, Unconfirmed) or (isinstance(problem, Refused) and problem.status >= 400)
+
+
+def _outcome_unknown(seen: str) -> str:
+    return f"the outcome of the write is not known: {seen}: read the leverage before you trade"
 
 
 def _shown(leverage: int | None) -> str:
     return "not configured" if leverage is None else str(leverage)
 
 
-def _failure(rows: list[Row], of: int) -> str | None:
-    """One line that names every symbol that is not as desired, those of the same reason together."""
-    if not rows:
-        return None
+def _failure(rows: list[Row], of: int, defect: Defect | None) -> str | None:
+    """One line that names every symbol without its desired leverage, those of the same reason together."""
     by_reason: dict[str, list[str]] = {}
     for row in rows:
         by_reason.setdefault(row.reason, []).append(row.symbol)
-    lines = "; ".join(f"{', '.join(symbols)}: {reason}" for reason, symbols in by_reason.items())
-    return lines if of == 1 else f"{len(rows)} of {of} symbols do not have the desired leverage. {lines}"
+    lines = [f"{', '.join(symbols)}: {reason}" for reason, symbols in by_reason.items()]
+    if defect and not any(str(defect) in line for line in lines):
+        lines.append(str(defect))
+    if not lines:
+        return None
+    count = f"{len(rows)} of {of} symbols do not have the desired leverage. " if rows and of > 1 else ""
+    return count + "; ".join(lines)

@@ -8,14 +8,13 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, LibraryMissing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Defect, LibraryMissing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
 
@@ -79,7 +78,7 @@ def run(
     except CoinSwitchError as error:
         report = Report({}, str(error))
     except Exception as error:  # its own words and its traceback may hold what no output should
-        report = Report({}, f"a defect of this collection, please report it: {_place(error)}")
+        report = Report({}, str(Defect(error)))
     for warning in report.warnings:
         module.warn(redactor.clean(warning))
     requests = client.requests if client else 0
@@ -108,12 +107,3 @@ def _futures(client: Client, exchange: str) -> Futures:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 
     return Futures(client, exchange)
-
-
-def _place(error: Exception) -> str:
-    """Where an error that should not be comes from: its kind, file and line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-    return f"{type(error).__name__}{where}"

@@ -162,21 +162,21 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self.waited = 0.0
-        self._preview: _Preview | None = None
+        self._preview: Preview | None = None
 
-    def preview(self) -> Pacer:
+    def preview(self) -> Preview:
         """A pacer for check mode: takes and waits as a real run would, without sleeping or sharing what it counts.
 
-        It starts from the shared budgets and the time waited so far. `take` is all that a simulated write needs; it
-        raises the BudgetSpent of the real run, with the same numbers. Until `end_preview`, each real request (`take`,
-        `answered` and `close` of this pacer) is counted in the preview first, so a real read raises BudgetSpent where
+        It starts from the shared budgets and the time waited so far. `spend` simulates a write; it raises the
+        BudgetSpent of the real run, with the same numbers. Until `end_preview`, each real request (`take`, `answered`
+        and `close` of this pacer) is counted in the preview first, so a real read raises BudgetSpent where
         the real run would, even if check mode itself had time left. So ask the preview alone what to do next.
 
         Its clock is the real one plus the simulated waiting that has not really been waited yet: waiting for a write
         also frees the budget for reads, as in a real run, and no second of waiting counts twice.
         """
         with self._budget_store.open() as budgets:
-            self._preview = _Preview(self, budgets)
+            self._preview = Preview(self, budgets)
         return self._preview
 
     def end_preview(self) -> None:
@@ -266,20 +266,30 @@ class Pacer:
         return times[-1] - now
 
 
-class _Preview(Pacer):
-    """What the pacer of a real run would do: see Pacer.preview. `simulated`: real times of sending to simulated ones."""
+class Preview(Pacer):
+    """What the pacer of a real run would do: see Pacer.preview.
+
+    `simulated` maps the times at which real requests were sent to simulated times.
+    """
 
     def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
         super().__init__(
             MemoryBudgets(budgets), real._share, real._max_wait, self._simulated_time, lambda seconds: None
         )
         self._real = real
+        self._answering = 0.0
         self.simulated: dict[float, float] = {}
 
+    def spend(self, endpoint: Endpoint, seconds: float) -> None:
+        """Simulate a request that the exchange takes `seconds` to answer. Raises BudgetSpent as `take` does."""
+        taken = self.take(endpoint)
+        self._answering += seconds
+        self.answered(endpoint, taken)
+
     def _simulated_time(self) -> float:
-        # A real run waits at least as long as check mode does: it sends the same reads, and the writes beside them.
-        self.waited = max(self.waited, self._real.waited)
-        return self._real._clock() + (self.waited - self._real.waited)
+        # A real run takes at least as long as check mode does: it sends the same reads, and the writes beside them.
+        self.waited = max(self.waited, self._real.waited - self._answering)
+        return self._real._clock() + (self.waited - self._real.waited) + self._answering
 
 
 def _parts(value: Any) -> tuple[list[Any], Any]:

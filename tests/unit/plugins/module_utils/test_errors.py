@@ -19,6 +19,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
         ("KeysRefused", True),
         ("BudgetSpent", True),
         ("NothingWritten", True),
+        ("Unanswered", True),
+        ("Defect", True),
         ("Unreachable", True),
         ("Unclear", False),
         ("Refused", False),
@@ -36,7 +38,7 @@ def test_which_errors_other_symbols_would_meet_too(kind: str, stops: bool) -> No
 
 def test_every_error_is_in_the_table_above() -> None:
     kinds = {kind for kind in vars(_errors).values() if isinstance(kind, type) and issubclass(kind, CoinSwitchError)}
-    assert len(kinds) == 13
+    assert len(kinds) == 15
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,31 @@ def test_a_maximum_of_what_was_never_set_is_not_known(new_setup: NewSetup, readi
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure
-    assert report.failure.startswith("BTCUSDT: whether it is above 5 is not known; set it once (exact): the exchange ")
+    start = (
+        "BTCUSDT: whether the current leverage is above 5 is not known, since it was never configured (the exchange "
+    )
+    assert report.failure.startswith(start)
+    assert report.failure.endswith("): set it once with enforce=exact")
     assert row(report)["blockers"] == []
-    assert setup.sent == [READ]
+    assert setup.sent == [READ, INSTRUMENTS]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("reading", ["400", "404", "422", "message"])
+def test_a_maximum_of_an_unknown_symbol_says_what_was_meant(new_setup: NewSetup, reading: Any, check: bool) -> None:
+    setup = new_setup(Quirks(unknown_symbol=reading))
+    report = setup.enforce({"BTCUSTD": 5}, enforce="maximum", check=check)
+    assert report.failure == "BTCUSTD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?"
+    assert report.result["outcome"] == "refused"
+    assert setup.sent == [READ, INSTRUMENTS]
+
+
+def test_a_maximum_without_the_list_of_symbols_says_so(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"))
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 5, "ETHUSDT": 5}, enforce="maximum")
+    assert row(report)["outcome"] == row(report, "ETHUSDT")["outcome"] == "unknown"
+    assert "; the list of symbols could not be read (the exchange refused GET" in row(report)["reason"]
 
 
 # --- a refused write is explained from state ---
@@ -295,7 +317,7 @@ def test_an_exchange_that_clamps_is_told_of(new_setup: NewSetup) -> None:
     report = setup.enforce({"BTCUSDT": 30})
     assert setup.current == {"BTCUSDT": 25}
     assert report.failure == (
-        "BTCUSDT: leverage stays 25 instead of 30: a leverage of 30 is not possible: "
+        "BTCUSDT: leverage is now 25 instead of 30 (it was 10): a leverage of 30 is not possible: "
         "the exchange takes it from 1 to 25 in steps of 1"
     )
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 25}}
@@ -377,7 +399,7 @@ def test_every_reading_of_what_is_not_known_ends_with_the_truth(
 
 DONE = [f"{status}-done" for status in (500, 502, 503, 504)]
 DONE += ["drop-after", "cut-body", "empty", "html", "garbage", "nested", "nan", "endless"]
-NOT_CONFIRMED = [f"{status}-done" for status in (400, 401, 403, 404)]
+NOT_CONFIRMED = [f"{status}-done" for status in (400, 403, 404)]
 NOT_CONFIRMED += ["null", "list", "no-data", "other-leverage", "other-symbol", "data-null"]
 UNDONE = ["drop-before", "500", "502-html", "503-empty", "504"]
 
@@ -416,8 +438,8 @@ def test_a_write_that_stays_unclear_is_not_known(new_setup: NewSetup, retries: i
     assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
     assert report.failure == (
         "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
-        'with HTTP 503: "Service Unavailable"; 10 was in force when read back, but a write may yet take effect: '
-        "read it before trading"
+        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may yet take effect: '
+        "read the leverage before you trade"
     )
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
@@ -438,8 +460,8 @@ def test_what_cannot_be_read_back_is_not_known(new_setup: NewSetup, fault: str, 
     assert report.result["previous_leverage"] == 10
     assert report.failure
     assert report.failure.startswith("BTCUSDT: the outcome of the write is not known: the connection broke")
-    assert report.failure.endswith("): read it before trading")
-    assert "what is in force now could not be read (the exchange" in report.failure
+    assert report.failure.endswith("): read the leverage before you trade")
+    assert "the current leverage could not be read (the exchange" in report.failure
     assert status in report.failure
 
 
@@ -501,7 +523,9 @@ def test_what_somebody_else_set_meanwhile_is_told(setup: ClientSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13})
     assert report.result["leverage"] == setup.current["BTCUSDT"] == 7
     assert report.result["changed"] is False, "it was not we who changed it"
-    assert str(report.failure).startswith("BTCUSDT: leverage stays 7 instead of 13: blocked by an open position")
+    assert str(report.failure).startswith(
+        "BTCUSDT: leverage is now 7 instead of 13 (it was 10): blocked by an open position"
+    )
 
 
 def test_what_came_out_of_an_unclear_write_counts_as_ours(new_setup: NewSetup) -> None:
@@ -523,7 +547,7 @@ def test_keys_that_are_no_pair_end_it_with_one_request(new_setup: NewSetup) -> N
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure == (
-        'BTCUSDT: what is in force is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
+        'BTCUSDT: the current leverage is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
         'not Correct"): secret_key does not belong to api_key (its public key is another one); take both from the '
         "same pair"
     )
@@ -547,9 +571,20 @@ def test_a_pair_that_was_replaced_is_the_last_explanation(setup: ClientSetup) ->
 def test_keys_refused_in_the_middle_are_not_known_to_have_written(setup: ClientSetup) -> None:
     setup.exchange.add_fault(READ, meanwhile(setup.account.new_pair))
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE, READ]
-    assert report.result["leverage"] in (None, 10)
-    assert report.failure
+    assert setup.sent == [READ, WRITE], "keys that are refused for a write are refused for a read"
+    assert report.result["leverage"] == setup.current["BTCUSDT"] == 10
+    assert report.result["outcome"] == "refused"
+    assert str(report.failure).startswith("BTCUSDT: not written: the exchange refused the keys (HTTP 401")
+
+
+def test_keys_refused_after_an_unclear_write_leave_it_unknown(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["503"])
+    setup.exchange.add_fault(WRITE, FAULTS["401"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
+    assert report.result["outcome"] == "unknown"
+    assert report.result["leverage"] == 10
+    assert "the write may yet take effect" in str(report.failure)
 
 
 def test_nobody_there_ends_it_after_the_retries(new_setup: NewSetup, nobody: str) -> None:
@@ -578,9 +613,9 @@ def test_too_little_max_wait_is_said_before_anything_is_sent(new_setup: NewSetup
     assert setup.sent == []
     assert setup.clock.slept == []
     assert report.failure == (
-        "BTCUSDT: what is in force is not known: the rate limit of GET /trade/api/v2/futures/leverage (20 requests in "
-        "60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 10 s of 10 s: "
-        "raise it, or run again later"
+        "BTCUSDT: the current leverage is not known: the rate limit of GET /trade/api/v2/futures/leverage "
+        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves "
+        "10 s of 10 s: raise it, or run again later"
     )
 
 

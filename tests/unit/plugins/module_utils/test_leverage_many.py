@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import POSITIONS as POSITIONS_ENDPOINT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import WRITE_LEVERAGE
 from sandbox import FAULTS
 
-from .client_setup import INSTRUMENTS, ORDERS, POSITIONS, READ, WRITE, ClientSetup, Quirks, row
+from .client_setup import INSTRUMENTS, ORDERS, POSITIONS, READ, WRITE, ClientSetup, Fault, Quirks, row
 
 NewSetup = Callable[..., ClientSetup]
 
+SIX = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
 HELD = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 
 
@@ -142,7 +146,7 @@ def test_a_symbol_that_cannot_be_read_does_not_stop_the_others(setup: ClientSetu
     report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
     assert str(report.failure).startswith(
-        "1 of 3 symbols do not have the desired leverage. BTCUSDT: what is in force is not known: "
+        "1 of 3 symbols do not have the desired leverage. BTCUSDT: the current leverage is not known: "
     )
     assert setup.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
     assert row(report)["leverage"] is None
@@ -181,7 +185,7 @@ def test_the_same_reason_is_said_once(setup: ClientSetup) -> None:
     assert setup.sent == [READ] * 3
     assert report.failure == (
         "3 of 3 symbols do not have the desired leverage. "
-        "BTCUSDT, ETHUSDT, SOLUSDT: what is in force is not known: the exchange "
+        "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known: the exchange "
         "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check that this address may use the API, and "
         'api_url): "Forbidden"'
     )
@@ -220,7 +224,7 @@ def test_keys_refused_end_it_with_one_request(setup: ClientSetup) -> None:
     assert setup.sent == [READ]
     assert set(outcomes(report).values()) == {"unknown"}
     assert str(report.failure).startswith(
-        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: what is in "
+        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known"
     )
 
 
@@ -228,7 +232,7 @@ def test_keys_refused_at_a_write_leave_the_rest_unwritten(setup: ClientSetup) ->
     setup.exchange.add_fault(WRITE, FAULTS["401"], times=None)
     report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
     assert written(setup) == [("BTCUSDT", 9)]
-    assert setup.sent == [READ] * 3 + [INSTRUMENTS, WRITE, READ]
+    assert setup.sent == [READ] * 3 + [INSTRUMENTS, WRITE]
     assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
     assert row(report, "SOLUSDT")["leverage"] == 10
     assert row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
@@ -269,6 +273,150 @@ def test_what_is_queued_when_it_ends_is_told_as_not_written(new_setup: NewSetup)
         "ETHUSDT": "unknown",
     }
     assert row(report)["reason"].startswith("not written: ")
+
+
+def test_after_three_writes_without_an_answer_the_rest_is_not_written(new_setup: NewSetup) -> None:
+    """Reads worked before the exchange fell silent, so a count of reads alone would never stop the task."""
+    setup, policy = market(new_setup, 9, retries=1)
+    policy = change(policy, 1)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    for _read in policy:
+        setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS["503"], times=None)
+    report = setup.enforce(policy)
+    assert setup.sent.count(WRITE) == 3
+    assert setup.sent.count(READ) == 9 + 3 * 2
+    assert list(outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 6
+    *_rows, last = report.result["results"]
+    assert last["leverage"] == last["previous_leverage"] == 10
+    assert last["reason"].startswith(
+        "not written: 3 symbols in a row got no clear answer, so the task stopped (the last "
+    )
+
+
+def test_three_writes_that_stay_unclear_stop_it_although_reads_work(new_setup: NewSetup) -> None:
+    setup = new_setup(current=dict.fromkeys(SIX, 10), retries=0)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = setup.enforce(dict.fromkeys(SIX, 5))
+    assert setup.sent.count(WRITE) == 3
+    assert list(outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 3
+
+
+def test_a_clear_answer_to_a_write_starts_the_count_anew(new_setup: NewSetup) -> None:
+    setup = new_setup(current=dict.fromkeys(SIX, 10), retries=0)
+    for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
+        setup.exchange.add_fault(WRITE, FAULTS["503"], symbol=symbol)
+    report = setup.enforce(dict.fromkeys(SIX, 5))
+    assert setup.sent.count(WRITE) == 6
+    assert outcomes(report)["SOLUSDT"] == outcomes(report)["DOTUSDT"] == "changed"
+
+
+# --- what nobody expected ---
+
+
+def failing_at(setup: ClientSetup, name: str, call: int, error: BaseException, after: bool = False) -> None:
+    """Let a method of the account's endpoints raise at its n-th call, before or after its request."""
+    real = getattr(setup.futures, name)
+    calls = itertools.count(1)
+
+    def method(*args: Any) -> Any:
+        if next(calls) != call:
+            return real(*args)
+        if after:
+            real(*args)
+        raise error
+
+    setattr(setup.futures, name, method)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_defect_at_a_write_keeps_what_was_done(setup: ClientSetup, after: bool) -> None:
+    failing_at(setup, "set_leverage", 2, RuntimeError("can't start new thread"), after)
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert written(setup) == [("BTCUSDT", 9), ("ETHUSDT", 19)][: 2 if after else 1]
+    assert outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "refused"}
+    assert report.result["changed"] is True
+    assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 9}}
+    assert row(report, "ETHUSDT")["leverage"] is None
+    assert row(report, "ETHUSDT")["previous_leverage"] == 20
+    assert row(report, "SOLUSDT")["leverage"] == 10
+    assert "a defect of this collection, please report it: RuntimeError at " in str(report.failure)
+    assert "thread" not in str(report.failure)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_defect_at_a_read_leaves_all_unwritten(setup: ClientSetup, check: bool) -> None:
+    failing_at(setup, "leverage", 2, KeyError("secret"))
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}, check=check)
+    assert setup.writes() == []
+    assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
+    assert "secret" not in str(report.failure)
+
+
+def test_a_defect_at_the_read_back_leaves_the_row_unknown(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["503"])
+    failing_at(setup, "leverage", 4, ValueError())
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "refused", "SOLUSDT": "refused"}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_defect_in_an_explanation_is_a_failure_of_its_own(setup: ClientSetup, check: bool) -> None:
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    failing_at(setup, "positions", 1, ZeroDivisionError())
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
+    assert "a defect of this collection, please report it: ZeroDivisionError at " in str(report.failure)
+    assert outcomes(report)["ETHUSDT"] == "unchanged"
+    assert len(report.result["results"]) == 3
+
+
+def test_an_interruption_passes_through(setup: ClientSetup) -> None:
+    failing_at(setup, "set_leverage", 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19})
+
+
+# --- refusals are explained, however the task ends ---
+
+
+@pytest.mark.parametrize("stop", ["401", "429", "503"])
+def test_a_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, stop: str) -> None:
+    setup = new_setup(current={**HELD, "ADAUSDT": 10, "DOTUSDT": 10}, retries=0, max_wait=0)
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    for symbol in ("ETHUSDT", "SOLUSDT", "ADAUSDT", "DOTUSDT"):
+        setup.exchange.add_fault(WRITE, FAULTS[stop], times=None, symbol=symbol)
+    policy = {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9, "ADAUSDT": 9, "DOTUSDT": 9}
+    report = setup.enforce(policy, on_blocked="warn")
+    assert row(report)["outcome"] == "blocked"
+    assert row(report)["blockers"][0]["kind"] == "position"
+    assert "BTCUSDT" not in str(report.failure), "blocked is warned of, and other symbols fail the task"
+    assert outcomes(report)["DOTUSDT"] == "refused"
+    if stop == "401":
+        assert setup.sent[-1] == WRITE, "nothing signed is asked once the keys are refused"
+
+
+def test_a_refusal_is_explained_after_the_writes_where_positions_would_have_to_wait(new_setup: NewSetup) -> None:
+    setup = new_setup(current=HELD)
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    for _request in range(20):
+        setup.pacer.answered(POSITIONS_ENDPOINT, setup.pacer.take(POSITIONS_ENDPOINT))
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "changed", "SOLUSDT": "changed"}
+    assert setup.sent.index(POSITIONS) > len(setup.sent) - 1 - setup.sent[::-1].index(WRITE)
+
+
+def test_check_mode_that_stops_early_says_what_it_did_not_check(new_setup: NewSetup) -> None:
+    names = [f"COIN{number}USDT" for number in range(22)]
+    setup = new_setup(current=dict.fromkeys(names, 10))
+    for name in names:
+        setup.exchange.list_instrument(name)
+    for _read in range(20):
+        setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS["401"], times=None)
+    report = setup.enforce(dict.fromkeys(names, 9), check=True)
+    assert POSITIONS not in setup.sent
+    (warning,) = report.warnings
+    assert "positions and orders were not read, so a real run may find the change blocked: the exchange " in warning
 
 
 # --- the pace ---
@@ -320,7 +468,7 @@ def test_an_impossible_desired_leverage_that_is_not_read_yet_leaves_all_unwritte
     assert row(report, last)["reason"].startswith("a leverage of 21 is not possible: ")
     why = f"nothing is written while one desired leverage is impossible ({last})"
     assert row(report, unread)["outcome"] == "unknown"
-    assert row(report, unread)["reason"] == f"what is in force is not known: {why}"
+    assert row(report, unread)["reason"] == f"the current leverage is not known: {why}"
     assert row(report, "COIN0USDT")["reason"] == f"not written: {why}"
     assert row(report, "COIN1USDT")["outcome"] == "unchanged"
 
@@ -331,11 +479,12 @@ def test_the_plan_says_how_long_it_may_take(new_setup: NewSetup) -> None:
     assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 
 
-def test_check_mode_plans_no_wait_for_writes(new_setup: NewSetup) -> None:
+def test_check_mode_plans_the_wait_for_writes_and_does_not_wait(new_setup: NewSetup) -> None:
     setup, policy = market(new_setup, 24)
     report = setup.enforce(change(policy, 1), check=True)
-    assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 61 s"
+    assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
     assert report.failure is None
+    assert sum(setup.clock.slept) < 61, "only the reads wait"
     assert setup.writes() == []
     assert setup.exchange.refused_by_rate_limit == 0
 
@@ -391,11 +540,44 @@ def test_too_little_max_wait_is_said_before_anything_is_sent(new_setup: NewSetup
 def test_too_little_max_wait_for_the_writes_is_said_before_the_first(new_setup: NewSetup) -> None:
     setup, policy = market(new_setup, 14, max_wait=30)
     report = setup.enforce(change(policy, 1))
-    assert setup.sent == [READ] * 11
+    assert setup.sent == [READ] * 14, "what is in force is read, since reads need no wait"
     assert setup.clock.slept == []
+    assert "not written: the rate limit of POST" in str(report.failure)
     assert "needs a wait of about 61 s for 11 more" in str(report.failure)
-    assert set(outcomes(report).values()) == {"refused", "unknown"}
+    assert set(outcomes(report).values()) == {"refused"}
+    assert {row["leverage"] for row in report.result["results"]} == {10}
     assert setup.current == policy
+
+
+@pytest.mark.parametrize(
+    ("symbols", "every", "options"),
+    [
+        (12, 1, {"max_wait": 0}),
+        (12, 2, {"max_wait": 0}),
+        (14, 1, {"max_wait": 30}),
+        (24, 1, {"max_wait": 61}),
+        (24, 1, {"max_wait": 125}),
+        (24, 3, {"max_wait": 61}),
+        (45, 1, {"max_wait": 121}),
+        (45, 2, {"max_wait": 600}),
+    ],
+)
+@pytest.mark.parametrize("spent", [0, 7, 10])
+def test_check_mode_predicts_what_the_write_budget_allows(
+    new_setup: NewSetup, symbols: int, every: int, options: dict[str, Any], spent: int
+) -> None:
+    """The same state and budgets, once in check mode and once for real: the same outcomes, and the same failure."""
+    reports = {}
+    for check in (True, False):
+        setup, policy = market(new_setup, symbols, **options)
+        for _request in range(spent):
+            setup.pacer.answered(WRITE_LEVERAGE, setup.pacer.take(WRITE_LEVERAGE))
+        reports[check] = setup.enforce(change(policy, every), check=check)
+        assert setup.exchange.refused_by_rate_limit == 0
+    assert outcomes(reports[True]) == outcomes(reports[False])
+    assert reports[True].failure == reports[False].failure
+    assert reports[True].result["plan"] == reports[False].result["plan"]
+    assert reports[True].result["diff"] == reports[False].result["diff"]
 
 
 def test_two_tasks_of_one_machine_share_the_budget(new_setup: NewSetup) -> None:
