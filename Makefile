@@ -35,7 +35,7 @@ help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 .PHONY: demo
-demo: install ## Watch a playbook bring a symbol's leverage to the wished value, on an exchange on this machine
+demo: install ## Watch a playbook change the leverage of a symbol, on a simulated exchange on this machine
 	@examples/demo/run
 
 .PHONY: check
