@@ -19,6 +19,9 @@ MAXIMUM = "maximum"
 FAIL = "fail"
 WARN = "warn"
 
+# Far longer than any symbol that the exchange lists.
+LONGEST_SYMBOL = 40
+
 
 class Desired(NamedTuple):
     """The leverage that a symbol should have."""
@@ -52,12 +55,14 @@ def from_options(options: Mapping[str, Any]) -> Policy:
 def symbol(value: Any, single: bool = True) -> str:
     """A symbol in upper case. Raises InputRefused with the form that was probably meant."""
     text = str(value)
-    if re.fullmatch(r"[A-Za-z0-9]+", text):
+    if re.fullmatch(f"[A-Za-z0-9]{{1,{LONGEST_SYMBOL}}}", text):
         return text.upper()
     meant = re.sub(r"[^A-Za-z0-9]", "", text.split(":", 1)[0]).upper()
-    likely = f"did you mean {meant}?" if meant else "write it as BTCUSDT"
+    likely = f"did you mean {meant}?" if 0 < len(meant) <= LONGEST_SYMBOL else "write it as BTCUSDT"
     option = "symbol" if single else "the symbol"
-    raise InputRefused(f"{option} {_shown(text)} is not of letters and digits alone: {likely}")
+    raise InputRefused(
+        f"{option} {_shown(text)} is not a symbol (letters and digits, at most {LONGEST_SYMBOL}): {likely}"
+    )
 
 
 def symbols(values: list[Any]) -> list[str]:
@@ -72,7 +77,7 @@ def unique(named: list[str], option: str) -> None:
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         raise InputRefused(
-            f"{option} names {', '.join(twice)} more than once (upper and lower case are the same symbol)"
+            f"{option} names {', '.join(twice)} more than once (upper case and lower case are the same symbol)"
         )
 
 
@@ -81,7 +86,7 @@ def _leverage(name: Any, value: Any) -> int:
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if re.fullmatch(r"[1-9][0-9]{0,8}", digits):
         return int(digits)
-    raise InputRefused(f"leverage {_shown(value)} of {_shown(name)} is not a whole number from 1 up, such as 10")
+    raise InputRefused(f"leverage {_shown(value)} of {_shown(name)} is not a whole number of 1 or more, such as 10")
 
 
 def _shown(value: Any) -> str:
@@ -106,8 +111,8 @@ def impossible(leverage: int, limits: Any, enforce: str) -> str | None:
     above = most is not None and leverage > most
     if (above and enforce == MAXIMUM) or (not above and leverage >= least and (leverage - least) % step == 0):
         return None
-    bounds = f"from {least} up" if most is None else f"from {least} to {most}"
-    return f"a leverage of {leverage} is not possible: the exchange takes it {bounds} in steps of {step}"
+    bounds = f"{least} or more" if most is None else f"{least} to {most}"
+    return f"a leverage of {leverage} is not allowed: the exchange accepts {bounds} in steps of {step}"
 
 
 def unlisted(name: str, exchange: str, listed: Mapping[str, Any]) -> str:
@@ -115,4 +120,4 @@ def unlisted(name: str, exchange: str, listed: Mapping[str, Any]) -> str:
     import difflib
 
     close = difflib.get_close_matches(name, listed, n=1)
-    return f"{exchange} lists no such symbol: " + (f"did you mean {close[0]}?" if close else "check the name")
+    return f"{exchange} does not list this symbol: " + (f"did you mean {close[0]}?" if close else "check the name")

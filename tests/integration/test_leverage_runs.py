@@ -167,9 +167,9 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
         "an order": f"ADAUSDT: {blocked} an open order ({order}); cancel the orders first",
         "both": f"LTCUSDT: {blocked} an open position (LONG 1) and an open order ({account.orders[1].order_id}); "
         "close the position and cancel the orders first",
-        "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not possible: the exchange "
+        "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not allowed: the exchange "
         "takes it from 1 to 25 in steps of 1",
-        "not listed": "BTCUSD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?",
+        "not listed": "BTCUSD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?",
         "one blocked of three": f"1 of 3 symbols do not have the desired leverage. "
         f"SOLUSDT: {blocked} an open position (SHORT 1.5); "
         "close the position first",
@@ -199,7 +199,7 @@ def test_ad_hoc_with_the_keys_from_the_environment(ansible: Ansible, account: Ac
 
     outcome, result = run(26)
     assert (outcome.status, account.leverage) == (2, {"BTCUSDT": 13})
-    assert result["msg"].startswith("BTCUSDT: leverage stays 13 instead of 26: a leverage of 26 is not possible")
+    assert result["msg"].startswith("BTCUSDT: leverage stays 13 instead of 26: a leverage of 26 is not allowed")
 
 
 def test_a_desk_of_accounts_side_by_side(ansible: Ansible, exchange: Exchange, sandbox: Sandbox) -> None:

@@ -26,7 +26,7 @@ SYMBOLS = {
     "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "did you mean BTCUSD?",
 }
 LEVERAGES = [True, 13.0, "", "0x10", [13]]
-NO_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number from 1 up"
+NO_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number of 1 or more"
 
 # Options to what the refusal says; each is added to a good desired.
 OPTIONS: list[tuple[dict[str, Any], str]] = [

@@ -140,7 +140,7 @@ def test_a_maximum_of_what_was_never_set_is_not_known(new_setup: NewSetup, readi
 def test_a_maximum_of_an_unknown_symbol_says_what_was_meant(new_setup: NewSetup, reading: Any, check: bool) -> None:
     setup = new_setup(Quirks(unknown_symbol=reading))
     report = setup.enforce({"BTCUSTD": 5}, enforce="maximum", check=check)
-    assert report.failure == "BTCUSTD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?"
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
     assert report.result["outcome"] == "refused"
     assert setup.sent == [READ, INSTRUMENTS]
 
@@ -210,17 +210,17 @@ BLOCKERS: dict[str, tuple[str, int, Prepares, str, str]] = {
         26,
         nothing,
         "refused",
-        "a leverage of 26 is not possible: the exchange takes it from 1 to 25 in steps of 1",
+        "a leverage of 26 is not allowed: the exchange accepts 1 to 25 in steps of 1",
     ),
     "off the step": (
         "XRPUSDT",
         12,
         nothing,
         "refused",
-        "a leverage of 12 is not possible: the exchange takes it from 5 to 75 in steps of 5",
+        "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
     ),
-    "below the least": ("XRPUSDT", 1, nothing, "refused", "a leverage of 1 is not possible: .* from 5 to 75 .*"),
-    "impossible and blocked": ("BTCUSDT", 26, position, "refused", "a leverage of 26 is not possible: .*"),
+    "below the least": ("XRPUSDT", 1, nothing, "refused", "a leverage of 1 is not allowed: .* 5 to 75 .*"),
+    "impossible and blocked": ("BTCUSDT", 26, position, "refused", "a leverage of 26 is not allowed: .*"),
 }
 
 
@@ -317,8 +317,8 @@ def test_an_exchange_that_clamps_is_told_of(new_setup: NewSetup) -> None:
     report = setup.enforce({"BTCUSDT": 30})
     assert setup.current == {"BTCUSDT": 25}
     assert report.failure == (
-        "BTCUSDT: leverage is now 25 instead of 30 (it was 10): a leverage of 30 is not possible: "
-        "the exchange takes it from 1 to 25 in steps of 1"
+        "BTCUSDT: leverage is now 25 instead of 30 (it was 10): a leverage of 30 is not allowed: "
+        "the exchange accepts 1 to 25 in steps of 1"
     )
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 25}}
     assert report.result["leverage"] == 25
@@ -345,7 +345,7 @@ def test_a_symbol_never_set_is_set(new_setup: NewSetup, reading: Any, check: boo
 def test_an_unknown_symbol_is_named_with_what_was_meant(new_setup: NewSetup, reading: Any, check: bool) -> None:
     setup = new_setup(Quirks(unknown_symbol=reading))
     report = setup.enforce({"BTCUSTD": 10}, check=check)
-    assert report.failure == "BTCUSTD: EXCHANGE_2 lists no such symbol: did you mean BTCUSDT?"
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
     assert report.result["outcome"] == "refused"
     assert setup.sent == [READ, INSTRUMENTS]
 

@@ -73,11 +73,11 @@ def test_what_lowers_goes_first(new_setup: NewSetup) -> None:
     [
         (
             {"XRPUSDT": 12},
-            "a leverage of 12 is not possible: the exchange takes it from 5 to 75 in steps of 5",
+            "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
         ),
         (
             {"SOLUSDT": 21},
-            "a leverage of 21 is not possible: the exchange takes it from 1 to 20 in steps of 1",
+            "a leverage of 21 is not allowed: the exchange accepts 1 to 20 in steps of 1",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_every_impossible_desired_leverage_is_named(setup: ClientSetup) -> None:
 def test_an_unlisted_symbol_leaves_all_unwritten(setup: ClientSetup) -> None:
     report = setup.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
     assert WRITE not in setup.sent
-    assert "ETHUSTD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?" in str(report.failure)
+    assert "ETHUSTD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?" in str(report.failure)
 
 
 def test_limits_that_cannot_be_read_leave_all_unwritten(new_setup: NewSetup) -> None:
@@ -465,7 +465,7 @@ def test_an_impossible_desired_leverage_that_is_not_read_yet_leaves_all_unwritte
     assert setup.sent == [READ] * 20 + [INSTRUMENTS]
     assert row(report, last)["outcome"] == "refused"
     assert row(report, last)["leverage"] is None
-    assert row(report, last)["reason"].startswith("a leverage of 21 is not possible: ")
+    assert row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
     why = f"nothing is written while one desired leverage is impossible ({last})"
     assert row(report, unread)["outcome"] == "unknown"
     assert row(report, unread)["reason"] == f"the current leverage is not known: {why}"

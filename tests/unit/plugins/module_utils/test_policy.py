@@ -68,19 +68,29 @@ def test_a_symbol_is_letters_and_digits_in_any_case(typed: str, symbol: str) -> 
 )
 def test_another_form_is_refused_with_the_one_meant(typed: str, meant: str) -> None:
     said = refusal(symbol=typed, leverage=10)
-    assert said == f"symbol {typed!r} is not of letters and digits alone: did you mean {meant}?"
-    assert refusal(leverages={typed: 10}).startswith(f"the symbol {typed!r} is not of letters")
+    assert said == f"symbol {typed!r} is not a symbol (letters and digits, at most 40): did you mean {meant}?"
+    assert refusal(leverages={typed: 10}).startswith(f"the symbol {typed!r} is not a symbol")
 
 
 @pytest.mark.parametrize("typed", ["", " ", "/", "\n", "::", "\u20bf", ":USDT", "💰"])
 def test_what_means_nothing_is_refused_with_an_example(typed: str) -> None:
-    assert refusal(symbol=typed, leverage=10).endswith("is not of letters and digits alone: write it as BTCUSDT")
+    assert refusal(symbol=typed, leverage=10).endswith(
+        "is not a symbol (letters and digits, at most 40): write it as BTCUSDT"
+    )
 
 
 def test_what_was_typed_is_shown_up_to_a_length() -> None:
     said = refusal(symbol="B/" * 500_000, leverage=10)
     assert said.startswith("symbol 'B/B/")
-    assert len(said.partition(" is not of letters")[0]) < 100
+    assert len(said) < 200
+    assert said.endswith("write it as BTCUSDT")
+
+
+def test_a_symbol_of_any_length_costs_no_request() -> None:
+    assert _policy.symbol("A" * 40) == "A" * 40
+    assert "is not a symbol (letters and digits, at most 40): write it as BTCUSDT" in refusal(
+        symbol="A" * 41, leverage=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +103,7 @@ def test_what_was_typed_is_shown_up_to_a_length() -> None:
 )
 def test_a_symbol_twice_is_refused(table: dict[Any, int], twice: str) -> None:
     said = refusal(leverages=table)
-    assert said == f"leverages names {twice} more than once (upper and lower case are the same symbol)"
+    assert said == f"leverages names {twice} more than once (upper case and lower case are the same symbol)"
 
 
 def test_an_empty_table_is_refused() -> None:
@@ -175,7 +185,7 @@ def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> No
 def test_anything_else_is_refused(typed: Any) -> None:
     for said in (refusal(symbol="BTCUSDT", leverage=typed), refusal(leverages={"BTCUSDT": typed})):
         assert said.startswith("leverage ")
-        assert said.endswith(" of 'BTCUSDT' is not a whole number from 1 up, such as 10")
+        assert said.endswith(" of 'BTCUSDT' is not a whole number of 1 or more, such as 10")
         assert len(said) < 200
 
 
@@ -223,17 +233,17 @@ def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[
     for desired in impossible:
         said = _policy.impossible(desired, instrument, enforce)
         assert said
-        assert said.startswith(f"a leverage of {desired} is not possible: the exchange takes it from {limits[0] or 1} ")
+        assert said.startswith(f"a leverage of {desired} is not allowed: the exchange accepts {limits[0] or 1} ")
 
 
 @pytest.mark.parametrize(
     ("limits", "bounds"),
-    [((1, 25, 1), "from 1 to 25 in steps of 1"), ((2, None, 2), "from 2 up in steps of 2")],
+    [((1, 25, 1), "1 to 25 in steps of 1"), ((2, None, 2), "2 or more in steps of 2")],
 )
 def test_the_bounds_are_told(limits: Limits, bounds: str) -> None:
     desired = 27
     assert _policy.impossible(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
-        f"a leverage of {desired} is not possible: the exchange takes it {bounds}"
+        f"a leverage of {desired} is not allowed: the exchange accepts {bounds}"
     )
 
 
@@ -249,4 +259,4 @@ def test_only_a_maximum_may_be_above_the_most() -> None:
 )
 def test_an_unlisted_symbol(name: str, advice: str) -> None:
     said = _policy.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
-    assert said == f"EXCHANGE_2 lists no such symbol: {advice}"
+    assert said == f"EXCHANGE_2 does not list this symbol: {advice}"

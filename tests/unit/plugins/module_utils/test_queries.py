@@ -29,12 +29,12 @@ def test_symbols_are_worked_with_in_upper_case_and_in_their_order(check: Any) ->
     ("symbols", "says"),
     [
         ([], "symbols is empty"),
-        ([""], "is not of letters and digits alone"),
+        ([""], "is not a symbol (letters and digits, at most 40)"),
         (["BTC/USDT:USDT"], "did you mean BTCUSDT?"),
         (["BTCUSDT", " ETHUSDT"], "did you mean ETHUSDT?"),
         (["BTCUSDT\n"], "did you mean BTCUSDT?"),
         (["BTCUSDT", "btcusdt"], "names BTCUSDT more than once"),
-        (["\uff22TCUSDT"], "is not of letters and digits alone"),
+        (["\uff22TCUSDT"], "is not a symbol (letters and digits, at most 40)"),
     ],
 )
 def test_other_symbols_are_refused(check: Any, symbols: list[str], says: str) -> None:

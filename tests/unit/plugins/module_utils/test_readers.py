@@ -116,8 +116,8 @@ class TestLeverage:
     def test_all_unknown_symbols_are_named_at_the_first_doubt(self, new_setup: NewSetup, unknown: Any) -> None:
         setup = new_setup(Quirks(unknown_symbol=unknown))
         assert failure(leverages, setup, "BTCUSDT", "ETHUSD", "SOLUSDT", "XYZ") == (
-            "ETHUSD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?; "
-            "XYZ: EXCHANGE_2 lists no such symbol: check the name"
+            "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?; "
+            "XYZ: EXCHANGE_2 does not list this symbol: check the name"
         )
         assert setup.sent == [READ, READ, INSTRUMENTS]
 
@@ -191,8 +191,8 @@ class TestInstruments:
 
     def test_unknown_symbols_are_named(self, new_setup: NewSetup) -> None:
         said = failure(instruments, new_setup(), "BTCUSDT", "XRP", "XYZ")
-        assert said.startswith("XRP: EXCHANGE_2 lists no such symbol")
-        assert "; XYZ: EXCHANGE_2 lists no such symbol" in said
+        assert said.startswith("XRP: EXCHANGE_2 does not list this symbol")
+        assert "; XYZ: EXCHANGE_2 does not list this symbol" in said
 
     @pytest.mark.parametrize("body", [{"message": "none"}, {"data": None}])
     def test_nothing_listed_is_no_list(self, new_setup: NewSetup, body: Any) -> None:
@@ -249,8 +249,12 @@ class TestPositions:
     @pytest.mark.parametrize("reading", ["all", "422"])
     def test_an_unknown_symbol_is_named(self, new_setup: NewSetup, unknown: Any, reading: Any) -> None:
         setup = new_setup(Quirks(unknown_symbol=unknown, positions_without_symbol=reading))
-        assert failure(positions, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?"
-        assert failure(positions, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 lists no such symbol: check the name"
+        assert (
+            failure(positions, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?"
+        )
+        assert (
+            failure(positions, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 does not list this symbol: check the name"
+        )
 
     def test_a_refusal_that_is_not_the_symbols_is_told_as_it_is(self, new_setup: NewSetup) -> None:
         setup = new_setup()
@@ -359,8 +363,8 @@ class TestOrders:
     @pytest.mark.parametrize("unknown", UNKNOWN)
     def test_an_unknown_symbol_is_named(self, new_setup: NewSetup, unknown: Any) -> None:
         setup = new_setup(Quirks(unknown_symbol=unknown))
-        assert failure(orders, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 lists no such symbol: did you mean ETHUSDT?"
-        assert failure(orders, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 lists no such symbol: check the name"
+        assert failure(orders, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?"
+        assert failure(orders, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 does not list this symbol: check the name"
         assert setup.sent[-6:] == [ORDERS] * 5 + [INSTRUMENTS]
 
     def test_a_symbol_without_orders_is_held_against_the_list(self, new_setup: NewSetup) -> None:
