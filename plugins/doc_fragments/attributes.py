@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all modules can do, documented once."""
+"""The attributes of all modules, documented once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Predicts in C(check_mode) what would change, and changes nothing.
+    description: Can run in C(check_mode). Predicts what would change, and changes nothing.
   diff_mode:
-    description: Shows in C(--diff) what is changed, or would be in C(check_mode).
+    description: Returns in diff mode what changed, or what would change in C(check_mode).
   idempotent:
     description: A second run with the same options changes nothing.
 """
@@ -35,7 +35,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - This module changes nothing. What it returns is what the exchange tells at the time.
+      - This module changes nothing. It returns the current state.
 """
 
     ACTIONGROUP_COINSWITCH = r"""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: api_key_info
-short_description: Find out whether API keys of CoinSwitch PRO work
+short_description: Check API keys of CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - The first thing to run with new keys. Tells whether the exchange takes them, whether they are a pair, whether the
-    clock of this machine is right, and how far away the exchange is.
-  - Keys that the exchange refuses are a result, not a failure. The task fails where the exchange can't be reached or
+  - Run this module first with new keys. It returns whether the exchange accepts the keys, whether they are a pair, how
+    far the clock of this machine is off, and how long an answer takes.
+  - Keys that the exchange refuses are a result, not a failure. The task fails only if the exchange cannot be reached or
     does not answer.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
@@ -22,22 +22,22 @@ extends_documentation_fragment:
   - tradeops.coinswitch.attributes.actiongroup_coinswitch
   - tradeops.coinswitch.connection
 notes:
-  - A clock that is off by more than 5 seconds is warned of.
+  - The module warns if the clock is off by more than 5 seconds.
 seealso:
   - module: tradeops.coinswitch.futures_leverage
 """
 
 EXAMPLES = r"""
-- name: Do these keys work?
+- name: Check the keys
   tradeops.coinswitch.api_key_info:
   register: keys
 
-- name: Say why not
+- name: Fail with the reason if the keys do not work
   ansible.builtin.assert:
     that: keys.valid
     fail_msg: "{{ keys.reason | default('') }}"
 
-- name: The keys of each host's account
+- name: Check the keys of the account of each host
   tradeops.coinswitch.api_key_info:
     api_key: "{{ coinswitch_api_key }}"
     secret_key: "{{ coinswitch_secret_key }}"
@@ -45,27 +45,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 valid:
-  description: Whether the exchange takes the keys, at this time and from this address.
+  description: Whether the exchange accepts the keys, at this time and from this address.
   returned: success
   type: bool
   sample: true
 reason:
-  description: Why the exchange refuses the keys, as far as can be told, and what to do about it.
-  returned: when the keys are refused
+  description: Why the exchange refuses the keys, and what to do.
+  returned: if the keys are refused
   type: str
   sample: "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key"
 pair_matches:
   description:
-    - Whether O(api_key) is the public key of O(secret_key). Found out without the exchange.
-    - Older keys may be good without it, so look at RV(valid) first.
+    - Whether O(api_key) is the public key of O(secret_key). This is checked without a request.
+    - Older keys may work without being a pair in this sense, so check RV(valid) first.
   returned: success
   type: bool
   sample: true
 clock_offset:
   description:
-    - The seconds that the clock of this machine is ahead of the exchange's; below 0, behind it.
-    - Good for a second only where the exchange tells its time in the C(Date) of an answer alone, and V(null) where it
-      tells none.
+    - The time of this machine minus the time of the exchange, in seconds. A negative value means that the clock of this
+      machine is behind.
+    - Exact to one second only, if the exchange returns its time only in the C(Date) header. V(null) if it returns none.
   returned: success
   type: float
   sample: -0.012
@@ -75,7 +75,7 @@ round_trip:
   type: float
   sample: 0.048
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 2

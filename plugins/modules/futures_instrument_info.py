@@ -10,7 +10,8 @@ module: futures_instrument_info
 short_description: Read the instruments of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads what is listed, with the limits of leverage and the other rules of each symbol, in one request.
+  - Reads the symbols that the exchange lists, with the leverage limits and the other rules of each symbol, in one
+    request.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -21,9 +22,9 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to return, letters and digits in any case, such as V(BTCUSDT), each once. All that are listed (some
-        hundreds) where it is left out.
-      - A symbol that the exchange does not list fails the task.
+      - The symbols to return, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - If omitted, all symbols are returned (several hundred).
+      - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
 seealso:
@@ -32,16 +33,16 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The limits of two symbols
+- name: Read the limits of two symbols
   tradeops.coinswitch.futures_instrument_info:
     symbols: [BTCUSDT, ETHUSDT]
   register: limits
 
-- name: Show the highest leverage that each takes
+- name: Show the highest leverage of each symbol
   ansible.builtin.debug:
     msg: "{{ limits.instruments | items2dict(key_name='symbol', value_name='max_leverage') }}"
 
-- name: Everything that is listed
+- name: Read all symbols
   tradeops.coinswitch.futures_instrument_info:
   register: market
 """
@@ -49,8 +50,8 @@ EXAMPLES = r"""
 RETURN = r"""
 instruments:
   description:
-    - The instruments, in the order they were named.
-    - Fields beyond those listed here are returned as the exchange gives them.
+    - The instruments, in the order of O(symbols).
+    - Other fields are returned as the exchange sends them.
   returned: success
   type: list
   elements: dict
@@ -61,32 +62,32 @@ instruments:
       type: str
       sample: BTCUSDT
     min_leverage:
-      description: The lowest leverage. V(null) where the exchange gives no whole number.
+      description: The lowest leverage. V(null) if the exchange sends no whole number.
       returned: success
       type: int
       sample: 1
     max_leverage:
-      description: The highest leverage. V(null) where the exchange gives no whole number.
+      description: The highest leverage. V(null) if the exchange sends no whole number.
       returned: success
       type: int
       sample: 25
     leverage_step:
-      description: The step of the leverage. V(null) where the exchange gives no whole number.
+      description: The step of the leverage. V(null) if the exchange sends no whole number.
       returned: success
       type: int
       sample: 1
     base_asset:
-      description: What is traded.
+      description: The asset that is traded.
       returned: success
       type: str
       sample: BTC
     quote_asset:
-      description: What it is priced in.
+      description: The asset in which prices are quoted.
       returned: success
       type: str
       sample: USDT
     status:
-      description: Whether it can be traded.
+      description: The trading status.
       returned: success
       type: str
       sample: TRADING
@@ -106,7 +107,7 @@ instruments:
       type: raw
       sample: "0.001"
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 1

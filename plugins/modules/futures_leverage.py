@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The leverage of perpetual futures on CoinSwitch PRO is what it should be."""
+"""Set the leverage of perpetual futures on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ module: futures_leverage
 short_description: Set the leverage of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Brings the leverage of one symbol, or of many, to what it should be. Reads what is in force and writes only what
-    differs.
-  - Unchanged costs one request for a symbol, a change two. Nothing is ever clamped or rounded.
-  - The exchange changes no leverage while the symbol has an open position or any open order. Such a refusal is
-    explained by what is in the way; nothing is ever closed or cancelled.
-  - A write without a clear answer (a time-out, a dropped connection, a status from 500 up) is read back before anything
-    else is done. Where what is in force cannot be told, the task fails and says so.
+  - Sets the leverage of one symbol or of many symbols. Reads the current leverage and writes only what differs.
+  - A symbol that does not change costs one request. A change costs two. The module never clamps or rounds a value.
+  - The exchange does not change the leverage of a symbol that has an open position or an open order. The module then
+    names what blocks the change. It never closes a position or cancels an order.
+  - If a write gets no clear answer (a timeout, a dropped connection, a status of 500 or above), the module reads the
+    leverage back before it does anything else. If that fails too, the task fails and says that the outcome is unknown.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -27,8 +26,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Nothing is written. What would refuse a change is read (limits, open positions, open orders), and where the
-        real run would fail, check mode fails with the same words. What cannot be read is warned of.
+      - Writes nothing. Reads the limits, the open positions and the open orders. If a real run would fail, check mode
+        fails with the same message. If something cannot be read, check mode warns.
   diff_mode:
     support: full
   idempotent:
@@ -36,37 +35,37 @@ attributes:
 options:
   symbol:
     description:
-      - The symbol, letters and digits in any case, such as V(BTCUSDT).
-      - Goes with O(leverage). Either the two or O(leverages) must be given.
+      - The symbol, in upper or lower case, such as V(BTCUSDT).
+      - Requires O(leverage). Mutually exclusive with O(leverages).
     type: str
   leverage:
     description:
-      - The leverage that the symbol should have, a whole number from 1 up.
+      - The desired leverage of O(symbol), a whole number of 1 or more.
     type: int
   leverages:
     description:
       - The desired leverage of each symbol. Faster than a loop.
       - All of them are checked before the first write. If one is impossible, nothing is written.
-      - Reads and writes go side by side within the rate limits, what lowers a leverage first. One symbol's failure does
-        not stop the others; the task fails at its end and names each.
+      - Reads and writes alternate within the rate limits. Writes that lower a leverage go first.
+      - A failure of one symbol does not stop the others. The task fails at the end and names each symbol that failed.
     type: dict
   enforce:
     description:
-      - V(exact) makes the leverage what is desired.
-      - V(maximum) only lowers what is above the desired leverage. It fails for a symbol whose leverage was never
-        configured, since its default is not known.
+      - V(exact) sets the desired leverage.
+      - V(maximum) only lowers a leverage that is above the desired one. It fails for a symbol whose leverage was never
+        configured, because its default is not known.
     type: str
     choices: [exact, maximum]
     default: exact
   on_blocked:
     description:
-      - What to do with a symbol that cannot be changed because of an open position or order. V(fail) fails the task,
-        V(warn) warns.
+      - What to do if an open position or order blocks a change. V(fail) fails the task. V(warn) only warns.
     type: str
     choices: [fail, warn]
     default: fail
 notes:
-  - Open orders are looked for five weeks back. An older one blocks a change too, and is not seen by check mode.
+  - The module searches the open orders of the last five weeks. An older order blocks a change, too, but check mode does
+    not find it.
 seealso:
   - module: tradeops.coinswitch.futures_leverage_info
   - module: tradeops.coinswitch.futures_instrument_info
@@ -74,12 +73,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The leverage of BTCUSDT is 10 (keys from COINSWITCH_API_KEY and COINSWITCH_SECRET_KEY)
+- name: Set the leverage of BTCUSDT to 10 (keys from COINSWITCH_API_KEY and COINSWITCH_SECRET_KEY)
   tradeops.coinswitch.futures_leverage:
     symbol: BTCUSDT
     leverage: 10
 
-- name: The desk's table is in force on the account of each host
+- name: Set the leverage of two symbols on the account of each host
   tradeops.coinswitch.futures_leverage:
     api_key: "{{ coinswitch_api_key }}"
     secret_key: "{{ coinswitch_secret_key }}"
@@ -87,13 +86,13 @@ EXAMPLES = r"""
       BTCUSDT: 10
       ETHUSDT: 5
 
-- name: No symbol is above the desk's maximum, and one with an open position is only warned of
+- name: Lower what is above the maximum, and only warn about a symbol with an open position
   tradeops.coinswitch.futures_leverage:
-    leverages: "{{ desk_maximum }}"
+    leverages: "{{ maximum_leverages }}"
     enforce: maximum
     on_blocked: warn
 
-- name: Half of the request budget is left to the bot that trades with the same keys
+- name: Leave half of the rate limit to a bot that uses the same keys
   tradeops.coinswitch.futures_leverage:
     symbol: ETHUSDT
     leverage: 5
@@ -110,14 +109,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 diff:
-  description: The symbols that change, with the leverage before and after. Empty where nothing changes.
+  description: The symbols that change, with the leverage before and after. Empty if nothing changes.
   returned: always
   type: dict
   sample:
     before: {BTCUSDT: 20}
     after: {BTCUSDT: 10}
 results:
-  description: What became of each desired leverage. Empty where an option was refused.
+  description: One row for each symbol. Empty if an option was not valid.
   returned: always
   type: list
   elements: dict
@@ -134,38 +133,38 @@ results:
       sample: EXCHANGE_2
     leverage:
       description:
-        - What is in force when the task ends; in check mode, what would be. V(null) where that is not known, or the
-          symbol was never configured.
+        - The leverage in force when the task ends. In check mode, the leverage that would be in force. V(null) if it is
+          not known, or if the symbol was never configured.
       returned: always
       type: int
       sample: 10
     previous_leverage:
-      description: What was in force before. V(null) where that is not known, or the symbol was never configured.
+      description: The leverage before the task. V(null) if it is not known, or if the symbol was never configured.
       returned: always
       type: int
       sample: 20
     changed:
-      description: Whether the task changed the leverage (in check mode, would have).
+      description: Whether the task changed the leverage. In check mode, whether it would change it.
       returned: always
       type: bool
       sample: true
     outcome:
       description:
-        - V(unchanged) and V(changed), as desired.
-        - V(blocked), an open position or order forbids the change.
-        - V(refused), the desired leverage is impossible, or the exchange refused it, or it was not sent.
-        - V(unknown), what is in force cannot be told for sure.
+        - V(unchanged) or V(changed). The symbol has the desired leverage.
+        - V(blocked). An open position or an open order prevents the change.
+        - V(refused). The desired leverage is not allowed, the exchange refused it, or it was not sent.
+        - V(unknown). The leverage in force is not known for certain.
       returned: always
       type: str
       sample: changed
     reason:
-      description: What went wrong, and what to do about it.
-      returned: where something went wrong
+      description: What went wrong, and what to do.
+      returned: if something went wrong
       type: str
       sample: "leverage stays 20 instead of 10: blocked by an open position (LONG 0.010); close the position first"
     blockers:
-      description: The open positions and orders in the way.
-      returned: where something went wrong
+      description: The open positions and orders that block the change.
+      returned: if something went wrong
       type: list
       elements: dict
       sample:
@@ -185,7 +184,7 @@ results:
           type: str
           sample: LONG
         position_id:
-          description: The exchange's name for the position.
+          description: The identifier of the position.
           returned: for a position
           type: str
           sample: 3f1c
@@ -195,7 +194,7 @@ results:
           type: str
           sample: "0.010"
         order_id:
-          description: The exchange's name for the order.
+          description: The identifier of the order.
           returned: for an order
           type: str
           sample: 77ab
@@ -205,42 +204,42 @@ results:
           type: str
           sample: "0.5"
     exchange_message:
-      description: The exchange's own words about a write that it did not take.
-      returned: where the exchange answered a write, and did not confirm it
+      description: The message of the exchange about a write that it did not confirm.
+      returned: if the exchange answered a write and did not confirm it
       type: str
       sample: Leverage cannot be changed
 symbol:
   description: The symbol, in upper case.
-  returned: with O(symbol)
+  returned: if O(symbol) is given
   type: str
   sample: BTCUSDT
 exchange:
   description: The exchange identifier.
-  returned: with O(symbol)
+  returned: if O(symbol) is given
   type: str
   sample: EXCHANGE_2
 leverage:
   description: As RV(results[].leverage).
-  returned: with O(symbol)
+  returned: if O(symbol) is given
   type: int
   sample: 10
 previous_leverage:
   description: As RV(results[].previous_leverage).
-  returned: with O(symbol)
+  returned: if O(symbol) is given
   type: int
   sample: 20
 outcome:
   description: As RV(results[].outcome).
-  returned: with O(symbol)
+  returned: if O(symbol) is given
   type: str
   sample: changed
 plan:
-  description: How many requests the policy may need, and how long the rate limits may make them wait.
-  returned: when the options were right
+  description: The largest number of requests that the task may need, and how long the rate limits may make it wait.
+  returned: if the options were valid
   type: str
   sample: "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 2

@@ -10,7 +10,7 @@ module: futures_leverage_info
 short_description: Read the leverage of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the leverage that is in force for symbols of an account, with a request for each of them.
+  - Reads the current leverage of symbols of an account, with one request for each symbol.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -21,8 +21,8 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to read, letters and digits in any case, such as V(BTCUSDT), each once.
-      - A symbol that the exchange does not list fails the task.
+      - The symbols to read, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
     required: true
@@ -32,27 +32,27 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What is in force for two symbols
+- name: Read the leverage of two symbols
   tradeops.coinswitch.futures_leverage_info:
     symbols: [BTCUSDT, ETHUSDT]
-  register: in_force
+  register: current
 
-- name: It is no higher than the desk allows
+- name: Fail if a leverage is above 20
   ansible.builtin.assert:
     that: item.leverage is not none and item.leverage <= 20
     fail_msg: "{{ item.symbol }} is at {{ item.leverage }}"
-  loop: "{{ in_force.leverages }}"
+  loop: "{{ current.leverages }}"
 
-- name: The same for the account of each host, with its own keys
+- name: Read the leverages of the account of each host, with its own keys
   tradeops.coinswitch.futures_leverage_info:
     api_key: "{{ coinswitch_api_key }}"
     secret_key: "{{ coinswitch_secret_key }}"
-    symbols: "{{ desk_leverages.keys() | list }}"
+    symbols: "{{ leverage_policy.keys() | list }}"
 """
 
 RETURN = r"""
 leverages:
-  description: A row for each symbol, in the order they were named.
+  description: One row for each symbol, in the order of O(symbols).
   returned: success
   type: list
   elements: dict
@@ -68,17 +68,19 @@ leverages:
       type: str
       sample: EXCHANGE_2
     leverage:
-      description: What is in force. V(null) where the exchange tells none, as it may for a symbol never configured.
+      description:
+        - The current leverage. V(null) if the exchange returns none, which can happen for a symbol that was never
+          configured.
       returned: success
       type: int
       sample: 10
     reason:
       description: What the exchange says instead.
-      returned: where the leverage is V(null)
+      returned: if the leverage is V(null)
       type: str
       sample: 'the exchange tells no leverage: "Leverage is not set"'
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 2

@@ -10,8 +10,8 @@ module: futures_order_info
 short_description: Read the open orders in perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads every open order of an account that was created in the time asked for. Pages are followed, and the weeks that
-    the exchange takes in one request are walked back one by one.
+  - Reads every open order of an account that was created in a period. The module follows all pages, and reads one week
+    after the other, since the exchange accepts at most one week in a request.
   - The leverage of a symbol cannot be changed while it has an open order, however old.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
@@ -23,20 +23,20 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols whose orders to return, letters and digits in any case, such as V(BTCUSDT), each once. The orders
-        of all symbols where it is left out.
-      - A symbol that the exchange does not list fails the task.
+      - The symbols whose orders to return, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - If omitted, the orders of all symbols are returned.
+      - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
   from_time:
     description:
       - The earliest time of creation, in Unix milliseconds (13 digits).
-      - Five weeks before O(to_time), or before now, where it is left out. Each week costs a request, of which the
-        exchange takes 20 in a minute.
+      - If omitted, five weeks before O(to_time), or before now. Each week costs one request. The exchange accepts 20 of
+        them in a minute.
     type: int
   to_time:
     description:
-      - The latest time of creation, in Unix milliseconds (13 digits). Now where it is left out.
+      - The latest time of creation, in Unix milliseconds (13 digits). If omitted, now.
     type: int
 seealso:
   - module: tradeops.coinswitch.futures_leverage
@@ -44,16 +44,16 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What is open, of the last five weeks
+- name: Read the open orders of the last five weeks
   tradeops.coinswitch.futures_order_info:
   register: open
 
-- name: What is open in one symbol since 2026-05-04 00:00 UTC
+- name: Read the open orders of one symbol since 2026-05-04 00:00 UTC
   tradeops.coinswitch.futures_order_info:
     symbols: [BTCUSDT]
     from_time: 1777852800000
 
-- name: Which orders are older than a week, and not older than six
+- name: Read the open orders that are between one week and six weeks old
   tradeops.coinswitch.futures_order_info:
     to_time: "{{ (now().timestamp() - 7 * 86400) | int * 1000 }}"
   register: forgotten
@@ -62,14 +62,14 @@ EXAMPLES = r"""
 RETURN = r"""
 orders:
   description:
-    - The open orders, the newest first. Every field is as the exchange gives it, the symbol in upper case.
-    - Fields beyond those listed here are returned too.
+    - The open orders, the newest first. Fields are returned as the exchange sends them, the symbol in upper case.
+    - Other fields are returned, too.
   returned: success
   type: list
   elements: dict
   contains:
     order_id:
-      description: The exchange's name for the order.
+      description: The identifier of the order.
       returned: success
       type: str
       sample: 77ab
@@ -104,47 +104,47 @@ orders:
       type: raw
       sample: "0.5"
     exec_quantity:
-      description: How much of it is done.
+      description: The quantity that was executed.
       returned: success
       type: raw
       sample: "0"
     price:
-      description: The limit.
+      description: The limit price.
       returned: success
       type: raw
       sample: "60000"
     avg_execution_price:
-      description: The average price of what is done.
+      description: The average price of the executed quantity.
       returned: success
       type: raw
       sample: "0"
     execution_fee:
-      description: The fee for what is done.
+      description: The fee for the executed quantity.
       returned: success
       type: raw
       sample: "0"
     realised_pnl:
-      description: The profit or loss of what is done.
+      description: The profit or loss of the executed quantity.
       returned: success
       type: raw
       sample: "0"
     reduce_only:
-      description: Whether it can only make a position smaller.
+      description: Whether the order can only reduce a position.
       returned: success
       type: bool
       sample: false
     created_at:
-      description: When it was created, in Unix milliseconds.
+      description: The time of creation, in Unix milliseconds.
       returned: success
       type: int
       sample: 1700000000000
     updated_at:
-      description: When it changed last, in Unix milliseconds.
+      description: The time of the last change, in Unix milliseconds.
       returned: success
       type: int
       sample: 1700000000000
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 5

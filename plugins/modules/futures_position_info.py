@@ -10,8 +10,8 @@ module: futures_position_info
 short_description: Read the open positions in perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the open positions of an account in some symbols. A flat symbol has no row.
-  - The leverage of a symbol cannot be changed while one is open.
+  - Reads the open positions of an account. A symbol without a position has no row.
+  - The leverage of a symbol cannot be changed while it has an open position.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -22,26 +22,26 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to look at, letters and digits in any case, such as V(BTCUSDT), each once.
-      - A symbol that the exchange does not list fails the task.
+      - The symbols to read, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
     required: true
 notes:
-  - Positions of several symbols are asked for in one request, and with a request for each symbol where the exchange
-    refuses that. One more tells a flat symbol from one that does not exist.
+  - The module reads the positions of several symbols in one request. If the exchange refuses that, it sends one request
+    for each symbol. Another request checks that a symbol without a position exists.
 seealso:
   - module: tradeops.coinswitch.futures_leverage
   - module: tradeops.coinswitch.futures_order_info
 """
 
 EXAMPLES = r"""
-- name: What is open in two symbols
+- name: Read the open positions of two symbols
   tradeops.coinswitch.futures_position_info:
     symbols: [BTCUSDT, ETHUSDT]
   register: open
 
-- name: Their leverage is changed only when they are flat
+- name: Change the leverage only if there is no open position
   tradeops.coinswitch.futures_leverage:
     leverages: {BTCUSDT: 10, ETHUSDT: 5}
   when: open.positions | length == 0
@@ -50,8 +50,8 @@ EXAMPLES = r"""
 RETURN = r"""
 positions:
   description:
-    - The open positions. Every field is as the exchange gives it, the symbol in upper case.
-    - Fields beyond those listed here are returned too.
+    - The open positions. Fields are returned as the exchange sends them, the symbol in upper case.
+    - Other fields are returned, too.
   returned: success
   type: list
   elements: dict
@@ -67,7 +67,7 @@ positions:
       type: str
       sample: EXCHANGE_2
     position_id:
-      description: The exchange's name for the position.
+      description: The identifier of the position.
       returned: success
       type: str
       sample: 3f1c
@@ -97,12 +97,12 @@ positions:
       type: raw
       sample: "64.00"
     maint_margin:
-      description: The margin below which it is liquidated.
+      description: The margin below which the position is liquidated.
       returned: success
       type: raw
       sample: "3.20"
     avg_entry_price:
-      description: The average price of entry.
+      description: The average entry price.
       returned: success
       type: raw
       sample: "64000"
@@ -122,12 +122,12 @@ positions:
       type: raw
       sample: "0"
     liquidation_price:
-      description: The price at which it is liquidated.
+      description: The price at which the position is liquidated.
       returned: success
       type: raw
       sample: "57600"
     margin_type:
-      description: How margin is held.
+      description: The margin mode.
       returned: success
       type: str
       sample: ISOLATED
@@ -137,17 +137,17 @@ positions:
       type: str
       sample: OPEN
     created_at:
-      description: When it was opened, in Unix milliseconds.
+      description: The time of opening, in Unix milliseconds.
       returned: success
       type: int
       sample: 1700000000000
     updated_at:
-      description: When it changed last, in Unix milliseconds.
+      description: The time of the last change, in Unix milliseconds.
       returned: success
       type: int
       sample: 1700000000000
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 2

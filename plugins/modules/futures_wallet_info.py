@@ -10,7 +10,7 @@ module: futures_wallet_info
 short_description: Read the futures wallet on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the balances of an account and what its positions and open orders hold of them, in one request.
+  - Reads the balances of an account, and the margin that its positions and open orders hold, in one request.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -24,11 +24,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What the wallet holds
+- name: Read the wallet
   tradeops.coinswitch.futures_wallet_info:
   register: wallet
 
-- name: There is enough to trade with
+- name: Fail if less than 100 USDT is available
   ansible.builtin.assert:
     that: usdt.balances.total_available_balance | float >= 100
   vars:
@@ -38,8 +38,8 @@ EXAMPLES = r"""
 RETURN = r"""
 balances:
   description:
-    - A row for each base asset, as the exchange gives it.
-    - Fields beyond those listed here are returned too.
+    - One row for each base asset, as the exchange sends it.
+    - Other fields are returned, too.
   returned: success
   type: list
   elements: dict
@@ -50,39 +50,39 @@ balances:
       type: str
       sample: USDT
     balances:
-      description: The amounts of it.
+      description: The amounts of the asset.
       returned: success
       type: dict
       contains:
         total_balance:
-          description: All of it.
+          description: The total balance.
           returned: success
           type: raw
           sample: "10000.00"
         total_available_balance:
-          description: What is free.
+          description: The balance that is available.
           returned: success
           type: raw
           sample: "9930.00"
         total_blocked_balance:
-          description: What is not.
+          description: The balance that is blocked.
           returned: success
           type: raw
           sample: "70.00"
         total_position_margin:
-          description: What positions hold.
+          description: The margin of open positions.
           returned: success
           type: raw
           sample: "64.00"
         total_open_order_margin:
-          description: What open orders hold.
+          description: The margin of open orders.
           returned: success
           type: raw
           sample: "6.00"
 assets:
   description:
-    - A row for each symbol that holds margin, as the exchange gives it.
-    - Fields beyond those listed here are returned too.
+    - One row for each symbol that holds margin, as the exchange sends it.
+    - Other fields are returned, too.
   returned: success
   type: list
   elements: dict
@@ -93,7 +93,7 @@ assets:
       type: str
       sample: BTCUSDT
     base_asset:
-      description: The asset that it holds.
+      description: The asset of the margin.
       returned: success
       type: str
       sample: USDT
@@ -103,22 +103,22 @@ assets:
       type: str
       sample: EXCHANGE_2
     blocked_balance:
-      description: All that it holds.
+      description: The balance that the symbol blocks.
       returned: success
       type: raw
       sample: "70.00"
     position_margin:
-      description: What its positions hold.
+      description: The margin of its positions.
       returned: success
       type: raw
       sample: "64.00"
     open_order_margin:
-      description: What its open orders hold.
+      description: The margin of its open orders.
       returned: success
       type: raw
       sample: "6.00"
 requests:
-  description: How many requests the task sent.
+  description: The number of requests that the task sent.
   returned: always
   type: int
   sample: 1
