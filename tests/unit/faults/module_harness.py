@@ -234,6 +234,7 @@ def tells_the_truth(result: Mapping[str, Any], harness: ModuleHarness) -> None:
     for row in result.get("results", []):
         assert row["outcome"] == "unknown" or row["leverage"] in (None, harness.in_force(row["symbol"])), row
         assert row["leverage"] is not None or row["outcome"] not in ("changed", "unchanged"), row
+        assert row["outcome"] in ("changed", "unchanged") or row["reason"], row
     if not result.get("results"):
         assert harness.exchange.count("write_leverage") == 0
     if not result["failed"]:

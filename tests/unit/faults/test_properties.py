@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 from sandbox import FAULTS, Fault, Quirks
 
 from .module_harness import EXAMPLES, MAX_WAIT, ModuleHarness, says_one_clear_line, tells_the_truth
 
 LONGEST_PAUSE = 8.0
+SIX = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
 TO_13: dict[str, Any] = {"symbol": "BTCUSDT", "leverage": 13}
 MANY: dict[str, Any] = {"leverages": {"BTCUSDT": 13, "ETHUSDT": 5, "SOLUSDT": 10}}
 # Module, check mode, options, the endpoints that it asks.
@@ -174,6 +178,85 @@ def test_faults_in_any_sequence(
         policy = 1 if task == 0 else 2
         refused_for_now = sum(request.status == 429 for request in harness.exchange.requests)
         assert harness.exchange.count("write_leverage") <= policy * (1 + retries) + refused_for_now
+
+
+@settings(EXAMPLES, max_examples=150)
+@given(
+    policy=st.dictionaries(st.sampled_from(SIX), st.integers(1, 25), min_size=2),
+    positions=st.sets(st.sampled_from(SIX), max_size=2),
+    faults=st.lists(
+        st.tuples(
+            st.sampled_from(["read_leverage", "write_leverage", "instruments", "positions", "open_orders"]),
+            st.sampled_from(
+                ["401", "400", "403", "429", "503", "500-done", "drop-before", "drop-after", "timeout", "late"]
+            ),
+            st.sampled_from([1, 2, 5, None]),
+            st.sampled_from([*SIX, None, None]),
+        ),
+        max_size=5,
+    ),
+    crash=st.none()
+    | st.tuples(st.integers(1, 20), st.booleans(), st.sampled_from([RuntimeError, MemoryError, KeyError])),
+    options=st.fixed_dictionaries(
+        {
+            "enforce": st.sampled_from(["exact", "maximum"]),
+            "on_blocked": st.sampled_from(["fail", "warn"]),
+            "retries": st.integers(0, 2),
+            "rate_limit_timeout": st.sampled_from([0, 30, 600]),
+        }
+    ),
+    check_mode=st.booleans(),
+)
+def test_a_whole_task_ends_true_or_unknown(
+    new_harness: Callable[..., ModuleHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: dict[str, int],
+    positions: set[str],
+    faults: list[tuple[str, str, int | None, str | None]],
+    crash: tuple[int, bool, type[Exception]] | None,
+    options: dict[str, Any],
+    check_mode: bool,
+) -> None:
+    """Whatever answers come, and wherever the process itself fails: every row is true, or says that it is unknown."""
+    harness = new_harness()
+    harness.account.leverage.update(dict.fromkeys(SIX, 10))
+    for symbol in positions:
+        harness.account.open_position(symbol, "LONG", "1")
+    for endpoint, name, times, met_by in faults:
+        harness.exchange.add_fault(endpoint, FAULTS[name], times, met_by if endpoint.endswith("_leverage") else None)
+    with monkeypatch.context() as patch:
+        if crash:
+            patch.setattr(Transport, "__call__", crashing(*crash))
+        result = harness.run("futures_leverage", check_mode, leverages=policy, **options)
+    rows = {row["symbol"]: row for row in result["results"]}
+    assert sorted(rows) == sorted(policy)
+    assert "Traceback" not in json.dumps(result)
+    assert "\n" not in result.get("msg", "")
+    if not crash:
+        says_one_clear_line(result)
+    if check_mode:
+        assert harness.exchange.count("write_leverage") == 0
+        return
+    tells_the_truth(result, harness)
+    outcomes = {row["outcome"] for row in rows.values()}
+    assert {symbol for symbol, row in rows.items() if row["outcome"] == "blocked"} <= positions
+    tolerated = {"unchanged", "changed", *(["blocked"] if options["on_blocked"] == "warn" else [])}
+    assert result["failed"] is (not outcomes <= tolerated or "defect" in str(result.get("msg")))
+
+
+def crashing(call: int, after: bool, error: type[Exception]) -> Callable[[Transport, Request], Answer]:
+    """A transport that fails at its n-th request, as a process without threads or memory would."""
+    real = Transport.__call__
+    calls = itertools.count(1)
+
+    def method(self: Transport, request: Request) -> Answer:
+        if next(calls) != call:
+            return real(self, request)
+        if after:
+            real(self, request)
+        raise error("can't start new thread")
+
+    return method
 
 
 QUIRKS = {
