@@ -86,9 +86,6 @@ install: .venv/ready
 bench: .venv/ready ## Measure what tasks cost, against the sandbox; SLOW=1 adds the rows that take minutes
 	@python tests/bench/bench.py $(if $(SLOW),--slow)
 
-.PHONY: mutants
-mutants: .venv/ready ## Change the code that judges and paces, bit by bit, and see whether its tests notice
-	@python tests/tools/mutants.py
 
 .PHONY: lock
 lock: $(requirements:%=lock-%) ## Renew the pinned requirements
