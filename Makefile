@@ -61,6 +61,7 @@ style: .venv/ready $(checkout)
 	ruff check --quiet .
 	ruff format --check --quiet .
 	mypy
+	proselint check --config tests/proselint.json $$(git ls-files '*.md' ':!CHANGELOG.md')
 
 # One row for each core that this environment has not; integration has the Pythons on which modules run, too.
 .PHONY: sanity integration unit
@@ -85,7 +86,6 @@ install: .venv/ready
 .PHONY: bench
 bench: .venv/ready ## Measure what tasks cost, against the sandbox; SLOW=1 adds the rows that take minutes
 	@python tests/bench/bench.py $(if $(SLOW),--slow)
-
 
 .PHONY: lock
 lock: $(requirements:%=lock-%) ## Renew the pinned requirements
