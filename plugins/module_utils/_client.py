@@ -107,6 +107,10 @@ class Client:
         """Ask over a new connection from now on: what the old one may still bring answers an earlier question."""
         self._transport.reset_connection()
 
+    def close(self) -> None:
+        """Send nothing any more: the task has ended."""
+        self._transport.close()
+
     def pause(self, attempt: int) -> None:
         """Wait before the attempt after this one: longer each time, and never in step with other processes."""
         self._sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
@@ -120,12 +124,17 @@ class Client:
             except BudgetSpent as error:
                 error.sent = refused > 0
                 raise
-            self.requests += 1
             sent = self._clock()
             try:
                 answer = self._transport(request)
-            finally:
-                self.pacer.answered(endpoint, taken)
+            except Unreachable:
+                # Nothing was sent, so nothing is spent.
+                self.pacer.release(endpoint, taken)
+                raise
+            except BaseException:
+                self._count(endpoint, taken)
+                raise
+            self._count(endpoint, taken)
             self.timing = Timing(sent, self._clock(), _header(answer, "Date"))
             try:
                 return self._judge(request, answer)
@@ -134,6 +143,10 @@ class Client:
                 # What it asks for is tried once: one that was wrong would be asked for again and again.
                 wait = error.retry_after if refused == 1 else None
                 self.pacer.close(endpoint, WINDOW if wait is None else wait)
+
+    def _count(self, endpoint: Endpoint, taken: float) -> None:
+        self.requests += 1
+        self.pacer.answered(endpoint, taken)
 
     def _judge(self, request: Request, answer: Answer) -> Any:
         status = answer.status

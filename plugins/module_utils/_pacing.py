@@ -222,6 +222,16 @@ class Pacer:
         if self._preview:
             self._preview.answered(endpoint, self._preview.simulated.pop(taken, taken))
 
+    def release(self, endpoint: Endpoint, taken: float) -> None:
+        """Give back a request that was taken and never sent."""
+        with self._budget_store.open() as budgets:
+            budget = self._budget(budgets, endpoint)
+            if taken in budget.sent:
+                budget.sent.remove(taken)
+            budgets[endpoint.name] = [budget.sent, budget.closed]
+        if self._preview:
+            self._preview.release(endpoint, self._preview.simulated.pop(taken, taken))
+
     def close(self, endpoint: Endpoint, seconds: float) -> None:
         """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
         with self._budget_store.open() as budgets:

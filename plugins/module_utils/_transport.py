@@ -3,15 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One HTTP request over one kept connection: bounded in time and in size, never redirected, TLS as the user asked.
 
-Private to this collection: anything here may change in any release.
+Everything that is sent is sent by the calling thread, which knows whether the first byte went out. Two helper threads
+exist only because nothing else bounds what they bound, and neither can send: one looks up a name, one ends a connection
+whose time is up. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
+import re
+import socket
+import ssl
 import time
+from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
+from threading import Lock, Thread, Timer
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
@@ -25,13 +32,13 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
 
 # The instruments of some 700 symbols are below 1 MiB.
 LARGEST_ANSWER = 4 << 20
-# Enough of a refusal to quote its words.
+# Enough of a refusal to quote its message.
 LARGEST_REFUSAL = 64 << 10
 _CHUNK = 16 << 10
 
 
 class Request(NamedTuple):
-    """What is asked: the query's parameters, or a body that is sent as it stands."""
+    """What to send: the parameters of the query, or a body as it is."""
 
     method: str
     path: str
@@ -50,6 +57,54 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class _Flight:
+    """One request: its deadline, and whether its first byte went out. Seconds are monotonic."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        # A connection that takes half of the time leaves no time for the answer, and is known not to be one.
+        self.connect_by = time.monotonic() + timeout / 2
+        self.sent = False
+        self.expired = False
+        self.connection: Any = None
+        self._landed = False
+        self._lock = Lock()
+        self._watchdog = Timer(timeout, self._expire)
+        self._watchdog.daemon = True
+
+    def __enter__(self) -> _Flight:
+        self._watchdog.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._watchdog.cancel()
+        with self._lock:
+            self._landed = True
+
+    def first_byte(self) -> None:
+        """Called right before the first byte of the request. Raises TimeoutError where it is too late."""
+        with self._lock:
+            if self.expired:
+                raise TimeoutError
+            self.sent = True
+
+    def check_time(self) -> None:
+        """Raise TimeoutError where the time is up: a connection that was ended may look like the end of an answer."""
+        if self.expired:
+            raise TimeoutError
+
+    def _expire(self) -> None:
+        """End the connection, so that the thread that waits for its bytes wakes up."""
+        with self._lock:
+            if self._landed:
+                return
+            self.expired = True
+            sock: Any = getattr(self.connection, "sock", None)
+            # Not the method of a TLS socket: that one takes away what the other thread is reading with.
+            with contextlib.suppress(OSError, TypeError):
+                socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
+
+
 class _Session(Session):
     """A session for which no answer is a redirect: requests would read its body, however long, to prepare the next."""
 
@@ -61,131 +116,269 @@ class Transport:
     """Sends requests to `url` (scheme, host and port), each answered in full within `timeout` seconds or Unclear.
 
     verify: whether TLS certificates are checked, or the path of the authorities (file or directory) to trust.
+    may_send() is called before the first byte of each request; what it raises keeps the request from being sent.
     """
 
-    def __init__(self, url: str, auth: AuthBase, timeout: float, verify: bool | str) -> None:
+    def __init__(
+        self,
+        url: str,
+        auth: AuthBase,
+        timeout: float,
+        verify: bool | str,
+        may_send: Callable[[], None] = lambda: None,
+    ) -> None:
         need()
         self._url = url
         self._auth = auth
         self._timeout = timeout
         self._verify = verify
+        self._may_send = may_send
+        self._closed = False
+        self._flight = _Flight(timeout)
         self._session = self._connect()
 
     def _connect(self) -> Session:
         session = _Session()
         # Plain http is for loopback alone: a proxy from the environment would take it off the machine.
         session.trust_env = self._url.startswith("https:")
+        # A cookie would tie the requests of two accounts together.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.mount(self._url, _adapter(self._take_off, self._open_socket))
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
 
     def reset_connection(self) -> None:
-        """Use a new connection from now on: what the old one may still bring belongs to an earlier question."""
+        """Use a new connection from now on: what the old one may still bring belongs to an earlier request."""
         with contextlib.suppress(Exception):
             self._session.close()
         self._session = self._connect()
 
-    def __call__(self, request: Request) -> Answer:
-        """The exchange's answer, whatever its status; Unclear (Unreachable where nothing was sent) without one.
+    def close(self) -> None:
+        """Send nothing any more."""
+        self._closed = True
+        with contextlib.suppress(Exception):
+            self._session.close()
 
-        The work is done by a thread of its own, which is left behind when time is up: no other way bounds a name
-        look-up, a handshake and headers that drip alike.
-        """
-        deadline = time.monotonic() + self._timeout
-        came: SimpleQueue[Any] = SimpleQueue()
-        threading.Thread(target=self._exchange, args=(self._session, request, came.put), daemon=True).start()
+    def __call__(self, request: Request) -> Answer:
+        """The exchange's answer, whatever its status. Unreachable where nothing was sent, else Unclear, without one."""
+        flight = self._flight = _Flight(self._timeout)
         try:
-            status, headers = self._next(came, deadline)
-            try:
-                body = self._next(came, deadline)
-            except Unclear:
-                if status < 300:
-                    raise
-                body = b""
-                self.reset_connection()
-        except Unclear:
+            with flight:
+                return self._exchange(request, flight)
+        except Exception as error:  # whatever the libraries raise is a request without an answer
+            self.reset_connection()
+            raise self._explain(error, flight) from None
+        except BaseException:
+            # The task is interrupted: its connection may bring an answer that nobody waits for.
             self.reset_connection()
             raise
-        return Answer(status, headers, body)
 
-    def _next(self, came: SimpleQueue[Any], deadline: float) -> Any:
-        try:
-            item = came.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            raise Unclear(f"no whole answer within {self._timeout:g} s (timeout)") from None
-        if isinstance(item, Exception):
-            raise self._explain(item) from None
-        return item
+    def _exchange(self, request: Request, flight: _Flight) -> Answer:
+        with self._session.request(
+            request.method,
+            self._url + request.path,
+            params=dict(request.params),
+            data=request.body,
+            # An encoded answer can be a thousand times as large as what is counted on the way.
+            headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+            auth=self._auth,
+            timeout=(self._timeout / 2, self._timeout),
+            allow_redirects=False,
+            stream=True,
+            # Given with each request, since REQUESTS_CA_BUNDLE overrides what a session says.
+            verify=self._verify,
+        ) as response:
+            status = response.status_code
+            try:
+                body = _body(response, LARGEST_ANSWER if status < 300 else LARGEST_REFUSAL, flight)
+            except Exception:
+                if status < 300:
+                    raise
+                # The status is a clear answer; only its words are missing.
+                self.reset_connection()
+                body = b""
+            return Answer(status, dict(response.headers), body)
 
-    def _exchange(self, session: Session, request: Request, put: Callable[[Any], None]) -> None:
-        """Put the status with the headers, then the body; or, at any point, the exception that came instead."""
-        try:
-            with session.request(
-                request.method,
-                self._url + request.path,
-                params=dict(request.params),
-                data=request.body,
-                headers={"Content-Type": "application/json"},
-                auth=self._auth,
-                # A connection that takes half of the time leaves the answer no chance, and is then known not to be one.
-                timeout=(self._timeout / 2, self._timeout),
-                allow_redirects=False,
-                stream=True,
-                # Given with each request, since REQUESTS_CA_BUNDLE overrides what a session says.
-                verify=self._verify,
-            ) as response:
-                put((response.status_code, dict(response.headers)))
-                put(_body(response, LARGEST_ANSWER if response.status_code < 300 else LARGEST_REFUSAL))
-        except Exception as error:  # whatever the libraries raise is a request without an answer
-            put(error)
+    def _take_off(self, connection: Any) -> None:
+        """Called by a connection that is made, right before the first byte of the request."""
+        self._flight.connection = connection
+        if self._closed:
+            raise Unreachable("the task has ended, so nothing is sent any more", again=False)
+        self._may_send()
+        self._flight.first_byte()
 
-    def _explain(self, error: Exception) -> Unclear:
-        """What an exception of the libraries means: Unreachable where nothing was sent, else Unclear."""
+    def _open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
+        """A connected socket to the exchange or to its proxy."""
+        self._flight.connection = connection
+        deadline = self._flight.connect_by
+        last: OSError = TimeoutError()
+        for family, kind, protocol, _name, address in _look_up(host, port, deadline):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                last = error
+            else:
+                return sock
+        raise last
+
+    def _explain(self, error: Exception, flight: _Flight) -> Unclear:
+        """The error in our own words: a library's may hold what it was given, such as the password of a proxy."""
         if isinstance(error, Unclear):
             return error
+        causes = list(_causes(error))
+        late = flight.expired or any(isinstance(cause, _TIMEOUTS) for cause in causes)
+        if not flight.sent:
+            return self._explain_unsent(error, causes, late)
+        if late or isinstance(error, requests.exceptions.Timeout):
+            return Unclear(f"no whole answer within {self._timeout:g} s (timeout)")
+        return Unclear(f"the connection broke before the answer was complete ({_reason(causes)})")
+
+    def _explain_unsent(self, error: Exception, causes: list[BaseException], late: bool) -> Unreachable:
         failures = requests.exceptions
-        cause = _cause(error)
-        reason = _plain(cause)
-        if isinstance(error, failures.SSLError) and "CERTIFICATE" in reason.upper():
-            advice = "check api_url, and ca_path where an authority of your own signs"
+        reason = _reason(causes)
+        untrusted = [cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)]
+        if untrusted:
             return Unreachable(
-                f"the TLS certificate of {self._url} is not to be trusted ({reason}): {advice}", again=False
+                f"the TLS certificate of {self._url} is not trusted ({untrusted[0].verify_message}): check api_url, "
+                "and set ca_path if an authority of your own signs",
+                again=False,
             )
         if isinstance(error, failures.ProxyError):
             return Unreachable(f"no connection to {self._url} through the proxy ({reason})")
-        if isinstance(error, failures.ConnectTimeout):
+        if isinstance(error, RuntimeError):
+            return Unreachable(
+                "no thread could be started, so nothing was sent: check the limit of processes (ulimit -u)"
+            )
+        if late:
             return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
-        if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network")
-        # requests' own word for a file of authorities that it can't find is an OSError without a number.
-        no_file = (
-            isinstance(error, OSError) and not isinstance(error, failures.RequestException) and error.errno is None
-        )
-        if no_file or isinstance(error, (failures.InvalidURL, failures.InvalidSchema)):
-            return Unreachable(f"{self._url} could not be asked ({reason}): check api_url and the proxy", again=False)
-        if isinstance(error, failures.Timeout):
-            return Unclear(f"no answer within {self._timeout:g} s (timeout)")
-        return Unclear(f"the connection broke before the answer was complete ({type(cause).__name__}: {reason})")
+        if isinstance(error, (ValueError, urllib3.exceptions.LocationValueError)):
+            return Unreachable(
+                f"{self._url} could not be asked, since the proxy in the environment is not valid: check HTTPS_PROXY, "
+                "and percent-encode the special characters of its password",
+                again=False,
+            )
+        if isinstance(error, OSError) and error.errno is None and not isinstance(error, failures.RequestException):
+            return Unreachable(
+                f"{self._url} could not be asked, since the certificate authorities cannot be read: check ca_path, or "
+                "REQUESTS_CA_BUNDLE in the environment",
+                again=False,
+            )
+        return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network")
 
 
-def _body(response: requests.Response, largest: int) -> bytes:
+_TIMEOUTS = (socket.timeout, TimeoutError)
+# How http.client says that a proxy refused.
+_TUNNEL = re.compile("failed: ([0-9]{3})")
+
+
+def _adapter(take_off: Callable[[Any], None], open_socket: Callable[[Any, str, int], socket.socket]) -> Any:
+    """The adapter of a session whose connections are made and begun by a Transport."""
+
+    class Connection(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return open_socket(self, self._dns_host, int(self.port))
+
+        def request(self, *args: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            take_off(self)
+            super().request(*args, **options)
+
+    class SecureConnection(urllib3.connection.HTTPSConnection):
+        _new_conn = Connection._new_conn
+
+        def request(self, *args: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            take_off(self)
+            super().request(*args, **options)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    classes = {"http": Pool, "https": SecurePool}
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options)
+            self.poolmanager.pool_classes_by_scheme = classes
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **options)
+            manager.pool_classes_by_scheme = classes
+            return manager
+
+    return Adapter(max_retries=0)
+
+
+def _look_up(host: str, port: int, deadline: float) -> list[Any]:
+    """The addresses of a host. No call bounds the look-up, so a thread does it, and is left behind when time is up."""
+    found: SimpleQueue[Any] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM))
+        except Exception as error:
+            found.put(error)
+
+    Thread(target=look_up, daemon=True).start()
+    try:
+        result = found.get(timeout=max(0.0, deadline - time.monotonic()))
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(result, Exception):
+        raise result
+    return list(result)
+
+
+def _body(response: requests.Response, largest: int, flight: _Flight) -> bytes:
+    """The bytes of an answer, counted as they come over the wire."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Unclear("the answer is compressed, although that was not asked for: check api_url and the proxy")
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.iter_content(_CHUNK):
+    while True:
+        chunk = response.raw.read(_CHUNK, decode_content=False)
+        flight.check_time()
+        if not chunk:
+            break
         chunks.append(chunk)
         size += len(chunk)
         if size > largest:
             raise Unclear(f"the answer is larger than {largest >> 10} KiB")
+    length = response.headers.get("Content-Length", "")
+    # urllib3 1.26 takes the end of the connection for the end of the answer.
+    if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
+        raise EOFError
     return b"".join(chunks)
 
 
-def _cause(error: Exception) -> BaseException:
-    """The innermost reason that the libraries wrapped."""
-    wrapped = [getattr(error, "reason", None), *error.args]
-    inner = next((item for item in wrapped if isinstance(item, Exception)), None)
-    return error if inner is None else _cause(inner)
+def _causes(error: BaseException) -> Any:
+    """The error, and all that the libraries wrapped in it, the outermost first."""
+    yield error
+    wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+    inner = next((item for item in wrapped if isinstance(item, BaseException)), None)
+    if inner is not None:
+        yield from _causes(inner)
 
 
-def _plain(error: BaseException) -> str:
-    """The error's words without the objects' addresses that urllib3 puts in front."""
-    return " ".join(str(error).rsplit(": ", 1)[-1].split())[:200]
+def _reason(causes: list[BaseException]) -> str:
+    """The innermost cause in words that hold nothing of what was sent or received."""
+    cause = causes[-1]
+    if isinstance(cause, socket.gaierror):
+        return str(cause)
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return f"TLS: {cause.reason}"
+    if isinstance(cause, OSError) and cause.errno:
+        return f"[Errno {cause.errno}] {os.strerror(cause.errno)}"
+    tunnel = _TUNNEL.search(str(cause))
+    return f"the proxy answered HTTP {tunnel[1]}" if tunnel else type(cause).__name__

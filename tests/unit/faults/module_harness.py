@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +28,6 @@ from hypothesis import HealthCheck, settings
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _module, _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import Connection
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 
@@ -118,14 +117,14 @@ class LateExchange(Exchange):
         self.lands_last = False
         self.stalls = 0
         self.watch: Callable[[Request], None] = lambda request: None
-        self._asker: SimpleQueue[Any] = SimpleQueue()
+        self._expire: Callable[[], None] = lambda: None
         self._mine = threading.local()
         self._late: list[_Late] = []
 
-    def asker(self) -> SimpleQueue[Any]:
-        """The queue on which a transport is about to wait for its answer."""
-        self._asker = SimpleQueue()
-        return self._asker
+    def watchdog(self, _seconds: float, expire: Callable[[], None]) -> Any:
+        """In place of a transport's timer: time is up when the exchange is known to stall."""
+        self._expire = expire
+        return SimpleNamespace(start=lambda: None, cancel=lambda: None)
 
     def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Answer, Fault]:
         self._mine.spent, self._mine.late = 0.0, None
@@ -146,7 +145,7 @@ class LateExchange(Exchange):
             raise ConnectionAbortedError("nobody waits for the rest")
         if self._mine.spent >= TIMEOUT:
             self.stalls += 1
-            self._asker.put(Unclear(f"no whole answer within {TIMEOUT:g} s (timeout)"))
+            self._expire()
 
     def land(self) -> None:
         """Let all late work be done now."""
@@ -181,7 +180,7 @@ class ModuleHarness:
         }
         self._transports: list[_transport.Transport] = []
         patch.setattr(_module, "connect", self.connect)
-        patch.setattr(_transport, "SimpleQueue", self.exchange.asker)
+        patch.setattr(_transport, "Timer", self.exchange.watchdog)
         patch.setattr(_transport, "LARGEST_ANSWER", LARGEST_ANSWER)
         patch.setattr(AnsibleModule, "warn", lambda _self, text: self.warnings.append(text))
         # It writes to the system's log.

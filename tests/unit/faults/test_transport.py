@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import (
@@ -299,9 +304,6 @@ def test_a_handshake_that_never_ends(transport_to: NewTransport) -> None:
     [
         (Fault(size=LARGEST_ANSWER), True),
         (Fault(size=LARGEST_ANSWER + 1), False),
-        (Fault(size=LARGEST_ANSWER, gzip=True), True),
-        (Fault(size=LARGEST_ANSWER + 1, gzip=True), False),
-        (Fault(size=1 << 30, gzip=True), False),
         (Fault(endless=True), False),
     ],
 )
@@ -324,6 +326,183 @@ def test_the_size_of_a_refusal_is_bounded(
     exchange.add_fault("time", Fault(status=400, size=size))
     answer = transport_to(plain.url)(TIME)
     assert (answer.status, len(answer.body)) == (400, length)
+
+
+# --- nothing is sent by a request that was given up ---
+
+
+def test_a_request_whose_name_is_found_too_late_is_never_sent(
+    transport_to: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, found = threading.Event(), threading.Event()
+    real = socket.getaddrinfo
+    threads: list[threading.Thread] = []
+
+    def look_up(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        asked.set()
+        found.wait(HANGS)
+        return real(*arguments, **options)
+
+    with talking(OK) as server:
+        transport = transport_to(server.url, timeout=SHORT)
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with pytest.raises(Unreachable, match="half of timeout"):
+            transport(KEYS)
+        assert asked.is_set()
+        found.set()
+        (thread,) = threads
+        thread.join(HANGS)
+        monkeypatch.setattr(socket, "getaddrinfo", real)
+        assert server.connections == 0
+        assert transport(KEYS).body == b"{}"
+    assert len(server.heads) == 1
+
+
+def test_time_that_is_up_before_the_first_byte_keeps_the_request_back(
+    transport_to: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire: list[Any] = []
+
+    def timer(_seconds: float, function: Any) -> Any:
+        expire.append(function)
+        return SimpleNamespace(start=lambda: None, cancel=lambda: None)
+
+    monkeypatch.setattr(_transport, "Timer", timer)
+    with talking(OK) as server:
+        transport = transport_to(server.url)
+        transport._may_send = lambda: expire[-1]()
+        with pytest.raises(Unreachable):
+            transport(KEYS)
+        transport._may_send = lambda: None
+        assert transport(KEYS).body == b"{}"
+    assert len(server.heads) == 1
+
+
+def test_nothing_is_sent_by_a_closed_transport(transport_to: NewTransport) -> None:
+    with talking(OK) as server:
+        transport = transport_to(server.url)
+        transport(KEYS)
+        transport.close()
+        transport.close()
+        with pytest.raises(Unreachable, match="the task has ended") as caught:
+            transport(KEYS)
+    assert not caught.value.again
+    assert len(server.heads) == 1
+
+
+def test_an_interruption_passes_through_and_leaves_no_connection(transport_to: NewTransport) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with talking(OK) as server:
+        transport = transport_to(server.url)
+        transport(KEYS)
+        transport._may_send = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            transport(KEYS)
+        transport._may_send = lambda: None
+        transport(KEYS)
+    assert (server.connections, len(server.heads)) == (2, 2)
+
+
+@pytest.mark.parametrize("starts", [0, 1])
+def test_a_thread_that_cannot_be_started_sends_nothing(
+    transport_to: NewTransport, monkeypatch: pytest.MonkeyPatch, starts: int
+) -> None:
+    real = threading.Thread.start
+    with talking(OK) as server:
+        transport = transport_to(server.url)
+        left = iter(range(starts))
+
+        def start(thread: threading.Thread) -> None:
+            if next(left, None) is None:
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(Unreachable, match="no thread could be started"):
+                transport(KEYS)
+    assert server.heads == []
+
+
+def test_a_server_that_hangs_up_after_each_answer_gets_each_request_once(transport_to: NewTransport) -> None:
+    with saying(OK) as server:
+        transport = transport_to(server.url)
+        for _request in range(3):
+            with suppress(Unclear):
+                transport(KEYS)
+    assert len(server.heads) <= 3
+
+
+# --- what an answer may cost ---
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip"])
+def test_an_encoded_answer_is_none(transport_to: NewTransport, encoding: str) -> None:
+    """Some kilobytes of it may be gigabytes when they are decoded."""
+    bomb = gzip.compress(gzip.compress(bytes(64 << 20)))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+    with talking(head + bomb) as server:
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unclear, match="the answer is compressed") as caught:
+                transport_to(server.url)(KEYS)
+            _now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert not isinstance(caught.value, Unreachable)
+    assert peak < 16 << 20
+    assert b"Accept-Encoding: identity\r\n" in server.heads[0]
+
+
+def test_hints_without_end_end_with_the_time(transport_to: NewTransport) -> None:
+    def converse(connection: socket.socket) -> None:
+        server.head(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\nX-Pad: " + b"a" * 60_000 + b"\r\n\r\n")
+
+    with Raw(converse) as server, pytest.raises(Unclear):
+        transport_to(server.url, timeout=SHORT)(KEYS)
+
+
+def test_cookies_are_not_kept(transport_to: NewTransport) -> None:
+    with talking(HEAD + b"Set-Cookie: session=alpha; Path=/\r\nContent-Length: 2\r\n\r\n{}") as server:
+        transport = transport_to(server.url)
+        transport(KEYS)
+        transport(KEYS)
+    assert not any(b"cookie" in head.lower() for head in server.heads)
+
+
+# --- no secret in an error ---
+
+
+@pytest.mark.parametrize(
+    "proxy_url",
+    [
+        "http://user:hunter2@host:99999",
+        "http://user:hunter2@host:port",
+        "http://user:hun#ter2@127.0.0.1:9",
+        "http://user:hun/ter2@127.0.0.1:9",
+        "http://user:hunter2@127.0.0.1:9",
+        "http://user:hunter2@[::1",
+        "user:hunter2@host:99999",
+        "gopher://user:hunter2@127.0.0.1:9",
+        "http://user:hunter2@" + "a" * 70 + ".invalid:1",
+        "http://user:hunter2@exa mple:1",
+        "http://user:hunter2@\u0661.invalid:1",
+    ],
+)
+def test_the_password_of_a_proxy_is_not_shown(
+    transport_to: NewTransport, monkeypatch: pytest.MonkeyPatch, proxy_url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy_url)
+    with pytest.raises(Unreachable) as caught:
+        transport_to("https://exchange.invalid", timeout=1.0)(KEYS)
+    assert "ter2" not in str(caught.value)
+    assert "hun" not in str(caught.value)
+    assert "proxy" in str(caught.value)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

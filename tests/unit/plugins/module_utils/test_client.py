@@ -120,16 +120,18 @@ def test_a_write_is_asked_once(setup: ClientSetup) -> None:
     assert setup.clock.slept == []
 
 
-@pytest.mark.parametrize(("again", "asked"), [(True, 4), (False, 1)])
+@pytest.mark.parametrize(("again", "pauses"), [(True, 3), (False, 0)])
 def test_an_address_that_cannot_be_asked_is_not_asked_again(
-    new_setup: NewSetup, nobody: str, again: bool, asked: int
+    new_setup: NewSetup, nobody: str, again: bool, pauses: int
 ) -> None:
     setup = new_setup(url=nobody if again else "http://[::1]nowhere")
     with pytest.raises(Unreachable) as unreachable:
         read(setup)
     assert unreachable.value.again is again
     assert unreachable.value.stops
-    assert setup.client.requests == asked
+    assert len(setup.clock.slept) == pauses
+    assert setup.client.requests == 0, "only what was sent is counted"
+    assert setup.pacer.delay(READ_LEVERAGE, 20) == 0, "nothing of the budget is spent"
 
 
 def test_pauses_grow_to_a_bound_and_are_never_in_step(setup: ClientSetup) -> None:
