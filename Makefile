@@ -8,7 +8,7 @@
 .SUFFIXES:
 
 cache := $(CURDIR)/.cache
-requirements := uv tests next target dev importer
+requirements := uv tests oldest next target dev importer
 oldest_python = $(if $(filter target,$*),3.8,$(if $(filter next,$*),3.13,3.11))
 collection := ansible_collections/tradeops/coinswitch
 
@@ -91,7 +91,7 @@ bench: .venv/ready ## Measure what tasks cost, against the sandbox; SLOW=1 adds 
 lock: $(requirements:%=lock-%) ## Renew the pinned requirements
 
 lock-%: .venv/ready
-	uv pip compile --quiet --upgrade --universal --python-version $(oldest_python) --generate-hashes $(if $(filter next,$*),--no-deps) \
+	uv pip compile --quiet --upgrade --universal --python-version $(oldest_python) --generate-hashes $(if $(filter next oldest,$*),--no-deps) \
 	    --no-emit-index-url --no-header --no-annotate requirements/$*.in --output-file requirements/$*.txt
 
 .PHONY: docs

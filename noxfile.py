@@ -53,6 +53,12 @@ WITH_ANSIBLE = [
     *("tests/unit/plugins/module_utils/test_module.py", "tests/unit/roles"),
 ]
 
+# The unit tests of what depends on the libraries.
+WITH_LIBRARIES = [
+    *(f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("client", "leverage", "signing", "module")),
+    *(f"tests/unit/faults/test_{name}.py" for name in ("transport", "unreachable")),
+]
+
 # pylint takes longer over the tests than all else together, and ruff has looked at them; in the forge's containers it
 # sees them too. That of the release candidate is not released.
 PYLINT_APART = [["--skip-test", "pylint"], ["--test", "pylint", "--exclude", "tests/"]]
@@ -172,6 +178,15 @@ def unit(session: nox.Session, core: str) -> None:
     install_core(session, core)
     paths = WITH_ANSIBLE if core == NEXT else ["--ignore", "tests/unit/faults", "tests/unit"]
     session.run("pytest", "--quiet", *(session.posargs or paths))
+
+
+@nox.session(name="oldest-libraries", python=CORES[OLDEST], tags=["unit"], default=False)
+def oldest_libraries(session: nox.Session) -> None:
+    """Run the tests of what sends, signs and redacts with the oldest supported libraries."""
+    install(session, "tests")
+    install(session, "oldest")
+    # Their own warnings about the Python of today are not ours.
+    session.run("pytest", "--quiet", "-W", "default", *(session.posargs or WITH_LIBRARIES))
 
 
 def integration(session: nox.Session, core: str) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class KeyPair:
         """The pair of a 32-byte seed; of a random one where none is given."""
         seed = os.urandom(32) if seed is None else seed
         public_key = Ed25519PrivateKey.from_private_bytes(seed).public_key()
-        return cls(public_key.public_bytes_raw().hex(), seed.hex())
+        return cls(public_key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex(), seed.hex())
 
 
 def seed_from_name(name: str) -> bytes:

@@ -71,8 +71,8 @@ options:
         or a directory that C(openssl rehash) has prepared.
     type: path
 requirements:
-  - requests >= 2.22.0
-  - cryptography >= 2.8
+  - requests >= 2.25.1
+  - cryptography >= 3.3.2
 notes:
   - The proxies of the environment are used (E(HTTPS_PROXY), E(NO_PROXY)), and so are the authorities in
     E(REQUESTS_CA_BUNDLE) where O(ca_path) is not given.

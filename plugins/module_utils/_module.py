@@ -8,6 +8,7 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
 
@@ -15,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Defect, LibraryMissing
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor, proxy_passwords
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def run(
     returned where it did not come to a result. `rules` are AnsibleModule's own (mutually_exclusive, ...).
     """
     module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **rules)
-    redactor = Redactor(str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name])
+    keys = [str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name]]
+    redactor = Redactor(keys, proxy_passwords(os.environ))
     work = predict if module.check_mode and predict else act
     client: Client | None = None
     extra: dict[str, Any] = {}

@@ -10,21 +10,33 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
+from urllib.parse import unquote
 
 HIDDEN = "********"
 # The characters of hexadecimal, base64 and percent-encoding.
 _CODED = "A-Za-z0-9+/=_%-"
 # A signature in any form is longer than this, and nothing else that the exchange sends is.
 _LONGEST_TOKEN = 120
+# What stands before the host of a URL. A password may hold a slash or an @ that nobody encoded.
+_USERINFO = r"(?<=://)[^\s\"'<>]+(?=@)"
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+# To hide a shorter one would leave nothing legible; in a URL it is hidden all the same.
+_SHORTEST_PASSWORD = 4
 # What is shorter is no key (and is refused as one), and hiding it would leave nothing legible.
 _SHORTEST_FORM = 8
 
 
 class Redactor:
-    """Replaces the secrets, in any case, and their base64 and percent-encoded forms, in texts and nested values."""
+    """Replaces secrets in texts and nested values.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    secrets: keys, which are found in any case, in base64 and percent-encoded. passwords: found as they are. The user
+    and password of any URL are replaced, too.
+    """
+
+    def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
+        longest_passwords_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
+        self._others = re.compile("|".join([_USERINFO, *longest_passwords_first]))
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         pattern = "|".join([*map(re.escape, longest_first), rf"[{_CODED}]{{{_LONGEST_TOKEN},}}"])
@@ -35,12 +47,23 @@ class Redactor:
     def clean(self, value: Any) -> Any:
         """The value without the secrets: mappings (keys too), lists and texts; all else as it is."""
         if isinstance(value, str):
-            return self._pattern.sub(HIDDEN, value)
+            return self._others.sub(HIDDEN, self._pattern.sub(HIDDEN, value))
         if isinstance(value, dict):
             return {self.clean(name): self.clean(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.clean(item) for item in value]
         return value
+
+
+def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
+    """The passwords in the proxy variables of an environment, as they stand and decoded."""
+    passwords = set()
+    for name, value in environment.items():
+        if name.lower() in _PROXY_VARIABLES and "@" in value:
+            userinfo = value.rpartition("@")[0].rpartition("://")[2]
+            password = userinfo.partition(":")[2]
+            passwords |= {userinfo, password, unquote(password)}
+    return {text for text in passwords if len(text) >= _SHORTEST_PASSWORD}
 
 
 def _forms(secret: str) -> list[str]:

@@ -16,6 +16,7 @@ import re
 import socket
 import ssl
 import time
+from http.client import InvalidURL
 from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, Timer
@@ -241,11 +242,11 @@ class Transport:
     def _explain_unsent(self, error: Exception, causes: list[BaseException], late: bool) -> Unreachable:
         failures = requests.exceptions
         reason = _reason(causes)
-        untrusted = [cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)]
+        untrusted = next(filter(None, map(_distrust, causes)), None)
         if untrusted:
             return Unreachable(
-                f"the TLS certificate of {self._url} is not trusted ({untrusted[0].verify_message}): check api_url, "
-                "and set ca_path if an authority of your own signs",
+                f"the TLS certificate of {self._url} is not trusted ({untrusted}): check api_url, and set ca_path if "
+                "an authority of your own signs",
                 again=False,
             )
         if isinstance(error, failures.ProxyError):
@@ -256,7 +257,7 @@ class Transport:
             )
         if late:
             return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
-        if isinstance(error, (ValueError, urllib3.exceptions.LocationValueError)):
+        if any(isinstance(cause, (ValueError, InvalidURL)) for cause in causes):
             return Unreachable(
                 f"{self._url} could not be asked, since the proxy in the environment is not valid: check HTTPS_PROXY, "
                 "and percent-encode the special characters of its password",
@@ -369,6 +370,14 @@ def _causes(error: BaseException) -> Any:
     inner = next((item for item in wrapped if isinstance(item, BaseException)), None)
     if inner is not None:
         yield from _causes(inner)
+
+
+def _distrust(cause: BaseException) -> str:
+    """Why a certificate is not trusted; empty where the error is another one."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {cause.verify_message}"
+    # urllib3 1.26 compares the names itself.
+    return "its name is that of another host" if type(cause).__name__ == "CertificateError" else ""
 
 
 def _reason(causes: list[BaseException]) -> str:

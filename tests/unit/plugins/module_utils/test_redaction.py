@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import HIDDEN, Redactor
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import HIDDEN, Redactor, proxy_passwords
 from sandbox import FAULTS, Fault
 
 from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup
@@ -159,3 +159,31 @@ def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, en
     for request in setup.exchange.requests:
         assert leaked(report, request.headers["x-auth-signature"], 16) == []
     assert leaked(report, API_KEY) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("proxy http://user:hunter2@host:99999 is bad", "proxy http://********@host:99999 is bad"),
+        ("http://user:hun#t/er2@host and more@example.com", "http://********@host and more@example.com"),
+        ("'https://token@host/x'", "'https://********@host/x'"),
+        ("https://coinswitch.co/trade?to=a", "https://coinswitch.co/trade?to=a"),
+        ("mail a@example.com", "mail a@example.com"),
+    ],
+)
+def test_the_user_of_a_url_is_hidden(redactor: Redactor, text: str, shown: str) -> None:
+    assert redactor.clean(text) == shown
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize("url", ["http://user:pa%23ss@host:1", "user:pa%23ss@host", "http://user:pa%23ss@[::1"])
+def test_the_password_of_a_proxy_is_hidden_wherever_it_stands(name: str, url: str) -> None:
+    redactor = Redactor([SECRET_KEY], proxy_passwords({name: url, "NO_PROXY": "a:b@c"}))
+    for text in ("pa%23ss", "pa#ss", "user:pa%23ss"):
+        assert redactor.clean(f"said {text} loud") == "said ******** loud"
+    assert redactor.clean("user and pass") == "user and pass"
+
+
+@pytest.mark.parametrize("url", ["http://host:3128", "http://u:abc@host", "", "@"])
+def test_short_passwords_and_none_hide_nothing(url: str) -> None:
+    assert proxy_passwords({"HTTPS_PROXY": url}) <= {"u:abc"}
