@@ -33,6 +33,11 @@ options:
     description: When it was made, in ISO 8601.
     type: str
     default: ""
+  run:
+    description:
+      - If given, only an account whose dictionary has the same V(run) counts. Any other was not asked in this run.
+    type: str
+    version_added: 1.1.0
 seealso:
   - plugin: tradeops.coinswitch.leverage_page
     plugin_type: filter
@@ -201,15 +206,21 @@ _value:
 OUTCOMES = ("unknown", "refused", "blocked", "drifted", "changed", "unchanged")
 IN_ORDER = ("changed", "unchanged")
 
-NOT_ASKED = "the run ended for this account before it was asked; the output of the run says why"
-NO_POLICY = "there is no policy: leverage_policy of this account is empty or not set, so nothing was looked at"
-NOT_TOLD = "the run did not say what became of it"
+NOT_ASKED = (
+    "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
+)
+NO_POLICY = "nothing was checked, since leverage_policy of this account is empty or not set: set it"
+NO_ROW = "the run returned nothing about this symbol: see the output of the run"
 
 Row = Dict[str, Any]
 
 
-def leverage_report(seen: Mapping[str, Mapping[str, Any]], title: str = "Leverage", time: str = "") -> Row:
-    """The report; DOCUMENTATION and RETURN say of what and in which form."""
+def leverage_report(
+    seen: Mapping[str, Mapping[str, Any]], title: str = "Leverage", time: str = "", run: object = None
+) -> Row:
+    """The report. DOCUMENTATION describes the input, and RETURN the output."""
+    if run is not None:
+        seen = {name: account if account.get("run") == run else {} for name, account in seen.items()}
     accounts = [_account(name, account) for name, account in seen.items()]
     rows = [row for account in accounts for row in account["results"]]
     count = Counter(row["outcome"] for row in rows)
@@ -238,7 +249,7 @@ def _account(name: str, seen: Mapping[str, Any]) -> Row:
     rows = _rows(seen)
     troubles = _troubles(rows)
     if not rows:
-        reason = NO_POLICY if seen else NOT_ASKED
+        reason = (_line(seen.get("message")) or NO_POLICY) if seen else NOT_ASKED
         troubles = [{"outcome": "unknown", "symbols": [], "reason": reason}]
     occurring = {row["outcome"] for row in rows} or {"unknown"}
     return {
@@ -256,7 +267,7 @@ def _rows(seen: Mapping[str, Any]) -> list[Row]:
     """A row for each symbol of the policy, whatever the module returned of it."""
     policy = {str(symbol).upper(): _whole(wish) for symbol, wish in seen.get("policy", {}).items()}
     told = {row["symbol"]: row for row in seen.get("results", [])}
-    otherwise = {"outcome": "unknown", "reason": " ".join(str(seen.get("message") or NOT_TOLD).split())}
+    otherwise = {"outcome": "unknown", "reason": _line(seen.get("message")) or NO_ROW}
     rows = [_row(symbol, wish, told.get(symbol, otherwise)) for symbol, wish in sorted(policy.items())]
     if seen.get("check_mode"):
         at_most = "at most " if seen.get("enforce") == "maximum" else ""
@@ -264,6 +275,10 @@ def _rows(seen: Mapping[str, Any]) -> list[Row]:
             if row["outcome"] == "changed":
                 _unforetell(row, at_most)
     return rows
+
+
+def _line(message: Any) -> str:
+    return " ".join(str(message or "").split())
 
 
 def _row(symbol: str, wish: Any, told: Mapping[str, Any]) -> Row:

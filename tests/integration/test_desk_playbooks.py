@@ -209,7 +209,7 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
     assert "did you mean BTCUSDT?" in message[MARKUP]
     assert "ssh" in message["unreachable"]
     assert "/nonexistent/python3" in message["no Python"], "the playbook's own interpreter is but a default"
-    assert "before it was asked" in message["a text for a policy"]
+    assert "was not asked in this run" in message["a text for a policy"]
     shown = html.unescape(desk.page)
     reasons = [trouble["reason"] for account in desk.report["accounts"] for trouble in account["troubles"]]
     assert len(reasons) == 9
@@ -285,3 +285,95 @@ def test_no_secret_is_in_the_report_or_the_output(desk: Desk, exchange: Exchange
     for secret in (account.api_key, account.secret_key):
         assert secret not in said
         assert secret.upper() not in said
+
+
+def test_an_account_that_is_not_asked_is_not_in_order(desk: Desk, exchange: Exchange) -> None:
+    """What an earlier play of the same run saw of it does not count, nor that it is a host of this one."""
+    alpha, beta = exchange.accounts[0], exchange.open_account("beta")
+    desk.add(alpha)
+    desk.add(beta)
+    plays = [
+        {"import_playbook": "tradeops.coinswitch.enforce"},
+        {
+            "name": "Change the leverage of alpha behind our back, and fail",
+            "hosts": "all",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "name": "Change it",
+                    "tradeops.coinswitch.futures_leverage": {
+                        "api_key": "{{ coinswitch_api_key }}",
+                        "secret_key": "{{ coinswitch_secret_key }}",
+                        "symbol": "BTCUSDT",
+                        "leverage": 20,
+                    },
+                    "when": "inventory_hostname == 'alpha'",
+                },
+                {"name": "Fail", "ansible.builtin.fail": {}, "when": "inventory_hostname == 'alpha'"},
+            ],
+        },
+        {"import_playbook": "tradeops.coinswitch.drift"},
+    ]
+    (desk.folder / "three.yml").write_text(json.dumps(plays))
+    run = desk.run("three.yml")
+    assert run.status == 2, run.stdout
+    assert alpha.leverage["BTCUSDT"] == 20
+    assert desk.report["in_order"] is False
+    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["unchanged"]}
+    assert "was not asked in this run" in desk.report["accounts"][0]["message"]
+
+
+@pytest.mark.parametrize("playbook", ["tradeops.coinswitch.drift", "tradeops.coinswitch.enforce"])
+@pytest.mark.parametrize(
+    ("hosts", "options"),
+    [
+        (False, ()),
+        (True, ("-e", "leverage_hosts=nobody")),
+        (True, ("-e", "leverage_hosts=desk:!alpha")),
+        (True, ("-e", "leverage_hosts=alpha", "--limit", "beta")),
+    ],
+)
+def test_a_run_without_accounts_fails(
+    desk: Desk, exchange: Exchange, playbook: str, hosts: bool, options: tuple[str, ...]
+) -> None:
+    if hosts:
+        desk.add(exchange.accounts[0])
+        if "--limit" in options:
+            desk.add(exchange.open_account("beta"))
+    run = desk.run(playbook, *options)
+    assert run.status != 0
+    assert "no account matches" in run.stdout + run.stderr
+    assert "check the inventory, leverage_hosts and --limit" in " ".join((run.stdout + run.stderr).split())
+    assert exchange.requests == []
+
+
+def test_with_serial_no_batch_calls_another_one_in_order(desk: Desk, exchange: Exchange) -> None:
+    desk.add(exchange.accounts[0])
+    desk.add(exchange.open_account("beta"))
+    run = desk.play(serial=1)
+    assert run.status == 0, run.stdout
+    assert desk.report["in_order"] is False
+    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+
+
+@pytest.mark.parametrize("strategy", ["free", "host_pinned"])
+def test_other_strategies_never_call_an_account_in_order_that_was_not_asked(
+    desk: Desk, exchange: Exchange, strategy: str
+) -> None:
+    desk.add(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ nobody_set_this }}"})
+    desk.add(exchange.open_account("beta"))
+    run = desk.play(strategy=strategy)
+    assert run.status != 0
+    (alpha,) = (account for account in desk.report["accounts"] if account["account"] == "alpha")
+    assert not alpha["in_order"]
+
+
+def test_an_account_whose_policy_cannot_be_templated_does_not_lose_the_report(desk: Desk, exchange: Exchange) -> None:
+    desk.add(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ nobody_set_this }}"})
+    desk.add(exchange.open_account("beta"))
+    run = desk.play()
+    assert run.status == 2
+    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+    assert "was not asked in this run" in desk.report["accounts"][0]["message"]
+    assert "nobody_set_this" in run.stdout + run.stderr

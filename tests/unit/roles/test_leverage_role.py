@@ -33,7 +33,7 @@ def test_each_option_is_specified_with_its_default_and_in_the_readme() -> None:
 def test_the_playbooks_hand_on_the_whole_connection() -> None:
     options = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
     for name in ("enforce", "drift"):
-        (play,) = load(ROOT / "playbooks" / f"{name}.yml")
+        _check, play = load(ROOT / "playbooks" / f"{name}.yml")
         assert play["module_defaults"]["group/tradeops.coinswitch.coinswitch"] == {
             option: f"{{{{ coinswitch_{option}{'' if option in KEYS else ' | default(omit)'} }}}}" for option in options
         }
@@ -42,7 +42,8 @@ def test_the_playbooks_hand_on_the_whole_connection() -> None:
 
 
 def test_drift_is_enforce_in_check_mode() -> None:
-    (enforce,) = load(ROOT / "playbooks" / "enforce.yml")
-    (drift,) = load(ROOT / "playbooks" / "drift.yml")
+    check, enforce = load(ROOT / "playbooks" / "enforce.yml")
+    same_check, drift = load(ROOT / "playbooks" / "drift.yml")
+    assert check == same_check
     enforce["vars"]["leverage_fail_on_drift"] = True
     assert drift == {**enforce, "check_mode": True, "name": drift["name"]}

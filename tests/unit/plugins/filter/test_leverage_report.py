@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import (
     NO_POLICY,
     NOT_ASKED,
-    NOT_TOLD,
+    NO_ROW,
     FilterModule,
     leverage_report,
 )
@@ -99,7 +99,7 @@ def test_the_rows_are_those_of_the_policy_in_any_case_sorted() -> None:
         ("BTCUSDT", 10, "unchanged"),
         ("ETHUSDT", 5, "unknown"),
     ]
-    assert account["message"] == f"1 of 2 symbols are not in order. ETHUSDT: {NOT_TOLD}"
+    assert account["message"] == f"1 of 2 symbols are not in order. ETHUSDT: {NO_ROW}"
 
 
 @pytest.mark.parametrize("wish", [True, 1.5, "10.0", "", "٣", "-1", None])
