@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import stat
 import tempfile
 import time
@@ -66,10 +67,15 @@ class BudgetStore(MemoryBudgets):
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
         super().__init__()
-        uid = os.geteuid()
-        self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{uid}")
-        self._path = os.path.join(self._directory, hashlib.sha256(identity.encode()).hexdigest()[:32] + ".json")
-        self._kept = True
+        try:
+            self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
+            self._kept = True
+        except OSError:  # there is no usable temporary folder
+            self._directory = os.devnull
+            self._kept = False
+        # Monotonic times mean nothing after a reboot or on another machine, which may share the folder (NFS, a volume).
+        name = hashlib.sha256(f"{identity} {_clock_identity()}".encode()).hexdigest()[:32]
+        self._path = os.path.join(self._directory, f"{name}.json")
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
@@ -107,6 +113,20 @@ class BudgetStore(MemoryBudgets):
         return None
 
 
+def _clock_identity() -> str:
+    """What tells this monotonic clock from others: the boot, and the time namespace of a container. Empty elsewhere."""
+    parts = []
+    for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/time", os.readlink)):
+        with contextlib.suppress(OSError):
+            parts.append(read(path))
+    return " ".join(parts)
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
 def _lock(file: int) -> bool:
     """Lock the file; False where its holder does not let go (it holds it for a millisecond, unless it was stopped)."""
     for _try in range(_LOCK_TRIES):
@@ -114,7 +134,8 @@ def _lock(file: int) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            time.sleep(_LOCK_PAUSE)
+            # Never in step with the other processes that wait.
+            time.sleep(_LOCK_PAUSE * random.uniform(0.5, 1.5))
     return False
 
 

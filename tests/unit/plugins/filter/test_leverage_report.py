@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import (
     NO_POLICY,
-    NOT_ASKED,
     NO_ROW,
+    NOT_ASKED,
     FilterModule,
     leverage_report,
 )
