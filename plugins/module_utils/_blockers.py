@@ -9,10 +9,15 @@ here may change in any release.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, NamedTuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, TypeVar
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import one_line
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Refused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    CoinSwitchError,
+    KeysRefused,
+    Refused,
+    Unreachable,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
     LONGEST_SPAN_MS,
     RECENT_MS,
@@ -22,6 +27,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
 # How far back open orders are looked for: an older one blocks as well, but each week back costs a request.
 ORDERS_SPAN_MS = RECENT_MS + 4 * LONGEST_SPAN_MS
 _MOST_NAMED = 5
+_READS = ("the limits", "open positions", "open orders")
 
 _T = TypeVar("_T")
 Row = Dict[str, Any]
@@ -37,6 +43,8 @@ class Explanation(NamedTuple):
 class BlockerFinder:
     """Reads the positions and orders of one account. `warnings` says what could not be read.
 
+    Refused keys and a lost connection end all further reads: one warning names all that was not read.
+
     several: whether more than one symbol may be asked for, now or later. Then answers cover the whole account where the
     exchange allows that, and are kept: the next blocked symbol usually needs no further request.
     """
@@ -46,20 +54,20 @@ class BlockerFinder:
         self._several = several
         self._positions_of_all = True
         self._kept: list[Row] = []
+        self._stopped = False
         self.warnings: list[str] = []
 
     def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Explanation]:
         """The blockers by symbol. impossible(symbol) says why the exchange would never accept it, or None."""
-        reasons = self._read("the limits", symbols, lambda: {symbol: impossible(symbol) for symbol in symbols}) or {}
+        reasons = dict(self._read(_READS, symbols, ((symbol, impossible(symbol)) for symbol in symbols)))
         found = {symbol: Explanation(reason, []) for symbol, reason in reasons.items() if reason}
         rest = [symbol for symbol in symbols if symbol not in found]
         if not rest:
             return found
         blockers = self._kept
         if not set(rest) <= {row["symbol"] for row in blockers}:
-            blockers = self._read("open positions", rest, lambda: self._positions(rest)) or []
-            held = {row["symbol"] for row in blockers}
-            blockers += self._read("open orders", rest, lambda: self._orders(rest, held)) or []
+            blockers = self._read(_READS[1:], rest, self._positions(rest))
+            blockers += self._read(_READS[2:], rest, self._orders(rest, {row["symbol"] for row in blockers}))
             self._kept = blockers
         for symbol in rest:
             mine = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
@@ -67,32 +75,51 @@ class BlockerFinder:
                 found[symbol] = Explanation(_describe(mine), mine)
         return found
 
-    def _read(self, what: str, symbols: list[str], read: Callable[[], _T]) -> _T | None:
+    def _read(self, whats: tuple[str, ...], symbols: list[str], items: Iterable[_T]) -> list[_T]:
+        """The items as far as they can be read. whats: what is read now, then what is read after it."""
+        found: list[_T] = []
+        if self._stopped:
+            return found
         try:
-            return read()
+            # One by one, so that what was read before an error stands.
+            found.extend(items)
         except CoinSwitchError as error:
-            names = ", ".join(symbols)
-            self.warnings.append(f"{names}: {what} could not be read, so whether they forbid a change is open: {error}")
-            return None
+            self._stopped = isinstance(error, (KeysRefused, Unreachable))
+            what = " and ".join(whats if self._stopped else whats[:1])
+            self.warnings.append(
+                f"{', '.join(symbols)}: {what} could not be read, so it is not known whether they block a change: "
+                f"{error}"
+            )
+        return found
 
-    def _positions(self, symbols: list[str]) -> list[Row]:
-        """The open positions of the symbols: in one request where the exchange grants that (it is not documented)."""
+    def _positions(self, symbols: list[str]) -> Iterator[Row]:
+        """The open positions of the symbols: in one request where the exchange allows that (it is not documented)."""
         if self._positions_of_all and (self._several or len(symbols) > 1):
             try:
-                return [_position(row) for row in self._futures.positions()]
+                yield from [_position(row) for row in self._futures.positions()]
             except Refused:
                 self._positions_of_all = False
-        return [_position(row) for symbol in symbols for row in self._futures.positions(symbol)]
+            else:
+                return
+        for symbol in symbols:
+            yield from [_position(row) for row in self._futures.positions(symbol)]
 
-    def _orders(self, symbols: list[str], held: set[str]) -> list[Row]:
-        """The open orders of the symbols: of the last days, and older ones where nothing else blocks a symbol."""
+    def _orders(self, symbols: list[str], held: set[str]) -> Iterator[Row]:
+        """The open orders of the symbols: of the last days, and older ones until each symbol has a blocker."""
         only = None if self._several or len(symbols) > 1 else symbols[0]
+        unexplained = set(symbols) - held
         recent = self._futures.client.now_ms() - RECENT_MS
-        found = [_order(row) for row in self._futures.open_orders(recent, symbol=only)]
-        if set(symbols) - held - {row["symbol"] for row in found}:
-            oldest = recent + RECENT_MS - ORDERS_SPAN_MS
-            found += [_order(row) for row in self._futures.open_orders(oldest, until=recent, symbol=only)]
-        return [row for index, row in enumerate(found) if row not in found[:index]]
+        seen: list[Row] = []
+        for since, until in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
+            for page in self._futures.open_orders(since, until, only):
+                fresh = [_order(row) for row in page if row not in seen]
+                seen += page
+                yield from fresh
+                unexplained -= {row["symbol"] for row in fresh}
+                if until is not None and not unexplained:
+                    return
+            if not unexplained:
+                return
 
 
 def _position(row: Row) -> Row:

@@ -102,8 +102,14 @@ class Futures:
         rows = _rows(_data(self.client.request(POSITIONS, params)), "positions")
         return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
 
-    def open_orders(self, since: int, until: int | None = None, symbol: str | None = None) -> Iterator[dict[str, Any]]:
-        """The open orders created from `since` to `until` (Unix ms; None: now), newest first (Open Orders, paged)."""
+    def open_orders(
+        self, since: int, until: int | None = None, symbol: str | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The open orders, a list for each answer, newest first; no order comes twice (Open Orders, paged).
+
+        since and until (Unix ms; None: now) are the time asked for. What the exchange lists as open is open: no order
+        is left out because of its own time, which only leads to the next page.
+        """
         seen: set[str] = set()
         end = until
         while True:
@@ -111,12 +117,14 @@ class Futures:
             rows, cursor = self._orders_page(span, symbol)
             # Without a window the exchange's own clock decides what the last seven days are, at the time of its answer.
             start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - LONGEST_SPAN_MS
-            for row in rows:
-                identity = str(row.get("order_id", row))
-                if identity not in seen and symbol in (None, row["symbol"]) and _within(row, since, until):
-                    yield row
-                seen.add(identity)
-            end = _next_end(rows, cursor, end) if len(rows) >= ORDERS_PER_PAGE else start
+            fresh = {_identity(row): row for row in rows if _identity(row) not in seen}
+            seen.update(fresh)
+            yield [row for row in fresh.values() if symbol in (None, row["symbol"])]
+            if len(rows) >= ORDERS_PER_PAGE:
+                last = self.client.now_ms() + _OVERLAP_MS if end is None else end
+                end = _next_end(rows, cursor, start, last, bool(fresh))
+            else:
+                end = start
             if end <= since:
                 return
 
@@ -163,18 +171,27 @@ class Futures:
         return leverage if leverage and leverage > 0 else None
 
 
-def _within(row: dict[str, Any], since: int, until: int | None) -> bool:
-    created = whole(row.get("created_at"))
-    return created is None or (created >= since and (until is None or created <= until))
+def _identity(order: dict[str, Any]) -> str:
+    return str(order.get("order_id", order))
 
 
-def _next_end(rows: list[dict[str, Any]], cursor: int | None, end: int | None) -> int:
-    """Where the next page ends. Whether `to_time` itself is included is not known: 1 ms more, and none is lost."""
-    times = [t for t in (whole(row.get("created_at")) for row in rows) if t is not None]
-    oldest = cursor if cursor is not None else min(times, default=None)
-    if oldest is None:
+def _next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int, fresh: bool) -> int:
+    """The `to_time` of the page after a full one that covered `start` to `end` (Unix ms): always an earlier one.
+
+    A time outside of these leads nowhere: it is in seconds, say, or in the far future. Of the cursor and the oldest row
+    the later one counts, so that a wrong one skips no order. Whether `to_time` itself is included is not known: 1 ms is
+    added. An exchange that repeats a page has no more for this time.
+    """
+    times = [time for time in (whole(row.get("created_at")) for row in rows) if time is not None]
+    within = [time for time in times if start <= time <= end]
+    candidates = [min(within)] if within else []
+    if cursor is not None and start <= cursor <= end:
+        candidates.append(cursor)
+    if not candidates and not fresh:
+        return start
+    if not candidates:
         raise Unexpected("a full page of open orders gives neither a cursor nor a time to go on from")
-    return oldest + 1 if end is None or oldest + 1 < end else end - 1
+    return min(max(candidates) + 1, end - 1)
 
 
 def decimal(value: Any) -> Decimal | None:
@@ -203,7 +220,7 @@ def _instrument(symbol: str, fields: Any) -> Instrument:
 
 def _data(value: Any) -> Any:
     """The `data` of an answer. A message without data says that there is nothing, and so does null."""
-    if isinstance(value, dict) and ("data" in value or "message" in value):
+    if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
     raise Unexpected(f"the exchange's answer has no data: {_quote(value)}")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
-from typing import Any, Callable, Dict, Mapping, TypeVar
+from typing import Any, Callable, Dict, Iterable, Mapping, TypeVar
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import LARGEST_SKEW, clock_offset
@@ -39,6 +39,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import
 
 # How far a clock may be off without a word: the exchange recommends no more, and refuses more than 60 s.
 RECOMMENDED_SKEW = 5.0
+
+# A time outside of these (2001 to 2286) is not in milliseconds: it is in seconds or microseconds.
+EARLIEST_MS = 10**12
+LATEST_MS = 10**13 - 1
 
 _T = TypeVar("_T")
 Row = Dict[str, Any]
@@ -156,17 +160,25 @@ def read_orders(futures: Futures, query: OrdersQuery) -> Report:
     futures.client.pacer.expect({OPEN_ORDERS: max(1, math.ceil(((until or now) - since) / LONGEST_SPAN_MS))})
     symbols = _Symbols(futures, names or [])
     if names is not None and len(names) == 1:
-        found = symbols.ask(names[0], lambda symbol: list(futures.open_orders(since, until, symbol)))
+        found = symbols.ask(names[0], lambda symbol: _flat(futures.open_orders(since, until, symbol)))
     else:
-        found = list(futures.open_orders(since, until))
-    rows = [row for row in found if (names is None or row["symbol"] in names) and not _is_after(row, last)]
-    symbols.check_listed_without_row(rows)
-    return Report({"orders": rows}, warnings=_ties(found))
+        found = _flat(futures.open_orders(since, until))
+    asked = [row for row in found if names is None or row["symbol"] in names]
+    symbols.check_listed_without_row(asked)
+    return Report({"orders": [row for row in asked if _is_within(row, query)]}, warnings=_ties(found))
 
 
-def _is_after(row: Row, last: int | None) -> bool:
+def _flat(pages: Iterable[list[Row]]) -> list[Row]:
+    return [row for page in pages for row in page]
+
+
+def _is_within(row: Row, query: OrdersQuery) -> bool:
+    """Whether an order belongs to the time asked for. One whose time is not in Unix milliseconds does: it is open."""
     created = whole(row.get("created_at"))
-    return last is not None and created is not None and created > last
+    if created is None or not EARLIEST_MS <= created <= LATEST_MS:
+        return True
+    after_start = query.from_time is None or created >= query.from_time
+    return after_start and (query.to_time is None or created <= query.to_time)
 
 
 def _ties(rows: list[Row]) -> list[str]:

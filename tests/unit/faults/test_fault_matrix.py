@@ -260,6 +260,8 @@ def of_check_of_many(cell: Cell) -> End:
 def of_blocked(cell: Cell) -> End:
     """A position is open: the exchange refuses, and that is explained by what can be read."""
     seen = cell.endpoint != "positions" or (cell.answered and cell.meaning is not Meaning.NOTHING)
+    # Refused keys are refused for the next read, too.
+    seen = seen and not (cell.endpoint == "instruments" and cell.meaning is Meaning.NO_KEYS)
     return end("", True, 1, "blocked" if seen else "refused", warned=not cell.answered)
 
 

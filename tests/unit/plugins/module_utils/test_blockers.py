@@ -72,14 +72,14 @@ def test_other_failures_are_not_asked_one_by_one(new_setup: NewSetup) -> None:
     assert setup.sent.count(POSITIONS) == 1
     assert finder.warnings == [
         (
-            "BTCUSDT, ETHUSDT: open positions could not be read, so whether they forbid a change is open: the exchange "
-            'answered GET /trade/api/v2/futures/positions with HTTP 503: "Service Unavailable"'
+            "BTCUSDT, ETHUSDT: open positions could not be read, so it is not known whether they block a change: the "
+            'exchange answered GET /trade/api/v2/futures/positions with HTTP 503: "Service Unavailable"'
         )
     ]
 
 
 @pytest.mark.parametrize(
-    ("age", "requests"), [(0, 1), (RECENT_MS, 1), (RECENT_MS + 1, 5), (34 * DAY_MS, 5), (ORDERS_SPAN_MS, 5)]
+    ("age", "requests"), [(0, 1), (RECENT_MS, 1), (RECENT_MS + 1, 1), (34 * DAY_MS, 5), (ORDERS_SPAN_MS, 5)]
 )
 def test_older_orders_are_looked_for_where_nothing_else_blocks(setup: ClientSetup, age: int, requests: int) -> None:
     identity = place(setup, "BTCUSDT", age)
@@ -122,7 +122,7 @@ def test_limits_that_cannot_be_read_are_warned_of(setup: ClientSetup) -> None:
     finder = BlockerFinder(setup.futures)
     assert set(finder.find(["BTCUSDT"], unreadable)) == {"BTCUSDT"}
     assert finder.warnings == [
-        "BTCUSDT: the limits could not be read, so whether they forbid a change is open: no instruments"
+        "BTCUSDT: the limits could not be read, so it is not known whether they block a change: no instruments"
     ]
 
 

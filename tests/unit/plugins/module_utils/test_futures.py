@@ -302,7 +302,7 @@ def place(setup: ClientSetup, *ages: int, symbol: str = "BTCUSDT") -> list[str]:
 
 
 def found(setup: ClientSetup, since: int, until: int | None = None, symbol: str | None = None) -> list[Any]:
-    return [row["order_id"] for row in setup.futures.open_orders(since, until, symbol)]
+    return [row["order_id"] for page in setup.futures.open_orders(since, until, symbol) for row in page]
 
 
 @pytest.mark.parametrize("empty", ["list", "null", "absent"])
@@ -364,7 +364,8 @@ def test_time_is_walked_back_by_weeks(new_setup: NewSetup, weeks: int, to_time: 
     placed = dict(zip(place(setup, *ages), ages, strict=True))
     within = {identity for identity, age in placed.items() if NOW_MS - age >= since}
     told = found(setup, since)
-    assert sorted(told) == sorted(within)
+    assert set(within) <= set(told)
+    assert len(set(told)) == len(told)
     assert len(setup.sent) <= 2 + weeks
     spans = [body for request in setup.exchange.requests if "from_time" in (body := request.body)]
     assert all(since <= body["from_time"] < body["to_time"] for body in spans)
@@ -396,6 +397,43 @@ def test_a_full_page_without_any_time_cannot_be_gone_on_from(setup: ClientSetup)
     answering(setup, ORDERS, {"data": {"orders": rows}})
     with pytest.raises(Unexpected, match="neither a cursor nor a time to go on from"):
         found(setup, NOW_MS - DAY_MS)
+
+
+NO_MILLISECONDS = [NOW_MS // 1000, "2023-11-14T22:13:20Z", NOW_MS * 1000, 9_999_999_999_999, 0, -1, None, "", True, {}]
+
+
+@pytest.mark.parametrize("created_at", NO_MILLISECONDS)
+def test_an_order_with_any_time_is_open(setup: ClientSetup, created_at: Any) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": "a", "created_at": created_at}]
+    answering(setup, ORDERS, {"data": {"orders": rows}})
+    assert found(setup, NOW_MS - RECENT_MS) == ["a"]
+    assert len(setup.sent) == 1
+
+
+@pytest.mark.parametrize("created_at", NO_MILLISECONDS)
+def test_a_full_page_of_orders_without_a_usable_time_is_no_end(setup: ClientSetup, created_at: Any) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": created_at} for n in range(50)]
+    answering(setup, ORDERS, {"data": {"orders": rows}})
+    with pytest.raises(Unexpected, match="neither a cursor nor a time"):
+        found(setup, NOW_MS - RECENT_MS)
+
+
+def test_one_order_without_a_usable_time_does_not_mislead_the_next_page(setup: ClientSetup) -> None:
+    times = [NOW_MS // 1000, 9_999_999_999_999, *range(NOW_MS - 47, NOW_MS + 1)]
+    rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": time} for n, time in enumerate(times)]
+    older = [{"symbol": "BTCUSDT", "order_id": "older", "created_at": 1}]
+    for page in (rows, older):
+        setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": page}}))
+    assert found(setup, NOW_MS - RECENT_MS) == [*range(50), "older"]
+    _first, second = setup.exchange.requests
+    assert second.body["to_time"] == NOW_MS - 46
+
+
+@pytest.mark.parametrize("message", [5, None, {}, [], True])
+def test_a_message_that_is_no_text_is_not_the_envelope(setup: ClientSetup, message: Any) -> None:
+    answering(setup, READ, {"message": message})
+    with pytest.raises(Unexpected):
+        setup.futures.leverage("BTCUSDT")
 
 
 @pytest.mark.parametrize("cursor", [NOW_MS + 5, NOW_MS, 0, -5, "x", None, 1.5])

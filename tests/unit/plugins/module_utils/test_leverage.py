@@ -272,6 +272,17 @@ def test_an_order_older_than_five_weeks_is_not_found(setup: ClientSetup) -> None
     assert row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("created_at", [1_700_000, "2023-11-14T22:13:20Z", 9_999_999_999_999, None])
+def test_an_order_blocks_whatever_its_time(setup: ClientSetup, created_at: Any, check: bool) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": "a", "side": "BUY", "quantity": "1", "created_at": created_at}]
+    setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}), times=None)
+    setup.exchange.add_fault(WRITE, FAULTS["400"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=check)
+    assert report.result["outcome"] == "blocked"
+    assert setup.sent.count(ORDERS) == 1, "a blocker is found, so no older order is asked for"
+
+
 def test_blocked_may_be_only_warned_of(setup: ClientSetup) -> None:
     position(setup)
     for check in (False, True):
@@ -298,7 +309,7 @@ def test_what_is_closed_to_us_is_warned_of(setup: ClientSetup, closed: str, chec
     report = setup.enforce({"BTCUSDT": 13}, check=check)
     (warning,) = report.warnings
     what = {INSTRUMENTS: "the limits", POSITIONS: "open positions", ORDERS: "open orders"}[closed]
-    assert warning.startswith(f"BTCUSDT: {what} could not be read, so whether they forbid a change is open: ")
+    assert warning.startswith(f"BTCUSDT: {what} could not be read, so it is not known whether they block a change: ")
     assert "HTTP 403" in warning
     assert report.result["outcome"] == "blocked"
     kinds = [blocker["kind"] for blocker in row(report)["blockers"]]
