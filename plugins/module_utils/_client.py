@@ -127,12 +127,11 @@ class Client:
             sent = self._clock()
             try:
                 answer = self._transport(request)
-            except Unreachable:
-                # Nothing was sent, so nothing is spent.
-                self.pacer.release(endpoint, taken)
-                raise
             except BaseException:
-                self._count(endpoint, taken)
+                if self._transport.sent:
+                    self._count(endpoint, taken)
+                else:
+                    self.pacer.release(endpoint, taken)
                 raise
             self._count(endpoint, taken)
             self.timing = Timing(sent, self._clock(), _header(answer, "Date"))

@@ -63,7 +63,9 @@ def run(
     """
     module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **rules)
     keys = [str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name]]
-    redactor = Redactor(keys, proxy_passwords(os.environ))
+    redactor = Redactor(keys)
+    # A password such as 1000 is looked for in messages only: in data it would hide prices.
+    clean_text = Redactor(keys, proxy_passwords(os.environ)).clean
     work = predict if module.check_mode and predict else act
     client: Client | None = None
     extra: dict[str, Any] = {}
@@ -82,12 +84,12 @@ def run(
     except Exception as error:  # its own words and its traceback may hold what no output should
         report = Report({}, str(Defect(error)))
     for warning in report.warnings:
-        module.warn(redactor.clean(warning))
+        module.warn(clean_text(warning))
     requests = client.requests if client else 0
     result = {"changed": False, **(blank or {}), **redactor.clean(plain(report.result)), "requests": requests, **extra}
     if report.failure is None:
         module.exit_json(**result)
-    module.fail_json(msg=redactor.clean(report.failure), **result)
+    module.fail_json(msg=clean_text(report.failure), **result)
 
 
 def connect(connection: Connection, clean: Callable[[Any], Any]) -> Client:

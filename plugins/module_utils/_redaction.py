@@ -19,7 +19,7 @@ _CODED = "A-Za-z0-9+/=_%-"
 # A signature in any form is longer than this, and nothing else that the exchange sends is.
 _LONGEST_TOKEN = 120
 # What stands before the host of a URL. A password may hold a slash or an @ that nobody encoded.
-_USERINFO = r"(?<=://)[^\s\"'<>]+(?=@)"
+_USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 # To hide a shorter one would leave nothing legible; in a URL it is hidden all the same.
 _SHORTEST_PASSWORD = 4
@@ -62,7 +62,7 @@ def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
         if name.lower() in _PROXY_VARIABLES and "@" in value:
             userinfo = value.rpartition("@")[0].rpartition("://")[2]
             password = userinfo.partition(":")[2]
-            passwords |= {userinfo, password, unquote(password)}
+            passwords |= {password, unquote(password)}
     return {text for text in passwords if len(text) >= _SHORTEST_PASSWORD}
 
 

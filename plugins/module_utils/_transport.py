@@ -32,7 +32,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
 )
 
 # The instruments of some 700 symbols are below 1 MiB.
-LARGEST_ANSWER = 4 << 20
+LARGEST_ANSWER = 2 << 20
 # Enough of a refusal to quote its message.
 LARGEST_REFUSAL = 64 << 10
 _CHUNK = 16 << 10
@@ -68,13 +68,15 @@ class _Flight:
         self.sent = False
         self.expired = False
         self.connection: Any = None
+        # Kept apart: http.client forgets the socket of a connection that the answer ends, while it is still read.
+        self.sock: Any = None
         self._landed = False
         self._lock = Lock()
         self._watchdog = Timer(timeout, self._expire)
         self._watchdog.daemon = True
 
     def __enter__(self) -> _Flight:
-        self._watchdog.start()
+        _start(self._watchdog)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -87,7 +89,12 @@ class _Flight:
         with self._lock:
             if self.expired:
                 raise TimeoutError
+            self.sock = self.connection.sock
             self.sent = True
+
+    def has_leftovers(self) -> bool:
+        """Whether TLS holds bytes beyond the answer. urllib3 sees only those that are still in the socket."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def check_time(self) -> None:
         """Raise TimeoutError where the time is up: a connection that was ended may look like the end of an answer."""
@@ -100,7 +107,7 @@ class _Flight:
             if self._landed:
                 return
             self.expired = True
-            sock: Any = getattr(self.connection, "sock", None)
+            sock: Any = self.sock or getattr(self.connection, "sock", None)
             # Not the method of a TLS socket: that one takes away what the other thread is reading with.
             with contextlib.suppress(OSError, TypeError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
@@ -148,6 +155,11 @@ class Transport:
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
+
+    @property
+    def sent(self) -> bool:
+        """Whether the first byte of the last request went out."""
+        return self._flight.sent
 
     def reset_connection(self) -> None:
         """Use a new connection from now on: what the old one may still bring belongs to an earlier request."""
@@ -199,14 +211,17 @@ class Transport:
                 # The status is a clear answer; only its words are missing.
                 self.reset_connection()
                 body = b""
+            if flight.has_leftovers():
+                # They would be taken for the answer to the next request.
+                self.reset_connection()
             return Answer(status, dict(response.headers), body)
 
     def _take_off(self, connection: Any) -> None:
         """Called by a connection that is made, right before the first byte of the request."""
         self._flight.connection = connection
+        self._may_send()
         if self._closed:
             raise Unreachable("the task has ended, so nothing is sent any more", again=False)
-        self._may_send()
         self._flight.first_byte()
 
     def _open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
@@ -232,10 +247,11 @@ class Transport:
         if isinstance(error, Unclear):
             return error
         causes = list(_causes(error))
-        late = flight.expired or any(isinstance(cause, _TIMEOUTS) for cause in causes)
+        timeouts = (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError)
+        late = flight.expired or any(isinstance(cause, timeouts) for cause in causes)
         if not flight.sent:
             return self._explain_unsent(error, causes, late)
-        if late or isinstance(error, requests.exceptions.Timeout):
+        if late:
             return Unclear(f"no whole answer within {self._timeout:g} s (timeout)")
         return Unclear(f"the connection broke before the answer was complete ({_reason(causes)})")
 
@@ -251,13 +267,16 @@ class Transport:
             )
         if isinstance(error, failures.ProxyError):
             return Unreachable(f"no connection to {self._url} through the proxy ({reason})")
-        if isinstance(error, RuntimeError):
+        if isinstance(error, _NoThread):
             return Unreachable(
                 "no thread could be started, so nothing was sent: check the limit of processes (ulimit -u)"
             )
         if late:
             return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
-        if any(isinstance(cause, (ValueError, InvalidURL)) for cause in causes):
+        if any(isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM", "ASN1") for cause in causes):
+            error = OSError()
+        invalid = any(isinstance(cause, (ValueError, InvalidURL)) for cause in causes)
+        if invalid and requests.utils.get_environ_proxies(self._url):
             return Unreachable(
                 f"{self._url} could not be asked, since the proxy in the environment is not valid: check HTTPS_PROXY, "
                 "and percent-encode the special characters of its password",
@@ -269,10 +288,9 @@ class Transport:
                 "REQUESTS_CA_BUNDLE in the environment",
                 again=False,
             )
-        return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network")
+        return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network", again=not invalid)
 
 
-_TIMEOUTS = (socket.timeout, TimeoutError)
 # How http.client says that a proxy refused.
 _TUNNEL = re.compile("failed: ([0-9]{3})")
 
@@ -280,44 +298,55 @@ _TUNNEL = re.compile("failed: ([0-9]{3})")
 def _adapter(take_off: Callable[[Any], None], open_socket: Callable[[Any, str, int], socket.socket]) -> Any:
     """The adapter of a session whose connections are made and begun by a Transport."""
 
-    class Connection(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return open_socket(self, self._dns_host, int(self.port))
+    def gated(manager: Any, opens: bool) -> dict[str, type]:
+        return {scheme: _gated(pool, take_off, open_socket if opens else None) for scheme, pool in classes(manager)}
 
-        def request(self, *args: Any, **options: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            take_off(self)
-            super().request(*args, **options)
-
-    class SecureConnection(urllib3.connection.HTTPSConnection):
-        _new_conn = Connection._new_conn
-
-        def request(self, *args: Any, **options: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            take_off(self)
-            super().request(*args, **options)
-
-    class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    classes = {"http": Pool, "https": SecurePool}
+    def classes(manager: Any) -> list[tuple[str, Any]]:
+        return list(manager.pool_classes_by_scheme.items())
 
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = classes
+            self.poolmanager.pool_classes_by_scheme = gated(self.poolmanager, opens=True)
 
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            manager = super().proxy_manager_for(*args, **options)
-            manager.pool_classes_by_scheme = classes
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            is_new = proxy not in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **options)
+            if is_new:
+                # A SOCKS proxy has connections that open their sockets in their own way.
+                manager.pool_classes_by_scheme = gated(manager, opens=not proxy.lower().startswith("socks"))
             return manager
 
     return Adapter(max_retries=0)
+
+
+def _gated(
+    pool: Any, take_off: Callable[[Any], None], open_socket: Callable[[Any, str, int], socket.socket] | None
+) -> type:
+    """The class of a connection pool whose connections call take_off(connection) before a request's first byte."""
+    base = pool.ConnectionCls
+
+    def request(self: Any, *args: Any, **options: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        take_off(self)
+        base.request(self, *args, **options)
+
+    methods: dict[str, Any] = {"request": request}
+    if open_socket:
+        methods["_new_conn"] = lambda self: open_socket(self, self._dns_host, int(self.port))
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(base.__name__, (base,), methods)})
+
+
+class _NoThread(Exception):
+    """The system gives no thread."""
+
+
+def _start(thread: Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError:
+        raise _NoThread from None
 
 
 def _look_up(host: str, port: int, deadline: float) -> list[Any]:
@@ -330,7 +359,7 @@ def _look_up(host: str, port: int, deadline: float) -> list[Any]:
         except Exception as error:
             found.put(error)
 
-    Thread(target=look_up, daemon=True).start()
+    _start(Thread(target=look_up, daemon=True))
     try:
         result = found.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
@@ -366,7 +395,7 @@ def _body(response: requests.Response, largest: int, flight: _Flight) -> bytes:
 def _causes(error: BaseException) -> Any:
     """The error, and all that the libraries wrapped in it, the outermost first."""
     yield error
-    wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+    wrapped = [getattr(error, "reason", None), *error.args, error.__cause__]
     inner = next((item for item in wrapped if isinstance(item, BaseException)), None)
     if inner is not None:
         yield from _causes(inner)

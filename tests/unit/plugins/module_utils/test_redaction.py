@@ -179,11 +179,16 @@ def test_the_user_of_a_url_is_hidden(redactor: Redactor, text: str, shown: str) 
 @pytest.mark.parametrize("url", ["http://user:pa%23ss@host:1", "user:pa%23ss@host", "http://user:pa%23ss@[::1"])
 def test_the_password_of_a_proxy_is_hidden_wherever_it_stands(name: str, url: str) -> None:
     redactor = Redactor([SECRET_KEY], proxy_passwords({name: url, "NO_PROXY": "a:b@c"}))
-    for text in ("pa%23ss", "pa#ss", "user:pa%23ss"):
+    for text in ("pa%23ss", "pa#ss"):
         assert redactor.clean(f"said {text} loud") == "said ******** loud"
     assert redactor.clean("user and pass") == "user and pass"
 
 
-@pytest.mark.parametrize("url", ["http://host:3128", "http://u:abc@host", "", "@"])
+@pytest.mark.parametrize("url", ["http://host:3128", "http://u:abc@host", "data@proxy", "", "@"])
 def test_short_passwords_and_none_hide_nothing(url: str) -> None:
-    assert proxy_passwords({"HTTPS_PROXY": url}) <= {"u:abc"}
+    assert proxy_passwords({"HTTPS_PROXY": url}) == set()
+
+
+def test_a_text_full_of_urls_takes_no_longer_than_another(redactor: Redactor) -> None:
+    """Each is followed for a bounded length; without a bound this would take minutes."""
+    assert redactor.clean("://" * 300_000) == "://" * 300_000
