@@ -74,6 +74,14 @@ requirements:
   - requests >= 2.25.1
   - cryptography >= 3.3.2
 notes:
+  - On the controller itself, the module runs inside Ansible's own worker process, which is several times as fast. It
+    runs as a module of its own with another connection, with C(become) or C(async), with another Python, or with
+    variables in C(environment) that do not start with C(COINSWITCH_). Output at C(-vvv) shows which way a task runs.
+  - To always use a module of its own, set the variable C(coinswitch_direct) to V(false), or the environment variable
+    C(COINSWITCH_DIRECT). The results are the same.
+  - On the controller, no request is sent after the task has ended, by its C(timeout), by Ctrl-C, or because
+    ansible-playbook was killed. A request that was sent before may still take effect. With C(async), with C(become) or
+    on a remote host, a module can run on after ansible-playbook was killed.
   - The proxies of the environment are used (E(HTTPS_PROXY), E(NO_PROXY)), and so are the authorities in
     E(REQUESTS_CA_BUNDLE) where O(ca_path) is not given.
 seealso:

@@ -9,13 +9,19 @@ Private to this collection: anything here may change in any release.
 from __future__ import annotations
 
 import os
+import select
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Defect, LibraryMissing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    CoinSwitchError,
+    Defect,
+    LibraryMissing,
+    Unreachable,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor, proxy_passwords
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
 
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 
 T = TypeVar("T")
+
+# Set by the action plugins for a module on the controller itself: the process ID of ansible-playbook.
+CONTROLLER = "_COINSWITCH_CONTROLLER_PID"
 
 CONNECTION: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["COINSWITCH_API_KEY"])},
@@ -48,34 +57,65 @@ UNPROTECTED = (
 )
 
 
-def run(
-    options: Mapping[str, Mapping[str, Any]],
-    prepare: Callable[[Mapping[str, Any]], T],
-    act: Callable[[Any, T], Report],
-    predict: Callable[[Any, T], Report] | None = None,
-    blank: Mapping[str, Any] | None = None,
-    **rules: Any,
-) -> None:
-    """Run a module: `prepare` checks its options before any request, `act` does its work with a Futures.
+class Wiring:
+    """What makes a module: its options, and the functions that check them and do its work.
 
-    In check mode `predict` takes the place of `act`; a module that never changes anything has none. `blank` is what is
-    returned where it did not come to a result. `rules` are AnsibleModule's own (mutually_exclusive, ...).
+    prepare(params) checks the options before any request. act(futures, prepared) does the work; in check mode
+    predict(futures, prepared) does, where there is one. blank is returned where there is no result. rules are those of
+    Ansible's argument specs (mutually_exclusive, ...).
     """
-    module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **rules)
-    keys = [str(module.params[name]) for name in ("api_key", "secret_key") if module.params[name]]
-    redactor = Redactor(keys)
+
+    def __init__(
+        self,
+        options: Mapping[str, Mapping[str, Any]],
+        prepare: Callable[[Mapping[str, Any]], T],
+        act: Callable[[Any, T], Report],
+        predict: Callable[[Any, T], Report] | None = None,
+        blank: Mapping[str, Any] | None = None,
+        **rules: Any,
+    ) -> None:
+        self.argument_spec = {**CONNECTION, **options}
+        self.prepare = prepare
+        self.act = act
+        self.predict = predict or act
+        self.blank = {"changed": False, **(blank or {})}
+        self.rules = rules
+
+
+def run(wiring: Wiring) -> None:
+    """Run a module in a process of its own."""
+    module = AnsibleModule(argument_spec=wiring.argument_spec, supports_check_mode=True, **wiring.rules)
+    result = execute(wiring, module.params, module.check_mode, module.warn, check_reader)
+    if result.pop("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def execute(
+    wiring: Wiring,
+    params: Mapping[str, Any],
+    check_mode: bool,
+    warn: Callable[[str], object],
+    may_send: Callable[[], None],
+) -> dict[str, Any]:
+    """Do the work of a module with options that Ansible has validated: what it returns, with `failed`, and `msg` then.
+
+    warn(text) is called for each warning. may_send() is called before each request, and raises where the task is over.
+    Nothing is sent after the return, nor after an interruption, which passes through.
+    """
+    keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
+    clean = Redactor(keys).clean
     # A password such as 1000 is looked for in messages only: in data it would hide prices.
     clean_text = Redactor(keys, proxy_passwords(os.environ)).clean
-    work = predict if module.check_mode and predict else act
     client: Client | None = None
     extra: dict[str, Any] = {}
     try:
-        connection = check(module.params)
-        prepared = prepare(module.params)
+        connection = check(params)
+        prepared = wiring.prepare(params)
         if connection.verify is False:
-            module.warn(UNPROTECTED)
-        client = connect(connection, redactor.clean)
-        report = work(_futures(client, connection.exchange), prepared)
+            warn(UNPROTECTED)
+        client = connect(connection, clean, may_send)
+        report = (wiring.predict if check_mode else wiring.act)(_futures(client, connection.exchange), prepared)
     except LibraryMissing as error:
         report = Report({}, missing_required_lib(error.library))
         extra = {"exception": error.error}
@@ -83,16 +123,34 @@ def run(
         report = Report({}, str(error))
     except Exception as error:  # its own words and its traceback may hold what no output should
         report = Report({}, str(Defect(error)))
+    finally:
+        if client:
+            client.close()
     for warning in report.warnings:
-        module.warn(clean_text(warning))
+        warn(clean_text(warning))
     requests = client.requests if client else 0
-    result = {"changed": False, **(blank or {}), **redactor.clean(plain(report.result)), "requests": requests, **extra}
-    if report.failure is None:
-        module.exit_json(**result)
-    module.fail_json(msg=clean_text(report.failure), **result)
+    result = {**wiring.blank, **clean(plain(report.result)), "requests": requests, **extra, "failed": False}
+    if report.failure is not None:
+        result.update(failed=True, msg=clean_text(report.failure))
+    return result
 
 
-def connect(connection: Connection, clean: Callable[[Any], Any]) -> Client:
+def check_reader() -> None:
+    """Raise Unreachable where nobody reads what this module prints: the task that started it has ended.
+
+    After a task's timeout or Ctrl-C, the reading end of the pipe is closed. The death of ansible-playbook alone leaves
+    the worker that reads, so the action plugin names the process of ansible-playbook in CONTROLLER.
+    """
+    controller = os.environ.get(CONTROLLER, "")
+    if controller.isdigit() and not os.path.exists(f"/proc/{controller}") and os.path.isdir("/proc/self"):
+        raise Unreachable("ansible-playbook has ended, so nothing is sent any more", again=False)
+    events = select.poll()
+    events.register(1, 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _file, event in events.poll(0)):
+        raise Unreachable("the task that started this module has ended, so nothing is sent any more", again=False)
+
+
+def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
     """The client of a connection. Its parts are imported only here: a wrong option should not cost their time."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
@@ -102,7 +160,7 @@ def connect(connection: Connection, clean: Callable[[Any], Any]) -> Client:
 
     need()
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
-    transport = Transport(connection.api_url, auth, connection.timeout, connection.verify)
+    transport = Transport(connection.api_url, auth, connection.timeout, connection.verify, may_send)
     pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
     return Client(transport, pacer, connection.retries, auth.pair_matches, clean)
 

@@ -83,7 +83,7 @@ requests:
 
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
 
 
@@ -94,9 +94,12 @@ def _read(*asked: Any) -> Any:
     return check_keys(*asked)
 
 
+WIRING = Wiring({}, prepare=nothing, act=_read)
+
+
 def main() -> None:
     """Entry point."""
-    run({}, prepare=nothing, act=_read)
+    run(WIRING)
 
 
 if __name__ == "__main__":

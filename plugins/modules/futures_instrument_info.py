@@ -115,7 +115,7 @@ requests:
 
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import any_symbols
 
 
@@ -126,9 +126,12 @@ def _read(*asked: Any) -> Any:
     return read_instruments(*asked)
 
 
+WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=any_symbols, act=_read)
+
+
 def main() -> None:
     """Entry point."""
-    run({"symbols": {"type": "list", "elements": "str"}}, prepare=any_symbols, act=_read)
+    run(WIRING)
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import from_options
 
 
@@ -265,24 +265,27 @@ def _predict(*desired: Any) -> Any:
     return predict(*desired)
 
 
+WIRING = Wiring(
+    {
+        "symbol": {"type": "str"},
+        "leverage": {"type": INT},
+        "leverages": {"type": "dict"},
+        "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
+        "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
+    },
+    prepare=from_options,
+    act=_carry_out,
+    predict=_predict,
+    blank={"diff": {"before": {}, "after": {}}, "results": []},
+    required_one_of=[("symbol", "leverages")],
+    required_together=[("symbol", "leverage")],
+    mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],
+)
+
+
 def main() -> None:
     """Entry point."""
-    run(
-        {
-            "symbol": {"type": "str"},
-            "leverage": {"type": INT},
-            "leverages": {"type": "dict"},
-            "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
-            "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
-        },
-        prepare=from_options,
-        act=_carry_out,
-        predict=_predict,
-        blank={"diff": {"before": {}, "after": {}}, "results": []},
-        required_one_of=[("symbol", "leverages")],
-        required_together=[("symbol", "leverage")],
-        mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],
-    )
+    run(WIRING)
 
 
 if __name__ == "__main__":

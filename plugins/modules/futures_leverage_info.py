@@ -88,7 +88,7 @@ requests:
 
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import some_symbols
 
 
@@ -99,9 +99,12 @@ def _read(*asked: Any) -> Any:
     return read_leverages(*asked)
 
 
+WIRING = Wiring({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+
+
 def main() -> None:
     """Entry point."""
-    run({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+    run(WIRING)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import orders
 
 
@@ -164,17 +164,20 @@ def _read(*asked: Any) -> Any:
     return read_orders(*asked)
 
 
+WIRING = Wiring(
+    {
+        "symbols": {"type": "list", "elements": "str"},
+        "from_time": {"type": INT},
+        "to_time": {"type": INT},
+    },
+    prepare=orders,
+    act=_read,
+)
+
+
 def main() -> None:
     """Entry point."""
-    run(
-        {
-            "symbols": {"type": "list", "elements": "str"},
-            "from_time": {"type": INT},
-            "to_time": {"type": INT},
-        },
-        prepare=orders,
-        act=_read,
-    )
+    run(WIRING)
 
 
 if __name__ == "__main__":

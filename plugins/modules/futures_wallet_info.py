@@ -126,7 +126,7 @@ requests:
 
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
 
 
@@ -137,9 +137,12 @@ def _read(*asked: Any) -> Any:
     return read_wallet(*asked)
 
 
+WIRING = Wiring({}, prepare=nothing, act=_read)
+
+
 def main() -> None:
     """Entry point."""
-    run({}, prepare=nothing, act=_read)
+    run(WIRING)
 
 
 if __name__ == "__main__":

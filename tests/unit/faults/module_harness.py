@@ -186,7 +186,7 @@ class ModuleHarness:
         # It writes to the system's log.
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
 
-    def connect(self, connection: Connection, clean: Callable[[Any], Any]) -> Client:
+    def connect(self, connection: Connection, clean: Callable[[Any], Any], _may_send: Callable[[], None]) -> Client:
         """The edge's own, with the clock of this harness and budgets of its own, in memory."""
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)

@@ -110,6 +110,15 @@ def test_a_module_is_only_wiring(file: Path) -> None:
     assert not any(isinstance(node, ast.Try) for node in ast.walk(tree)), "errors are caught at the edge"
 
 
+def test_every_module_has_an_action_plugin_that_only_names_it() -> None:
+    modules = {file.name for file in (PLUGINS / "modules").glob("*.py")}
+    assert {file.name for file in (PLUGINS / "action").glob("*.py")} == modules
+    template = (PLUGINS / "action" / "api_key_info.py").read_text(encoding="utf-8")
+    for name in modules:
+        expected = template.replace("api_key_info", name.removesuffix(".py"))
+        assert (PLUGINS / "action" / name).read_text(encoding="utf-8") == expected
+
+
 @each_file_of(PLUGINS / "module_utils")
 def test_a_utility_imports_only_what_is_above_it(file: Path) -> None:
     assert file.stem in LADDER, "a new file needs its place on the ladder"

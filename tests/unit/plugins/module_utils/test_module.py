@@ -78,7 +78,7 @@ def run(
 
 def main_of(act: Callable[..., Report], **more: Any) -> Callable[[], None]:
     """A module that does what it is told."""
-    return lambda: _module.run({}, prepare=lambda params: None, act=act, **more)
+    return lambda: _module.run(_module.Wiring({}, prepare=lambda params: None, act=act, **more))
 
 
 # --- results ---

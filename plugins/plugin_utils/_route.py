@@ -1,0 +1,109 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which way a task runs: directly, in Ansible's own worker process, or as a module in a process of its own.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.connection import local
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import LibraryMissing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
+
+SWITCH = "coinswitch_direct"
+PREFIX = "COINSWITCH_"
+
+
+class NotPlain(Exception):
+    """A value that JSON has no form for."""
+
+
+class Task(NamedTuple):
+    """What decides: the action plugin, the task's variables, and what the keyword `environment` sets."""
+
+    action: Any
+    variables: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def reason_for_module(task: Task) -> str | None:
+    """Why a task has to run as a module; None where it can run directly."""
+    return next((reason for applies, reason in REASONS if applies(task)), None)
+
+
+def plain(value: Any) -> Any:
+    """A copy of an option's value without the marks that templating leaves. Raises NotPlain."""
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            # Of a subclass, too: its own methods may keep the marks.
+            return kind.__str__(value) if kind is str else kind(value)
+    if isinstance(value, dict):
+        return {plain(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    raise NotPlain
+
+
+def _is_switched_off(task: Task) -> bool:
+    switch = task.environment.get(SWITCH.upper(), os.environ.get(SWITCH.upper(), True))
+    variable = task.action._templar.template(task.variables.get(SWITCH, True))
+    return not (boolean(switch, strict=False) and boolean(variable, strict=False))
+
+
+def _has_other_connection(task: Task) -> bool:
+    """Whether the connection plugin is not core's own `local`. Another one may have its name."""
+    return inspect.getfile(type(task.action._connection)) != inspect.getfile(local)
+
+
+def _sets_other_variables(task: Task) -> bool:
+    return any(not name.startswith(PREFIX) for name in task.environment)
+
+
+def _has_other_python(task: Task) -> bool:
+    """Whether core would run the module with another Python.
+
+    The same one is the same file in the same folder: that of a virtual environment is a link to the one it is made of.
+    """
+    delegated = task.variables.get("ansible_delegated_vars", {}).get(task.action._task.delegate_to, {})
+    variables = delegated if task.action._task.delegate_to else task.variables
+    path = variables.get("ansible_python_interpreter")
+    if path is None:
+        path = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task.variables)
+    path = str(task.action._templar.template(path))
+    if not os.path.isabs(path) or not os.path.exists(path):
+        return True
+    ours, theirs = (os.path.realpath(os.path.dirname(python)) for python in (sys.executable, path))
+    return ours != theirs or not os.path.samefile(path, sys.executable)
+
+
+def _lacks_a_library(_task: Task) -> bool:
+    try:
+        need()
+    except LibraryMissing:
+        return True
+    return False
+
+
+REASONS: tuple[tuple[Callable[[Task], object], str], ...] = (
+    (_is_switched_off, f"{SWITCH} or {SWITCH.upper()} is false"),
+    (lambda task: sys.platform == "darwin", "the system is macOS, where a proxy look-up in a forked process fails"),
+    (lambda task: task.action._task.async_val, "the task is asynchronous"),
+    (lambda task: task.action._connection.become or task.action._play_context.become, "the task uses become"),
+    (_has_other_connection, "the connection is not ansible.builtin.local"),
+    (lambda task: constants.DEFAULT_KEEP_REMOTE_FILES, "ANSIBLE_KEEP_REMOTE_FILES is set"),
+    (_sets_other_variables, f"the keyword environment sets a variable that does not start with {PREFIX}"),
+    (_has_other_python, "ansible_python_interpreter is not the Python that runs Ansible"),
+    (_lacks_a_library, "the Python that runs Ansible lacks requests or cryptography"),
+)

@@ -1,0 +1,209 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tasks run directly in the controller and as modules: the same results, the same output, the same requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ansible, Outcome
+
+MODULE = "tradeops.coinswitch.futures_leverage"
+WALLET = "tradeops.coinswitch.futures_wallet_info"
+BTC = {"symbol": "BTCUSDT", "leverage": 13}
+
+# The state is the same at the start of each way. Twenty reads of leverage fit into the request budget, so the other
+# tasks read the wallet.
+TASKS: dict[str, dict[str, Any]] = {
+    "check mode": {MODULE: BTC, "check_mode": True, "diff": True},
+    "changed": {MODULE: BTC, "diff": True},
+    "unchanged": {MODULE: BTC},
+    "many": {MODULE: {"leverages": {"ethusdt": "5", "SOLUSDT": 3}}, "diff": True},
+    "blocked": {MODULE: {"symbol": "XRPUSDT", "leverage": 20}},
+    "blocked, warned of": {MODULE: {"symbol": "XRPUSDT", "leverage": 20, "on_blocked": "warn"}},
+    "impossible": {MODULE: {"symbol": "BTCUSDT", "leverage": 99}},
+    "a mistyped symbol": {MODULE: {"symbol": "BTC/USDT", "leverage": 5}},
+    "a fraction": {MODULE: {"symbol": "BTCUSDT", "leverage": "10.0"}},
+    "a boolean": {MODULE: {"symbol": "BTCUSDT", "leverage": True}},
+    "nothing": {MODULE: {"symbol": "BTCUSDT", "leverage": None}},
+    "a template": {MODULE: {"symbol": "{{ 'btc' ~ 'usdt' }}", "leverage": "{{ 6 + 7 }}"}},
+    "a table from a template": {MODULE: {"leverages": "{{ {'BTCUSDT': 13, 'ETHUSDT': 5} }}"}},
+    "too little": {MODULE: {"symbol": "BTCUSDT"}},
+    "too much": {MODULE: {**BTC, "leverages": {"ETHUSDT": 5}}},
+    "an unknown option": {MODULE: {**BTC, "speed": 5}},
+    "a wrong choice": {MODULE: {**BTC, "enforce": "minimum"}},
+    "a short secret": {MODULE: {**BTC, "secret_key": "ab" * 31 + "c"}},
+    "keys that are no pair": {MODULE: {**BTC, "secret_key": "11" * 32}},
+    "no certificate": {MODULE: {**BTC, "validate_certs": False}},
+    "a file that is not there": {MODULE: {**BTC, "ca_path": "here/there.pem"}},
+    "a loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
+    "until": {WALLET: {}, "until": "result_22 is success", "retries": 1, "delay": 0},
+    "changed_when": {WALLET: {}, "changed_when": True},
+    "failed_when": {WALLET: {"retries": -1}, "failed_when": False},
+    "delegated": {WALLET: {}, "delegate_to": "localhost"},
+    "once": {WALLET: {}, "run_once": True},
+    "hidden": {WALLET: {}, "no_log": True},
+    "an environment": {WALLET: {}, "environment": {"COINSWITCH_API_KEY": "zz"}},
+    "another environment": {WALLET: {}, "environment": {"TZ": "UTC"}},
+    "asynchronous": {WALLET: {}, "async": 30, "poll": 1},
+    "a default": {WALLET: {}, "module_defaults": {WALLET: {"exchange": "exchange_2"}}},
+    "a default of the group": {
+        WALLET: {},
+        "module_defaults": {"group/tradeops.coinswitch.coinswitch": {"retries": -1}},
+    },
+    "instruments": {"tradeops.coinswitch.futures_instrument_info": {"symbols": ["BTCUSDT"]}},
+    "positions": {"tradeops.coinswitch.futures_position_info": {"symbols": ["XRPUSDT"]}},
+    "orders": {"tradeops.coinswitch.futures_order_info": {}},
+    "wallet": {"tradeops.coinswitch.futures_wallet_info": {}},
+}
+# What only a task that runs as a module can be.
+AS_MODULE = {"another environment", "asynchronous"}
+# What differs from one run to the next, or is made by core for a module's process alone.
+VOLATILE = (
+    *("ansible_job_id", "results_file", "start", "end", "delta", "started", "finished", "stdout", "stderr"),
+    "failed_when_suppressed_exception",
+)
+
+
+def run_both_ways(ansible: Ansible, exchange: Exchange, account: Account, *options: str) -> list[Outcome]:
+    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    outcomes = []
+    for direct in ("true", "false"):
+        ansible.variables["COINSWITCH_DIRECT"] = direct
+        account.leverage.clear()
+        account.leverage.update(dict.fromkeys(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT"], 10))
+        exchange.requests.clear()
+        # Budgets of its own, as if a minute lay between the ways.
+        ansible.variables["TMPDIR"] = str(ansible.folder / f"tmp-{direct}")
+        os.makedirs(ansible.variables["TMPDIR"], exist_ok=True)
+        outcomes.append(ansible.play(TASKS, *options))
+        outcomes[-1].results["requests"] = {"sent": [(r.endpoint, r.symbol, r.status) for r in exchange.requests]}
+    return outcomes
+
+
+def comparable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: comparable(item) for name, item in value.items() if name not in VOLATILE}
+    return [comparable(item) for item in value] if isinstance(value, list) else value
+
+
+def lines(output: str) -> list[str]:
+    """The printed lines but for those that core prints of a module's file, and for times and ports."""
+    before_the_results, _keep, _results = output.partition("TASK [Keep the results]")
+    kept = [line for line in before_the_results.splitlines() if not re.search(CORES_OWN, line)]
+    text = re.sub(r"Task failed: (Action|Module) failed", "Task failed", "\n".join(kept))
+    return re.sub(r"play\d+|\d+\.\d+ ?s|[0-9a-f]{8}-[0-9a-f-]{27}|j\d+\.\d+|/tmp/\S+", "", text).splitlines()
+
+
+CORES_OWN = (
+    "ESTABLISH LOCAL CONNECTION|EXEC |PUT |Using module file|Pipelining is enabled|directly in the controller|"
+    "runs as a module|failed_when_suppressed_exception|TRACEBACK|ASYNC|async|results_file|task path"
+)
+
+
+@pytest.mark.every_core
+def test_both_ways_are_the_same(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    account.open_position("XRPUSDT", "LONG", "2")
+    direct, module = run_both_ways(ansible, exchange, account, "-vvvv")
+    for name in TASKS:
+        assert comparable(direct.local[name]) == comparable(module.local[name]), name
+    assert direct.results["requests"] == module.results["requests"]
+    ran_directly = direct.stdout.count("runs directly in the controller")
+    assert ran_directly == len(TASKS) + 2 - len(AS_MODULE), "the loop has three items"
+    assert module.stdout.count("runs as a module: coinswitch_direct or COINSWITCH_DIRECT is false") == len(TASKS) + 2
+    assert "the task is asynchronous" in direct.stdout
+    assert "the keyword environment sets a variable that does not start with COINSWITCH_" in direct.stdout
+    assert lines(direct.stdout) == lines(module.stdout)
+    assert lines(direct.stderr) == lines(module.stderr)
+    for outcome in (direct, module):
+        assert account.secret_key not in outcome.stdout + outcome.stderr + json.dumps(outcome.results)
+
+
+def test_output_without_verbosity_is_the_same(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    account.open_position("XRPUSDT", "LONG", "2")
+    direct, module = run_both_ways(ansible, exchange, account)
+    assert lines(direct.stdout) == lines(module.stdout)
+    assert lines(direct.stderr) == lines(module.stderr)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "keywords", "reason"),
+    [
+        ({"localhost": {"ansible_connection": "mine"}}, {}, "the connection is not ansible.builtin.local"),
+        ({"localhost": {"coinswitch_direct": False}}, {}, "coinswitch_direct or COINSWITCH_DIRECT is false"),
+        ({"localhost": {"ansible_python_interpreter": os.path.realpath(sys.executable)}}, {}, "is not the Python that"),
+    ],
+)
+def test_when_a_task_runs_as_a_module(
+    ansible: Ansible, hosts: dict[str, Any], keywords: dict[str, Any], reason: str
+) -> None:
+    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    plugins = ansible.folder / "connection_plugins"
+    plugins.mkdir()
+    (plugins / "mine.py").write_text(
+        "from ansible.plugins.connection.local import Connection as Local\n"
+        "DOCUMENTATION = '''\nname: mine\nshort_description: local by another name\n'''\n"
+        "class Connection(Local):\n    transport = 'mine'\n"
+    )
+    ansible.variables["ANSIBLE_CONNECTION_PLUGINS"] = str(plugins)
+    outcome = ansible.play({"one": {WALLET: {}}}, "-vvv", hosts=hosts, **keywords)
+    assert f"runs as a module: {reason}" in outcome.stdout or reason in outcome.stdout
+    assert "runs directly in the controller" not in outcome.stdout
+
+
+def test_a_timed_out_task_sends_nothing_afterwards(
+    ansible: Ansible, sandbox: Sandbox, exchange: Exchange, account: Account
+) -> None:
+    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    account.set_leverage("BTCUSDT", 10)
+    exchange.add_fault("read_leverage", FAULTS["timeout"])
+    tasks = {"one": {MODULE: {**BTC, "timeout": 5}, "timeout": 1}}
+    outcome = ansible.play(tasks, "-vvv")
+    assert "runs directly in the controller" in outcome.stdout
+    assert outcome.local["one"]["failed"]
+    assert exchange.count("write_leverage") == 0
+    assert account.leverage["BTCUSDT"] == 10
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_a_killed_run_sends_nothing_afterwards(
+    ansible: Ansible, exchange: Exchange, account: Account, direct: str
+) -> None:
+    """The task waits for the rate limit when ansible-playbook is killed; what it would write after that is not sent."""
+    ansible.variables.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
+    account.set_leverage("BTCUSDT", 10)
+    exchange.add_fault("write_leverage", Fault(status=429, headers={"Retry-After": "2"}))
+    playbook = ansible.folder / "killed.yml"
+    playbook.write_text(
+        json.dumps(
+            [{"name": "A play", "hosts": "localhost", "gather_facts": False, "tasks": [{"name": "T", MODULE: BTC}]}]
+        )
+    )
+    process = ansible.start("ansible-playbook", "-i", "localhost,", "-c", "local", str(playbook))
+    wait_for(lambda: exchange.count("write_leverage") == 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    # The wait that was asked for is over after this; a write would come then.
+    time.sleep(3.5)
+    assert exchange.count("write_leverage") == 1
+    assert account.leverage["BTCUSDT"] == 10
+
+
+def wait_for(condition: Any) -> None:
+    for _try in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
