@@ -142,6 +142,11 @@ class Bench:
             self.account.set_leverage(symbol, leverage)
 
 
+def as_module(task: Task) -> Task:
+    """The task, never run directly in the controller."""
+    return {**task, "vars": {"coinswitch_direct": False}}
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     print(f"\n## {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
@@ -176,22 +181,29 @@ def show_floor(bench: Bench, rounds: int, tasks: int) -> None:
     symbols = bench.symbols[:1]
     nothing: Task = {"nothing": {}}
     there_and_back = [bench.leverage(symbols, leverage=leverage) for leverage in (5, 10)]
+    ways: dict[str, Iterable[Task]] = {
+        "an input that is refused": [{**bench.leverage(symbols, leverage=0), "ignore_errors": True}],
+        "unchanged": [bench.leverage(symbols)],
+        "changed": there_and_back,
+    }
+    loop: Task = {**bench.leverage(symbols), "loop": list(range(10))}
     rows: dict[str, Iterable[Task]] = {
         "a module that does nothing": [nothing],
         "the same, importing requests": [{"nothing": {"imports": ["requests"]}}],
         "the same, importing requests and cryptography": [
             {"nothing": {"imports": ["requests", "cryptography.hazmat.primitives.asymmetric.ed25519"]}}
         ],
-        "an input that is refused": [{**bench.leverage(symbols, leverage=0), "ignore_errors": True}],
-        "unchanged": [bench.leverage(symbols)],
-        "changed": there_and_back,
+        **{f"{name}, as a module": [as_module(task) for task in tasks] for name, tasks in ways.items()},
+        **{f"{name}, directly": tasks for name, tasks in ways.items()},
+        "unchanged, directly, an item of a loop": [loop],
     }
+    items = {"unchanged, directly, an item of a loop": 10}
     costs: dict[str, list[Cost]] = {name: [] for name in rows}
     for _round in range(rounds):
         for name, pattern in rows.items():
             bench.leave(symbols, 10)
             few, many = (bench.play(list(islice(cycle(pattern), count))) for count in (1, 1 + tasks))
-            costs[name].append((many.cost - few.cost).over(tasks))
+            costs[name].append((many.cost - few.cost).over(tasks * items.get(name, 1)))
     floor = costs["a module that does nothing"]
 
     def over_the_floor(each: list[Cost], of: Callable[[Cost], float]) -> float:
@@ -221,6 +233,9 @@ def show_forty(bench: Bench, rounds: int) -> None:
         "one task with leverages": lambda: bench.play([bench.leverage(symbols)]),
         "a loop of 40 tasks": lambda: bench.play([each]),
         "40 hosts, 10 forks": lambda: bench.play([of_host], symbols, forks=10),
+        "a loop of 40 tasks, as modules": lambda: bench.play([as_module(each)]),
+        "40 hosts, 10 forks, as modules": lambda: bench.play([as_module(of_host)], symbols, forks=10),
+        "40 hosts, 10 forks, a module that does nothing": lambda: bench.play([{"nothing": {}}], symbols, forks=10),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for _round in range(rounds):
@@ -230,10 +245,10 @@ def show_forty(bench: Bench, rounds: int) -> None:
     middles = {name: middle(runs) for name, runs in costs.items()}
     start = middles.pop("a playbook without tasks")
     own = {name: cost - start for name, cost in middles.items()}
-    loop = own["a loop of 40 tasks"]
+    loop = own["a loop of 40 tasks, as modules"]
     table(
         f"40 symbols, unchanged, limits lifted ({rounds} rounds; Ansible's own start taken off)",
-        ("way", "wall s", "over the loop", "CPU s", "over the loop"),
+        ("way", "wall s", "over the loop of modules", "CPU s", "over the loop of modules"),
         ((name, cost.wall, cost.wall / loop.wall, cost.cpu, cost.cpu / loop.cpu) for name, cost in own.items()),
     )
 
