@@ -23,6 +23,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
     LONGEST_CLOSURE,
+    LONGEST_LOCK_WAIT,
     MARGIN,
     WINDOW,
     BudgetStore,
@@ -756,9 +757,11 @@ def test_a_holder_that_does_not_let_go_is_given_up(
         fcntl.flock(current, fcntl.LOCK_EX)
         descriptors = len(os.listdir("/dev/fd"))
         assert task.delay(THREE, 2) == pytest.approx(CYCLE), "what it knew last counts, in memory"
-        assert sum(pauses) == pytest.approx(1.0)
-        assert max(pauses) < 0.01
+        assert LONGEST_LOCK_WAIT / 2 <= sum(pauses) <= LONGEST_LOCK_WAIT + 0.1
+        assert max(pauses) < 0.1
+        pauses.clear()
         assert spend(task, 2) == pytest.approx([START, START + CYCLE])
+        assert pauses == [], "the task waits for such a holder once"
         assert len(os.listdir("/dev/fd")) == descriptors
     assert file.read_text() == kept
 
