@@ -85,13 +85,16 @@ class BudgetStore(MemoryBudgets):
     def open(self) -> Iterator[dict[str, Any]]:
         """The budgets by endpoint, locked for this process; changes to them are kept."""
         file = self._locked()
-        if file is None:
+        before = None if file is None else _read(file)
+        if file is None or before is None:
+            # In memory. A file that cannot be read must not be written over, nor make the task forget its own requests.
+            if file is not None:
+                _close(file)
             before = dict(self._memory)
             yield self._memory
             self._unshared = self._unshared or self._memory != before
             return
         try:
-            before = _read(file)
             budgets = _merged(before, self._memory) if self._unshared else dict(before)
             yield budgets
             self._memory = budgets
@@ -182,12 +185,14 @@ def _close(file: int) -> None:
         os.close(file)
 
 
-def _read(file: int) -> dict[str, Any]:
-    """The file's budgets; none where it is empty, larger than any of ours, or nonsense."""
+def _read(file: int) -> dict[str, Any] | None:
+    """The file's budgets: none where it is empty, too large, or nonsense. None where it cannot be read."""
     try:
         # An integer can have a million digits: as float it is infinite, and read in no time.
         content = json.loads(os.read(file, _LARGEST_FILE), parse_int=float)
-    except (OSError, ValueError, RecursionError):
+    except OSError:
+        return None
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
