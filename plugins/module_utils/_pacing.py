@@ -20,6 +20,7 @@ import random
 import stat
 import tempfile
 import time
+from collections import Counter
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
@@ -29,8 +30,12 @@ WINDOW = 60.0
 MARGIN = 0.1
 # A budget that somebody else closed for longer than this was closed by a mistake.
 LONGEST_CLOSURE = 300.0
-_LOCK_TRIES = 200
-_LOCK_PAUSE = 0.005
+# Seconds: hundreds of processes can wait in line for the lock of one key; a stopped holder must not stop the task.
+LONGEST_LOCK_WAIT = 10.0
+_FIRST_LOCK_PAUSE = 0.001
+_LONGEST_LOCK_PAUSE = 0.064
+_OPEN_ATTEMPTS = 5
+_LARGEST_FILE = 1 << 20
 
 
 class Endpoint(NamedTuple):
@@ -63,87 +68,131 @@ class MemoryBudgets:
 
 
 class BudgetStore(MemoryBudgets):
-    """The budgets of one API key, in a file that only this user can read; in memory where there can be no such file."""
+    """The budgets of one API key, in a file that only this user can read; in memory while there can be no such file.
+
+    Trouble with the file raises nothing. What could not be shared is added to the file as soon as there is one again.
+    """
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
         super().__init__()
-        try:
-            self._directory = directory or os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
-            self._kept = True
-        except OSError:  # there is no usable temporary folder
-            self._directory = os.devnull
-            self._kept = False
-        # Monotonic times mean nothing after a reboot or on another machine, which may share the folder (NFS, a volume).
-        name = hashlib.sha256(f"{identity} {_clock_identity()}".encode()).hexdigest()[:32]
-        self._path = os.path.join(self._directory, f"{name}.json")
+        self._directory = directory or _default_directory()
+        key = f"{_clock_identity()} {identity}".encode("utf-8", "backslashreplace")
+        self._path = os.path.join(self._directory or "", hashlib.sha256(key).hexdigest()[:32] + ".json")
+        self._unshared = False
+        self._longest_lock_wait = LONGEST_LOCK_WAIT
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
-        """The budgets by endpoint, locked for this process; what is changed in them is kept."""
+        """The budgets by endpoint, locked for this process; changes to them are kept."""
         file = self._locked()
-        if file is None:
+        before = None if file is None else _read(file)
+        if file is None or before is None:
+            # In memory. A file that cannot be read must not be written over, nor make the task forget its own requests.
+            if file is not None:
+                _close(file)
+            before = dict(self._memory)
             yield self._memory
+            self._unshared = self._unshared or self._memory != before
             return
         try:
-            before = _read(file)
-            budgets = dict(before)
+            budgets = _merged(before, self._memory) if self._unshared else dict(before)
             yield budgets
             self._memory = budgets
-            self._kept = budgets == before or _write(file, budgets)
+            self._unshared = budgets != before and not _write(file, budgets)
         finally:
-            os.close(file)
+            _close(file)
 
     def _locked(self) -> int | None:
-        """The file's descriptor, locked; None where it can't be had, trusted or kept."""
-        if not self._kept:
-            return None
-        file = -1
+        """The file's descriptor, locked; None where there is no file, or none that can be trusted or locked."""
         try:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            found = os.lstat(self._directory)
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-                return None
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-            if stat.S_ISREG(os.fstat(file).st_mode) and _lock(file):
-                return file
-        except OSError:
+            for _attempt in range(_OPEN_ATTEMPTS if self._directory else 0):
+                file = self._opened()
+                if self._is_locked(file):
+                    return file
+                _close(file)
+                if not self._longest_lock_wait:
+                    break
+        except (OSError, ValueError):
             pass
-        if file >= 0:
-            os.close(file)
         return None
+
+    def _opened(self) -> int:
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        found = os.lstat(self._directory)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise PermissionError
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+
+    def _is_locked(self, file: int) -> bool:
+        """Lock the file; False where that fails or where the file was deleted or replaced in the meantime."""
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return False
+            if not _lock(file, self._longest_lock_wait):
+                # The holder is probably stopped: it must not cost this task the same wait again.
+                self._longest_lock_wait = 0.0
+                return False
+            return os.fstat(file).st_nlink > 0
+        except OSError:
+            return False
+
+
+def _default_directory() -> str:
+    """The folder of this user's budgets; empty where there is no usable temporary folder."""
+    try:
+        return os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
+    except OSError:
+        return ""
 
 
 def _clock_identity() -> str:
-    """What tells this monotonic clock from others: the boot, and the time namespace of a container. Empty elsewhere."""
-    parts = []
-    for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/time", os.readlink)):
-        with contextlib.suppress(OSError):
-            parts.append(read(path))
-    return " ".join(parts)
+    """Names the monotonic clock of this process: only processes for which it is the same may compare their times."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read(64).strip()
+    except (OSError, ValueError):
+        boot = ""
+    try:
+        offsets = os.stat("/proc/self/ns/time").st_ino
+    except OSError:
+        offsets = 0
+    # Without a boot id: the host, and the minute in which its monotonic clock began.
+    return f"{boot or (os.uname().nodename, (time.time() - time.monotonic()) // 60)} {offsets}"
 
 
-def _text(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _lock(file: int) -> bool:
-    """Lock the file; False where its holder does not let go (it holds it for a millisecond, unless it was stopped)."""
-    for _try in range(_LOCK_TRIES):
+def _lock(file: int, longest: float) -> bool:
+    """Lock the file; False where its holder keeps it for longer than that. It needs a millisecond unless stopped."""
+    waited, pause = 0.0, _FIRST_LOCK_PAUSE
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except BlockingIOError:
-            # Never in step with the other processes that wait.
-            time.sleep(_LOCK_PAUSE * random.uniform(0.5, 1.5))
-    return False
+        # NFS may report a lock that somebody holds as EACCES.
+        except (BlockingIOError, PermissionError):
+            if waited >= longest:
+                return False
+        # Never in step with other processes. A blocking lock could not be given up.
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        waited += pause
+        pause = min(2 * pause, _LONGEST_LOCK_PAUSE)
 
 
-def _read(file: int) -> dict[str, Any]:
-    """The file's budgets; none where it is empty or not ours to understand."""
+def _close(file: int) -> None:
+    """Unlock and close the file: unlocked also where a child process inherited the descriptor."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_UN)
+    with contextlib.suppress(OSError):
+        os.close(file)
+
+
+def _read(file: int) -> dict[str, Any] | None:
+    """The file's budgets: none where it is empty, too large, or nonsense. None where it cannot be read."""
     try:
-        content = json.loads(os.read(file, 1 << 20))
-    except (OSError, ValueError, RecursionError):
+        # An integer can have a million digits: as float it is infinite, and read in no time.
+        content = json.loads(os.read(file, _LARGEST_FILE), parse_int=float)
+    except OSError:
+        return None
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -158,8 +207,25 @@ def _write(file: int, budgets: dict[str, Any]) -> bool:
         return False
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The shared budgets with those that this process could not share: a request in both counts once."""
+    merged = dict(shared)
+    for name, value in own.items():
+        sent, closed = _parts(value)
+        others_sent, others_closed = _parts(shared.get(name))
+        merged[name] = [sorted((Counter(sent) | Counter(others_sent)).elements()), max(closed, others_closed)]
+    return merged
+
+
+def _parts(value: Any) -> tuple[list[float], float]:
+    """The times of sending and of reopening in a budget of the file, without what is no time."""
+    if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], list)):
+        return [], 0.0
+    return [float(t) for t in value[0] if _is_time(t)], float(value[1]) if _is_time(value[1]) else 0.0
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 class Pacer:
@@ -280,11 +346,12 @@ class Pacer:
         self._sleep(seconds)
 
     def _budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
-        """The endpoint's budget as far as it still matters; a value that can't be is dropped."""
+        """The endpoint's budget as far as it still matters; a time that can't be is dropped."""
         now = self._clock()
         sent, closed = _parts(budgets.get(endpoint.name))
-        kept = sorted(float(t) for t in sent if _number(t) and now - WINDOW - MARGIN < t <= now)
-        return Budget(kept, float(closed) if _number(closed) and now < closed <= now + LONGEST_CLOSURE else 0.0)
+        # Only the latest matter, as many as the limit: a file of thousands costs no more than one of ours.
+        kept = sorted(t for t in sent if now - WINDOW - MARGIN < t <= now)[-endpoint.limit :]
+        return Budget(kept, closed if now < closed <= now + LONGEST_CLOSURE else 0.0)
 
     def _delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
         now = self._clock()
@@ -298,10 +365,7 @@ class Pacer:
 
 
 class Preview(Pacer):
-    """What the pacer of a real run would do: see Pacer.preview.
-
-    `simulated` maps the times at which real requests were sent to simulated times.
-    """
+    """What the pacer of a real run would do: see Pacer.preview. `simulated`: the simulated time of each real `take`."""
 
     def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
         super().__init__(
@@ -321,9 +385,3 @@ class Preview(Pacer):
         # A real run takes at least as long as check mode does: it sends the same reads, and the writes beside them.
         self.waited = max(self.waited, self._real.waited - self._answering)
         return self._real._clock() + (self.waited - self._real.waited) + self._answering
-
-
-def _parts(value: Any) -> tuple[list[Any], Any]:
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], list):
-        return value[0], value[1]
-    return [], 0.0
