@@ -79,6 +79,9 @@ notes:
     variables in C(environment) that do not start with C(COINSWITCH_). Output at C(-vvv) shows which way a task runs.
   - To always use a module of its own, set the variable C(coinswitch_direct) to V(false), or the environment variable
     C(COINSWITCH_DIRECT). The results are the same.
+  - A task that the rate limits make longer than five seconds prints its progress to stderr while it runs, unless it
+    runs as a module of its own. To switch that off, set the variable C(coinswitch_progress) to V(false), or the
+    environment variable C(COINSWITCH_PROGRESS).
   - On the controller, no request is sent after the task has ended, by its C(timeout), by Ctrl-C, or because
     ansible-playbook was killed. A request that was sent before may still take effect. With C(async), with C(become) or
     on a remote host, a module can run on after ansible-playbook was killed.

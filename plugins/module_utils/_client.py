@@ -29,6 +29,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import
     Endpoint,
     Pacer,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 
 # The exchange refuses a clock that is further off than this (signing page of the API).
@@ -78,6 +79,7 @@ class Client:
         self._clock = clock
         self._sleep = sleep
         self.requests = 0
+        self.progress = Progress()
         self.timing = Timing(0.0, 0.0, "")
 
     def request(

@@ -148,6 +148,9 @@ class _Task:
         count = len(self._rows)
         seconds = math.ceil(max(self._delay(READ_LEVERAGE, count), self._delay(WRITE_LEVERAGE, count)))
         plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
+        self._client.progress.start(count, seconds)
+        if self._client.progress.is_shown:
+            self._client.pacer.while_waiting = self._show_wait
         stopped_by = self._guarded(self._all_steps)
         if stopped_by is not None:
             self._stop(stopped_by)
@@ -166,8 +169,21 @@ class _Task:
         return None
 
     def _all_steps(self) -> None:
+        shown: set[str] = set()
         while self._to_read or self._to_write:
             self._step()
+            if self._client.progress.is_shown:
+                for row in self._rows:
+                    if row.state == DONE and row.symbol not in shown:
+                        shown.add(row.symbol)
+                        self._client.progress.finished(row)
+
+    def _show_wait(self) -> None:
+        read = sum(row.state != TO_READ for row in self._rows)
+        written = sum(row.outcome == CHANGED for row in self._rows)
+        to_write = sum(row.state in (TO_WRITE, WRITING) for row in self._rows)
+        seconds = max(self._delay(READ_LEVERAGE, len(self._rows) - read), self._delay(WRITE_LEVERAGE, to_write))
+        self._client.progress.waiting(read, written, len(self._rows), to_write, seconds)
 
     def _step(self) -> None:
         """Read while a read may go out, since all current leverages decide the order of the writes; else write."""

@@ -22,6 +22,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     LibraryMissing,
     Unreachable,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor, proxy_passwords
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
 
@@ -97,10 +98,12 @@ def execute(
     check_mode: bool,
     warn: Callable[[str], object],
     may_send: Callable[[], None],
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Do the work of a module with options that Ansible has validated: what it returns, with `failed`, and `msg` then.
 
     warn(text) is called for each warning. may_send() is called before each request, and raises where the task is over.
+    say(text) prints the progress of a long task, where there is a way to print.
     Nothing is sent after the return, nor after an interruption, which passes through.
     """
     keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
@@ -115,6 +118,7 @@ def execute(
         if connection.verify is False:
             warn(UNPROTECTED)
         client = connect(connection, clean, may_send)
+        client.progress = Progress(say and _cleaning(say, clean_text))
         report = (wiring.predict if check_mode else wiring.act)(_futures(client, connection.exchange), prepared)
     except LibraryMissing as error:
         report = Report({}, missing_required_lib(error.library))
@@ -133,6 +137,10 @@ def execute(
     if report.failure is not None:
         result.update(failed=True, msg=clean_text(report.failure))
     return result
+
+
+def _cleaning(say: Callable[[str], None], clean: Callable[[Any], Any]) -> Callable[[str], None]:
+    return lambda text: say(clean(text))
 
 
 def check_reader() -> None:

@@ -30,6 +30,7 @@ WINDOW = 60.0
 MARGIN = 0.1
 # A budget that somebody else closed for longer than this was closed by a mistake.
 LONGEST_CLOSURE = 300.0
+LONGEST_SLEEP = 10.0
 # Seconds: hundreds of processes can wait in line for the lock of one key; a stopped holder must not stop the task.
 LONGEST_LOCK_WAIT = 10.0
 _FIRST_LOCK_PAUSE = 0.001
@@ -249,6 +250,8 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self.waited = 0.0
+        # Called every ten seconds of a wait.
+        self.while_waiting: Callable[[], None] | None = None
         self._preview: Preview | None = None
 
     def preview(self) -> Preview:
@@ -343,6 +346,10 @@ class Pacer:
     def wait(self, seconds: float) -> None:
         """Sleep on account of the rate limit."""
         self.waited += seconds
+        while self.while_waiting and seconds > LONGEST_SLEEP:
+            self._sleep(LONGEST_SLEEP)
+            seconds -= LONGEST_SLEEP
+            self.while_waiting()
         self._sleep(seconds)
 
     def _budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
@@ -27,7 +27,13 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils import (  # no
     _readers,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unreachable
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import NotPlain, Task, plain, reason_for_module
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import (
+    NotPlain,
+    Task,
+    is_on,
+    plain,
+    reason_for_module,
+)
 
 # As AnsibleModule hides the value of such an option in what a task returns.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
@@ -60,7 +66,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             return dict(merge_hash(result, self._run_module(task_vars)))
         Display().vvv(f"{name} runs directly in the controller", host=str(task_vars.get("inventory_hostname", "")))
         with _environment(environment):
-            return {**result, **self._run_directly(name, params)}
+            return {**result, **self._run_directly(name, params, self._printer(task_vars))}
 
     def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What Ansible does for a module without an action plugin."""
@@ -73,7 +79,14 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _run_directly(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    def _printer(self, task_vars: dict[str, Any]) -> Callable[[str], None] | None:
+        """Prints a line of progress with the host's name, on stderr: stdout may be JSON. None: it is switched off."""
+        if not is_on(Task(self, task_vars, {}), "coinswitch_progress"):
+            return None
+        host = task_vars.get("inventory_hostname", "")
+        return lambda text: Display().display(f"{host}: {text}", stderr=True)
+
+    def _run_directly(self, name: str, params: dict[str, Any], say: Callable[[str], None] | None) -> dict[str, Any]:
         validator = ArgumentSpecValidator(self.wiring.argument_spec, **self.wiring.rules)
         validated = validator.validate(params)
         options: dict[str, Any] = validated.validated_parameters
@@ -86,7 +99,9 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         else:
             parent = os.getppid()
             check_mode = bool(self._task.check_mode)
-            result = _module.execute(self.wiring, options, check_mode, warnings.append, lambda: _check_parent(parent))
+            result = _module.execute(
+                self.wiring, options, check_mode, warnings.append, lambda: _check_parent(parent), say
+            )
         result["invocation"] = {"module_args": _masked(self.wiring.argument_spec, options)}
         if warnings:
             result["warnings"] = warnings

@@ -56,10 +56,11 @@ def plain(value: Any) -> Any:
     raise NotPlain
 
 
-def _is_switched_off(task: Task) -> bool:
-    switch = task.environment.get(SWITCH.upper(), os.environ.get(SWITCH.upper(), True))
-    variable = task.action._templar.template(task.variables.get(SWITCH, True))
-    return not (boolean(switch, strict=False) and boolean(variable, strict=False))
+def is_on(task: Task, switch: str) -> bool:
+    """Whether neither the variable nor the environment variable of that name, in capitals, is false."""
+    environment = task.environment.get(switch.upper(), os.environ.get(switch.upper(), True))
+    variable = task.action._templar.template(task.variables.get(switch, True))
+    return bool(boolean(environment, strict=False) and boolean(variable, strict=False))
 
 
 def _has_other_connection(task: Task) -> bool:
@@ -97,7 +98,7 @@ def _lacks_a_library(_task: Task) -> bool:
 
 
 REASONS: tuple[tuple[Callable[[Task], object], str], ...] = (
-    (_is_switched_off, f"{SWITCH} or {SWITCH.upper()} is false"),
+    (lambda task: not is_on(task, SWITCH), f"{SWITCH} or {SWITCH.upper()} is false"),
     (lambda task: sys.platform == "darwin", "the system is macOS, where a proxy look-up in a forked process fails"),
     (lambda task: task.action._task.async_val, "the task is asynchronous"),
     (lambda task: task.action._connection.become or task.action._play_context.become, "the task uses become"),

@@ -26,6 +26,7 @@ LADDER = (
     "_signing",
     "_pacing",
     "_transport",
+    "_progress",
     "_client",
     "_futures",
     "_policy",

@@ -19,6 +19,8 @@ GAP = "…"
 # Texts of three words that are no messages.
 OTHERS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
+    "symbols to read, at most … to write, at most about … s",  # progress
+    "read … of …, …, about … s left",
     "and up to",  # within the bounds of a number
 }
 
