@@ -23,7 +23,7 @@ _READINGS = {"400": 400, "404": 404, "422": 422, "200": 200, "message": 200}
 
 
 class Refusal(Exception):
-    """The exchange answers only a message; `reading`, a quirk's value or a number, tells the status."""
+    """The exchange answers only a message; `reading`, a quirk's value or a number, gives the status."""
 
     def __init__(self, reading: str | int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

@@ -92,6 +92,6 @@ seealso:
     description: A desk of accounts, drift every night, a symbol that is blocked, rehearsing on your own machine.
     link: https://github.com/tradeops/ansible-collection-coinswitch/tree/main/docs/guides
   - name: Errors
-    description: Each message of these modules with its cause and its cure.
+    description: Each message of these modules with its cause and its remedy.
     link: https://github.com/tradeops/ansible-collection-coinswitch/blob/main/docs/errors.md
 """

@@ -266,9 +266,9 @@ def _account(name: str, seen: Mapping[str, Any]) -> Row:
 def _rows(seen: Mapping[str, Any]) -> list[Row]:
     """A row for each symbol of the policy, whatever the module returned of it."""
     policy = {str(symbol).upper(): _whole(wish) for symbol, wish in seen.get("policy", {}).items()}
-    told = {row["symbol"]: row for row in seen.get("results", [])}
+    returned = {row["symbol"]: row for row in seen.get("results", [])}
     otherwise = {"outcome": "unknown", "reason": _line(seen.get("message")) or NO_ROW}
-    rows = [_row(symbol, wish, told.get(symbol, otherwise)) for symbol, wish in sorted(policy.items())]
+    rows = [_row(symbol, wish, returned.get(symbol, otherwise)) for symbol, wish in sorted(policy.items())]
     if seen.get("check_mode"):
         at_most = "at most " if seen.get("enforce") == "maximum" else ""
         for row in rows:
@@ -281,15 +281,15 @@ def _line(message: Any) -> str:
     return " ".join(str(message or "").split())
 
 
-def _row(symbol: str, wish: Any, told: Mapping[str, Any]) -> Row:
+def _row(symbol: str, wish: Any, returned: Mapping[str, Any]) -> Row:
     return {
         "symbol": symbol,
         "wish": wish,
-        "leverage": told.get("leverage"),
-        "previous_leverage": told.get("previous_leverage"),
-        "outcome": told["outcome"],
-        "reason": told.get("reason", ""),
-        "blockers": told.get("blockers", []),
+        "leverage": returned.get("leverage"),
+        "previous_leverage": returned.get("previous_leverage"),
+        "outcome": returned["outcome"],
+        "reason": returned.get("reason", ""),
+        "blockers": returned.get("blockers", []),
     }
 
 

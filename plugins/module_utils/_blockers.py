@@ -152,10 +152,10 @@ def _describe(blockers: list[Row]) -> str:
     orders = [one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
     named = [("open position", positions), ("open order", orders)]
     found = " and ".join(_named(name, items) for name, items in named if items)
-    cures = " and ".join(
-        cure for cure, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
+    remedies = " and ".join(
+        remedy for remedy, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
     )
-    return f"blocked by {found}; {cures} first"
+    return f"blocked by {found}; {remedies} first"
 
 
 def _named(name: str, items: list[str]) -> str:

@@ -49,14 +49,14 @@ class Timing(NamedTuple):
 
     @property
     def midpoint(self) -> float:
-        """When the exchange looked at its clock, as near as can be told."""
+        """When the exchange looked at its clock, as near as can be returned."""
         return (self.sent + self.received) / 2
 
 
 class Client:
     """Asks the exchange. Every attempt is signed anew, by the transport's authentication.
 
-    pair_matches() tells whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
+    pair_matches() says whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
     before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
     is asked again. `requests` counts what was sent; `timing` is that of the last answer, zeros before the first.
     """
@@ -191,7 +191,7 @@ class Client:
                 f"{said}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more than "
                 f"{LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
             )
-        clock = "the clock is right" if offset is not None else "the answer tells no time to hold the clock against"
+        clock = "the clock is right" if offset is not None else "the answer has no time to compare the clock with"
         raise KeysRefused(
             f"{said}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair ends "
             "the old one); make a new pair and use both of its keys"
@@ -238,8 +238,8 @@ def _http_time(text: str) -> float | None:
 
 def clock_offset(date: str, now: float) -> float | None:
     """Seconds that this machine's clock is ahead of the `Date` of an answer (whole seconds); None without one."""
-    told = _http_time(date)
-    return None if told is None else now - told
+    returned = _http_time(date)
+    return None if returned is None else now - returned
 
 
 def _retry_after(text: str, now: float) -> float | None:
@@ -247,6 +247,6 @@ def _retry_after(text: str, now: float) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", text):
         seconds: float | None = float(text)
     else:
-        told = _http_time(text)
-        seconds = None if told is None else told - now
+        returned = _http_time(text)
+        seconds = None if returned is None else returned - now
     return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= LONGEST_CLOSURE else None

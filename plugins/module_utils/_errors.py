@@ -14,7 +14,7 @@ import os
 class CoinSwitchError(Exception):
     """The base of all: `str(error)` says what went wrong and what to do about it, in one line.
 
-    `stops` tells whether the account's other symbols would meet the same error: then nothing more is tried.
+    `stops` says whether the account's other symbols would meet the same error: then nothing more is tried.
     """
 
     stops = False
@@ -42,7 +42,7 @@ class Unclear(CoinSwitchError):
 
 
 class Unreachable(Unclear):
-    """No connection came about, so nothing was asked. `again` tells whether another try may fare better."""
+    """No connection came about, so nothing was asked. `again` says whether another try may fare better."""
 
     stops = True
 
@@ -97,11 +97,11 @@ class Unexpected(CoinSwitchError):
 
 
 class NotConfigured(CoinSwitchError):
-    """The exchange tells no leverage of the symbol: never configured there, or no such symbol. Its own words."""
+    """The exchange returns no leverage: the symbol was never configured, or is unknown."""
 
 
 class Unconfirmed(CoinSwitchError):
-    """A 2xx answer to a write that does not confirm it: a refusal in other clothes, or a wrong echo."""
+    """A 2xx answer to a write that does not confirm it: a refusal with a success status, or a wrong echo."""
 
     def __init__(self, words: str) -> None:
         super().__init__(f'the exchange did not confirm the change and said "{words}"')

@@ -64,7 +64,7 @@ class Futures:
         self.exchange = exchange
 
     def leverage(self, symbol: str) -> int:
-        """What is in force (Get Leverage). Raises NotConfigured where the exchange tells none."""
+        """What is in force (Get Leverage). Raises NotConfigured where the exchange returns none."""
         try:
             value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except Refused as error:
@@ -73,10 +73,10 @@ class Futures:
             raise
         data = _data(value)
         if data is None:
-            raise NotConfigured(f"the exchange tells no leverage: {_quote(value)}")
+            raise NotConfigured(f"the exchange returns no leverage: {_quote(value)}")
         leverage = self._leverage_in(data, symbol)
         if leverage is None:
-            raise Unexpected(f"the exchange's answer for {symbol} tells no leverage of it: {_quote(value)}")
+            raise Unexpected(f"the exchange's answer for {symbol} has no leverage for it: {_quote(value)}")
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
@@ -152,17 +152,17 @@ class Futures:
         value = self.client.request(TIME)
         time = whole(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
-            raise Unexpected(f"the exchange's answer tells no time: {_quote(value)}")
+            raise Unexpected(f"the exchange's answer has no time: {_quote(value)}")
         return time
 
     def validate_keys(self) -> None:
         """Have the keys checked (Validate keys). Raises KeysRefused where the exchange does not take them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
-            raise Unexpected(f"the exchange's answer does not tell whether the keys are valid: {_quote(value)}")
+            raise Unexpected(f"the exchange's answer does not say whether the keys are valid: {_quote(value)}")
 
     def _leverage_in(self, data: Any, symbol: str) -> int | None:
-        """The leverage that an answer's data tells for just this symbol and exchange, else None."""
+        """The leverage that the data of an answer has for just this symbol and exchange, else None."""
         if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
             return None
         if str(data.get("exchange", self.exchange)).upper() != self.exchange:

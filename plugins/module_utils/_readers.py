@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the exchange tells without anything being changed, each reading in the fewest requests.
+"""What the modules that only read return, in the fewest requests.
 
 Every function takes the account's Futures and what is asked for, and gives the Report of its module. A name is held
 against the list of instruments only where an answer leaves in doubt whether it is a symbol. Private to this collection:
@@ -79,11 +79,11 @@ class _Symbols:
         except CoinSwitchError as error:
             if error.stops:
                 raise
-            question = f"whether {self._futures.exchange} lists {', '.join(symbols)} can't be told"
+            question = f"whether {self._futures.exchange} lists {', '.join(symbols)} is not known"
             raise CoinSwitchError(f"{question}: {error}") from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
-        """Nothing found is told of a flat symbol and of none alike."""
+        """Nothing found is reported a flat symbol and of none alike."""
         found = {row["symbol"] for row in rows}
         self.check_listed([name for name in self._names if name not in found])
 
@@ -95,15 +95,15 @@ def _must_be_listed(symbols: list[str], listed: Mapping[str, Instrument], exchan
 
 
 def read_leverages(futures: Futures, names: list[str]) -> Report:
-    """`leverages`: a row a symbol; where the exchange tells none, it is None, and its words are the `reason`."""
+    """`leverages`: a row a symbol; where the exchange returns none, it is None, and its words are the `reason`."""
     symbols = _Symbols(futures, names)
     futures.client.pacer.expect({READ_LEVERAGE: len(names)})
     rows: list[Row] = []
     for symbol in names:
-        told = symbols.ask(symbol, partial(_leverage, futures))
-        if told["leverage"] is None:
+        returned = symbols.ask(symbol, partial(_leverage, futures))
+        if returned["leverage"] is None:
             symbols.check_listed(names)
-        rows.append({"symbol": symbol, "exchange": futures.exchange, **told})
+        rows.append({"symbol": symbol, "exchange": futures.exchange, **returned})
     return Report({"leverages": rows})
 
 
@@ -201,7 +201,7 @@ def read_wallet(futures: Futures, _query: None) -> Report:
 def check_keys(futures: Futures, _query: None) -> Report:
     """Whether the keys are `valid` (else the `reason`) and a pair, and how this machine stands to the exchange.
 
-    `clock_offset` (this machine minus the exchange; None where that can't be told) and `round_trip` are in seconds.
+    `clock_offset` (this machine minus the exchange; None where that is not known) and `round_trip` are in seconds.
     """
     client = futures.client
     result: Row = {"valid": True, "pair_matches": client.pair_matches()}
@@ -219,11 +219,13 @@ def _clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
     """Seconds that this machine is ahead of the exchange's own time, else of an answer's `Date`; and warnings."""
     warnings = []
     try:
-        told = futures.server_time() / 1000
-        offset: float | None = futures.client.timing.midpoint - told
+        returned = futures.server_time() / 1000
+        offset: float | None = futures.client.timing.midpoint - returned
     except CoinSwitchError as error:
         offset = clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
-        warnings.append(f"the exchange did not tell its time, so clock_offset is at best good for a second: {error}")
+        warnings.append(
+            f"the exchange did not return its time, so clock_offset is exact to one second at best: {error}"
+        )
     if offset is None:
         return None, warnings
     if abs(offset) > RECOMMENDED_SKEW:

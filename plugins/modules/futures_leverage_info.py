@@ -78,7 +78,7 @@ leverages:
       description: What the exchange says instead.
       returned: if the leverage is V(null)
       type: str
-      sample: 'the exchange tells no leverage: "Leverage is not set"'
+      sample: 'the exchange returns no leverage: "Leverage is not set"'
 requests:
   description: The number of requests that the task sent.
   returned: always

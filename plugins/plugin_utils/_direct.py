@@ -9,6 +9,7 @@ Private to this collection: anything here may change in any release.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from typing import Any, Callable, Iterator, Mapping
 
@@ -18,14 +19,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
 
-# Imported here, in the process that starts the workers: each of them inherits what is imported already.
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import (  # noqa: F401 (see above)
-    _blockers,
-    _client,
-    _leverage,
-    _module,
-    _readers,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import (
     NotPlain,
@@ -34,6 +28,10 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import 
     plain,
     reason_for_module,
 )
+
+# Imported in the process that starts the workers: each of them inherits what is imported already.
+for _name in ("_blockers", "_client", "_leverage", "_readers"):
+    importlib.import_module(f"{_module.__name__.rpartition('.')[0]}.{_name}")
 
 # As AnsibleModule hides the value of such an option in what a task returns.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
@@ -118,7 +116,7 @@ def _masked(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str
 
 
 def _check_parent(parent: int) -> None:
-    """Raise Unreachable where ansible-playbook is gone, which nobody tells its workers."""
+    """Raise Unreachable where ansible-playbook is gone, of which its workers get no signal."""
     if os.getppid() != parent:
         raise Unreachable("ansible-playbook has ended, so nothing is sent any more", again=False)
 

@@ -33,7 +33,7 @@ TIME_LIMIT = 300
 
 
 def pytest_report_header() -> str:
-    modules = OLDEST_TARGET if TARGET.exists() else f"its own Python, for want of Python {OLDEST_TARGET}"
+    modules = OLDEST_TARGET if TARGET.exists() else f"its own Python, since there is no Python {OLDEST_TARGET}"
     return f"ansible-core {ansible_version}, modules on {modules}"
 
 

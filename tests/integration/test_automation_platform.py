@@ -30,10 +30,10 @@ def load(path: Path) -> Any:
 def test_the_builder_finds_just_our_requirements(ansible: Ansible) -> None:
     found = ansible.run("ansible-builder", "introspect", ansible.variables["ANSIBLE_COLLECTIONS_PATH"])
     assert found.status == 0, found.stderr
-    told = yaml.safe_load(found.stdout)
+    returned = yaml.safe_load(found.stdout)
     wanted = re.findall(r"^[a-z].*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert [line.partition(" ")[0] for line in told["python"]] == wanted
-    assert not told["system"]
+    assert [line.partition(" ")[0] for line in returned["python"]] == wanted
+    assert not returned["system"]
 
 
 def test_the_definition_becomes_a_context(ansible: Ansible) -> None:

@@ -150,7 +150,7 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
     real = ansible.play(policy, own_budgets=True).local
 
     def said(results: dict[str, Any]) -> dict[str, Any]:
-        """What a run tells, but for what only a write can bring."""
+        """What a run returns, but for what only a write can bring."""
         for result in results.values():
             del result["requests"], result["plan"]
             for entry in result["results"]:

@@ -137,7 +137,7 @@ class Browser:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page was not looked at in a browser")
+        pytest.skip("no Chromium on this machine: the page was not checked in a browser")
     with Browser(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
@@ -209,7 +209,7 @@ def test_every_cell_is_seen_at_every_width(browser: Browser, page: Path, width: 
             ["ETHUSDT", "✕", "3 should be 10"],
             ["SOLUSDT", "?", "\N{EN DASH} should be 10"],
         ],
-        [HOSTILE, ["1000PEPEUSDT", "?", "not looked at"]],
+        [HOSTILE, ["1000PEPEUSDT", "?", "not checked"]],
     ]
     assert browser.see("document.title") == "A desk · not in order"
     seen = browser.see("document.body.innerText")

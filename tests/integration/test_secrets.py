@@ -243,7 +243,7 @@ def test_whatever_check_mode_and_the_readers_tell(
     exchange.add_fault("read_leverage", echoing(account, transform=everywhere(account)), symbol="BTCUSDT")
     readers_twice = {
         f"{name}, {what}": {f"{COLLECTION}.{name}": given}
-        for what in ("refused", "told")
+        for what in ("refused", "returned")
         for name, given in readers.items()
     }
     predicted = {
@@ -252,11 +252,11 @@ def test_whatever_check_mode_and_the_readers_tell(
 
     results = check(watch, ansible, account, {**readers_twice, **predicted})
 
-    # What api_key_info tells of good keys holds no text of the exchange.
-    assert {name for name, result in results.items() if HIDDEN not in json.dumps(result)} == {"api_key_info, told"}
+    # What api_key_info returns for good keys holds no text of the exchange.
+    assert {name for name, result in results.items() if HIDDEN not in json.dumps(result)} == {"api_key_info, returned"}
     for symbol in predicted:
         assert "blocked by an open " in results[symbol]["msg"]
-    assert results["futures_position_info, told"]["positions"][0]["symbol"] == "SOLUSDT"
+    assert results["futures_position_info, returned"]["positions"][0]["symbol"] == "SOLUSDT"
 
 
 @pytest.mark.every_core

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module that does nothing, or imports what it is told and does nothing: what Ansible itself costs a task."""
+"""A module that does nothing, or imports what it is returned and does nothing: what Ansible itself costs a task."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 """A harness on which whole modules run against the sandbox over real HTTP while no time passes.
 
 All clocks are one that moves only when somebody sleeps. A time-out comes when the exchange is known to stall, not when
-this machine is slow: the stall itself tells the waiting transport that its time is up.
+this machine is slow: the stall itself makes the waiting transport that its time is up.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def says_one_clear_line(result: Mapping[str, Any]) -> None:
         assert "Traceback" not in json.dumps(result)
 
 
-def tells_the_truth(result: Mapping[str, Any], harness: ModuleHarness) -> None:
+def reports_the_truth(result: Mapping[str, Any], harness: ModuleHarness) -> None:
     """Every row's leverage is what the exchange holds, or the row says that it does not know, or gives none.
 
     What is desired is in force where a row does not say that it went wrong. A task that has no rows wrote nothing.

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers below HTTP: one that says what it is told to, and a proxy that makes tunnels."""
+"""Servers below HTTP: one that says what it is returned to, and a proxy that makes tunnels."""
 
 from __future__ import annotations
 

@@ -19,7 +19,15 @@ import pytest
 
 from sandbox import FAULTS, Fault
 
-from .module_harness import LARGEST_ANSWER, MAX_WAIT, NOW, RETRIES, ModuleHarness, says_one_clear_line, tells_the_truth
+from .module_harness import (
+    LARGEST_ANSWER,
+    MAX_WAIT,
+    NOW,
+    RETRIES,
+    ModuleHarness,
+    reports_the_truth,
+    says_one_clear_line,
+)
 
 BEFORE = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 POLICIES = {"BTCUSDT": 13, "ETHUSDT": 5, "SOLUSDT": 10}
@@ -83,7 +91,7 @@ ALL_FAULTS = {**FAULTS, **MORE_FAULTS, "large": Fault(size=LARGEST_ANSWER)}
 
 
 class Meaning(Enum):
-    """What an answer tells."""
+    """What an answer means."""
 
     RIGHT = "what was asked for"
     NOTHING = "the API's own word that there is nothing to tell"
@@ -295,37 +303,37 @@ TASKS = {
 }
 
 
-def told_by_leverages(result: Mapping[str, Any]) -> Any:
+def returned_by_leverages(result: Mapping[str, Any]) -> Any:
     return [(row["symbol"], row["leverage"]) for row in result["leverages"]]
 
 
-def told_by_instruments(result: Mapping[str, Any]) -> Any:
+def returned_by_instruments(result: Mapping[str, Any]) -> Any:
     return [(row["symbol"], row["min_leverage"], row["max_leverage"]) for row in result["instruments"]]
 
 
-def told_by_positions(result: Mapping[str, Any]) -> Any:
+def returned_by_positions(result: Mapping[str, Any]) -> Any:
     return [(row["symbol"], row["position_size"]) for row in result["positions"]]
 
 
-def told_by_orders(result: Mapping[str, Any]) -> Any:
+def returned_by_orders(result: Mapping[str, Any]) -> Any:
     return [(row["symbol"], row["quantity"]) for row in result["orders"]]
 
 
-def told_by_wallet(result: Mapping[str, Any]) -> Any:
+def returned_by_wallet(result: Mapping[str, Any]) -> Any:
     return [row["base_asset"] for row in result["balances"]], [row["symbol"] for row in result["assets"]]
 
 
-def told_of_keys(result: Mapping[str, Any]) -> Any:
+def returned_of_keys(result: Mapping[str, Any]) -> Any:
     return result["valid"], result["pair_matches"]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What a reader tells of an account with a position and an order in BTCUSDT, and where it is told `nothing`."""
+    """What a reader returns for an account with a position and an order in BTCUSDT, and when that is `nothing`."""
 
     module: str
     endpoints: tuple[str, ...]
-    told: Callable[[Mapping[str, Any]], Any]
+    returned: Callable[[Mapping[str, Any]], Any]
     facts: Any
     nothing: Any = None
     thin: bool = False
@@ -341,29 +349,29 @@ READERS = {
         Reader(
             "futures_leverage_info",
             ("read_leverage",),
-            told_by_leverages,
+            returned_by_leverages,
             [("BTCUSDT", 10)],
             [("BTCUSDT", None)],
             options=BTC,
         ),
-        Reader("futures_instrument_info", ("instruments",), told_by_instruments, [("BTCUSDT", 1, 25)], options=BTC),
+        Reader("futures_instrument_info", ("instruments",), returned_by_instruments, [("BTCUSDT", 1, 25)], options=BTC),
         Reader(
             "futures_position_info",
             ("positions", "instruments"),
-            told_by_positions,
+            returned_by_positions,
             [("BTCUSDT", "0.01")],
             [],
             options=BTC_AND_FLAT,
         ),
-        Reader("futures_order_info", ("open_orders",), told_by_orders, [("BTCUSDT", "0.5")], [], options=RECENT),
-        Reader("futures_wallet_info", ("wallet",), told_by_wallet, (["USDT"], ["BTCUSDT"]), ([], [])),
-        Reader("api_key_info", ("validate_keys", "time"), told_of_keys, (True, True)),
+        Reader("futures_order_info", ("open_orders",), returned_by_orders, [("BTCUSDT", "0.5")], [], options=RECENT),
+        Reader("futures_wallet_info", ("wallet",), returned_by_wallet, (["USDT"], ["BTCUSDT"]), ([], [])),
+        Reader("api_key_info", ("validate_keys", "time"), returned_of_keys, (True, True)),
     )
 }
 
 
 def end_of_reader(cell: Cell, reader: Reader) -> tuple[bool, Any]:
-    """Whether the reader fails, and what it tells where it does not (None: not looked at)."""
+    """Whether the reader fails, and what it returns where it does not (None: not looked at)."""
     if cell.endpoint == "time":
         return False, reader.facts  # there is another way to tell the time
     if cell.endpoint == "validate_keys" and cell.meaning is Meaning.NO_KEYS:
@@ -424,7 +432,7 @@ def test_the_task_ends_with_the_truth(harness: ModuleHarness, task: Task, cell: 
     result = task.run(harness)
     says_one_clear_line(result)
     if not task.check_mode:
-        tells_the_truth(result, harness)
+        reports_the_truth(result, harness)
     is_bounded(result, harness)
     if cell.meaning is not Meaning.EITHER:
         ends_as(task.expected(cell), result, harness, task)
@@ -443,7 +451,7 @@ def test_the_reader_tells_what_is_so_or_fails(harness: ModuleHarness, task: Read
     if cell.meaning is not Meaning.EITHER:
         fails, facts = end_of_reader(cell, task)
         assert result["failed"] == fails, result
-        assert fails or facts is None or task.told(result) == facts
+        assert fails or facts is None or task.returned(result) == facts
 
 
 def is_bounded(result: Mapping[str, Any], harness: ModuleHarness) -> None:

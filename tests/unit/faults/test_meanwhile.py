@@ -36,8 +36,8 @@ from .module_harness import (
     LateExchange,
     ModuleHarness,
     StallingSandbox,
+    reports_the_truth,
     says_one_clear_line,
-    tells_the_truth,
 )
 from .raw_server import Raw
 
@@ -56,7 +56,7 @@ def test_a_refusal_does_not_undo_an_unclear_write(harness: ModuleHarness, answer
     assert harness.in_force("BTCUSDT") == 13
     assert (result["failed"], result["outcome"]) == (True, "unknown")
     says_one_clear_line(result)
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
 
 
 def test_writes_that_all_land_when_the_task_is_over(harness: ModuleHarness) -> None:
@@ -89,7 +89,7 @@ def test_a_position_opened_between_the_read_and_the_write(harness: ModuleHarness
         harness.exchange.add_fault("write_leverage", FAULTS[write])
     result = harness.run("futures_leverage", **BTC_TO_13)
     says_one_clear_line(result)
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
     assert (result["failed"], result["changed"], harness.in_force("BTCUSDT")) == (True, False, 10)
     if write in ("", "400", "429"):
         assert result["outcome"] == "blocked"
@@ -109,7 +109,7 @@ def test_a_bot_that_changes_the_leverage_back(harness: ModuleHarness, write: str
     harness.exchange.add_fault("write_leverage", FAULTS[write], times=None)
     result = harness.run("futures_leverage", **BTC_TO_13)
     says_one_clear_line(result)
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
     assert (result["failed"], result["leverage"], harness.in_force("BTCUSDT")) == (True, back, back)
     assert harness.exchange.count("write_leverage") <= 1 + RETRIES
 
@@ -130,8 +130,11 @@ def test_a_bot_that_is_faster(harness: ModuleHarness, meanwhile: int) -> None:
 def test_a_stale_answer_is_not_taken_for_the_reading_back(harness: ModuleHarness) -> None:
     """The write gets another word first; what confirms it comes when the next question is asked on its connection."""
     http = "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}"
-    told = '{{"data": {{"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "{}"}}}}'
-    answers = {True: [told.format(10), '{"message": "Done"}', told.format(13)], False: [told.format(10)] * 9}
+    returned = '{{"data": {{"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "{}"}}}}'
+    answers = {
+        True: [returned.format(10), '{"message": "Done"}', returned.format(13)],
+        False: [returned.format(10)] * 9,
+    }
 
     def converse(connection: socket.socket) -> None:
         bodies = answers[server.connections == 1]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 from sandbox import FAULTS, Fault, Quirks
 
-from .module_harness import EXAMPLES, MAX_WAIT, ModuleHarness, says_one_clear_line, tells_the_truth
+from .module_harness import EXAMPLES, MAX_WAIT, ModuleHarness, reports_the_truth, says_one_clear_line
 
 LONGEST_PAUSE = 8.0
 SIX = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
@@ -106,15 +106,15 @@ def test_answers_of_any_shape(
     module, check_mode, _options, _endpoints = TASKS[task]
     # What the exchange says of a leverage, always and in its own form, is believed: it is all that can be known.
     if module == "futures_leverage" and not check_mode and not (endpoint == "read_leverage" and always):
-        tells_the_truth_unless_told_so(result, harness, body)
+        reports_the_truth_unless_told_so(result, harness, body)
 
 
-def tells_the_truth_unless_told_so(result: dict[str, Any], harness: ModuleHarness, body: Any) -> None:
+def reports_the_truth_unless_told_so(result: dict[str, Any], harness: ModuleHarness, body: Any) -> None:
     """A wrong answer in the right form is as good as a right one: then what it says is what can be known."""
-    told = body.get("data") if isinstance(body, dict) else None
-    if isinstance(told, dict) and str(told.get("symbol")).upper() in harness.account.leverage:
+    returned = body.get("data") if isinstance(body, dict) else None
+    if isinstance(returned, dict) and str(returned.get("symbol")).upper() in harness.account.leverage:
         return
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
 
 
 @settings(EXAMPLES, max_examples=150)
@@ -137,7 +137,7 @@ def test_numbers_in_any_form(
         assert (result["failed"], result["leverage"], harness.in_force("BTCUSDT")) == (False, 13, 13)
         assert harness.exchange.count("write_leverage") == 1
     elif result.get("outcome") != "unchanged":  # it said that the desired leverage is in force, and was believed
-        tells_the_truth(result, harness)
+        reports_the_truth(result, harness)
 
 
 @settings(EXAMPLES, max_examples=150)
@@ -174,7 +174,7 @@ def test_faults_in_any_sequence(
         harness.exchange.add_fault(endpoint, FAULTS[name], times)
     result = keeps_its_promises(harness, task)
     if not TASKS[task][1]:
-        tells_the_truth(result, harness)
+        reports_the_truth(result, harness)
         policy = 1 if task == 0 else 2
         refused_for_now = sum(request.status == 429 for request in harness.exchange.requests)
         assert harness.exchange.count("write_leverage") <= policy * (1 + retries) + refused_for_now
@@ -237,7 +237,7 @@ def test_a_whole_task_ends_true_or_unknown(
     if check_mode:
         assert harness.exchange.count("write_leverage") == 0
         return
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
     outcomes = {row["outcome"] for row in rows.values()}
     assert {symbol for symbol, row in rows.items() if row["outcome"] == "blocked"} <= positions
     tolerated = {"unchanged", "changed", *(["blocked"] if options["on_blocked"] == "warn" else [])}
@@ -322,7 +322,7 @@ def test_what_is_predicted_comes_true(
     done = harness.run("futures_leverage", **options)
     for result in (predicted, done):
         says_one_clear_line(result)
-    tells_the_truth(done, harness)
+    reports_the_truth(done, harness)
     compared = ("failed", "changed", "diff")
     assert {name: predicted[name] for name in compared} == {name: done[name] for name in compared}
     if not fault:
@@ -370,7 +370,7 @@ def test_symbols_and_leverages_of_any_content(
     result = harness.run("futures_leverage", check_mode, **json.loads(json.dumps(options)))
     says_one_clear_line(result)
     if not check_mode:
-        tells_the_truth(result, harness)
+        reports_the_truth(result, harness)
     name = str(symbol)
     good_symbol = name.isascii() and name.isalnum()
     good_leverage = type(leverage) in (int, str) and str(leverage).isascii() and str(leverage).isdecimal()

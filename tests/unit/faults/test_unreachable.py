@@ -19,8 +19,8 @@ from .module_harness import (
     LateExchange,
     ModuleHarness,
     StallingSandbox,
+    reports_the_truth,
     says_one_clear_line,
-    tells_the_truth,
 )
 
 TASKS: dict[str, tuple[str, bool, dict[str, Any]]] = {
@@ -43,7 +43,7 @@ def fails_untouched(
 ) -> None:
     """The task says why in one line, and that it does not know what is in force."""
     says_one_clear_line(result)
-    tells_the_truth(result, harness)
+    reports_the_truth(result, harness)
     assert result["failed"]
     assert not result["changed"]
     assert words in result["msg"]

@@ -44,19 +44,19 @@ def spec(module: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, An
 def documentation(module: str) -> dict[str, Any]:
     """The documentation of `module` with its fragments' options."""
     source = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}")
-    told: dict[str, Any] = yaml.safe_load(source.DOCUMENTATION)
-    for name in told["extends_documentation_fragment"]:
-        told["options"] = {**fragment(name).get("options", {}), **told.get("options", {})}
-    return told
+    returned: dict[str, Any] = yaml.safe_load(source.DOCUMENTATION)
+    for name in returned["extends_documentation_fragment"]:
+        returned["options"] = {**fragment(name).get("options", {}), **returned.get("options", {})}
+    return returned
 
 
 def fragment(name: str) -> dict[str, Any]:
     """The fragment `tradeops.coinswitch.FILE` or `tradeops.coinswitch.FILE.PART`."""
     file, *part = name.removeprefix("tradeops.coinswitch.").split(".")
     source = importlib.import_module(f"{COLLECTION}.plugins.doc_fragments.{file}")
-    told = yaml.safe_load(getattr(source.ModuleDocFragment, "".join(part).upper() or "DOCUMENTATION"))
-    assert isinstance(told, dict)
-    return told
+    returned = yaml.safe_load(getattr(source.ModuleDocFragment, "".join(part).upper() or "DOCUMENTATION"))
+    assert isinstance(returned, dict)
+    return returned
 
 
 def environment_of(option: dict[str, Any]) -> set[str]:
@@ -66,21 +66,21 @@ def environment_of(option: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_and_spec_agree(spec: dict[str, dict[str, Any]], documentation: dict[str, Any]) -> None:
-    told = documentation["options"]
-    assert sorted(told) == sorted(spec)
+    returned = documentation["options"]
+    assert sorted(returned) == sorted(spec)
     for name, option in spec.items():
         for fact, otherwise in FACTS.items():
-            assert told[name].get(fact, otherwise) == option.get(fact, otherwise), f"{fact} of {name}"
+            assert returned[name].get(fact, otherwise) == option.get(fact, otherwise), f"{fact} of {name}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_environment_is_documented(spec: dict[str, dict[str, Any]], documentation: dict[str, Any]) -> None:
-    told = {
+    returned = {
         name: set(re.findall(r"E\((COINSWITCH_\w+)\)", " ".join(option["description"])))
         for name, option in documentation["options"].items()
     }
-    assert told == {name: environment_of(option) for name, option in spec.items()}
-    assert any(told.values())
+    assert returned == {name: environment_of(option) for name, option in spec.items()}
+    assert any(returned.values())
 
 
 @pytest.mark.parametrize("module", MODULES)

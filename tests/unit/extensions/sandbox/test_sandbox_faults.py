@@ -122,10 +122,10 @@ def test_an_echo_spells_the_keys(
 
 
 def test_an_echo_may_be_of_text_alone(exchange: Exchange, account: Account, ask: Ask) -> None:
-    exchange.add_fault("*", Fault(body=[], echo_text="told"))
+    exchange.add_fault("*", Fault(body=[], echo_text="returned"))
     answer = ask(*READ, symbol="BTCUSDT")
     assert answer.value == []
-    assert "told" in str(answer.headers["X-Echo"])
+    assert "returned" in str(answer.headers["X-Echo"])
     assert account.api_key not in str(answer.headers["X-Echo"])
 
 

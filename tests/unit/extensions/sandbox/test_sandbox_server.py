@@ -257,7 +257,7 @@ def test_a_client_that_goes_away_is_no_error(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_mistake_in_the_sandbox_is_told(
+def test_a_mistake_in_the_sandbox_is_reported(
     exchange: Exchange, served: Sandbox, raw: Raw, capfd: pytest.CaptureFixture[str]
 ) -> None:
     exchange.add_fault("*", Fault(transform=lambda value: value["nothing"]))

@@ -112,14 +112,14 @@ def test_accounts_down_and_symbols_across() -> None:
         [("", "Account"), ("", "BTCUSDT"), ("", "ETHUSDT")],
         [("", "beta"), ("n", ""), ("", "10")],
         [("", "alpha"), ("c", "10 was 20"), ("", "10")],
-        [("", "gone"), ("u", "not looked at")],
+        [("", "gone"), ("u", "not checked")],
     ]
     assert "0 of 3 leverages, on 1 of 3 accounts" in page.text
 
 
 def test_where_all_is_in_order_it_says_so_and_nothing_else() -> None:
     page = read({"alpha": account(row("BTCUSDT", "unchanged", 10, 10))})
-    assert "All is as it should be: 1 leverage on 1 account." in page.text
+    assert "All is in policy: 1 leverage on 1 account." in page.text
     assert "article" not in page.elements
     assert "input" not in page.elements
 

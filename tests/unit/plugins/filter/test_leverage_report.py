@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The document: each outcome of the module, in check mode and for real, and accounts of which nothing was told."""
+"""The document: each outcome of the module, in check mode and for real, and accounts of which nothing was returned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report impo
 BLOCKERS = [{"kind": "position", "position_id": "3f1c", "side": "LONG", "size": "0.010"}]
 
 
-def told(symbol: str, outcome: str, before: int | None, now: int | None, reason: str = "") -> dict[str, Any]:
+def returned(symbol: str, outcome: str, before: int | None, now: int | None, reason: str = "") -> dict[str, Any]:
     """A row as the module returns it."""
     row = {
         "symbol": symbol,
@@ -53,16 +53,16 @@ def only(account: dict[str, Any]) -> dict[str, Any]:
 
 CELLS = [
     # the module's row, check mode, and of it: outcome, in force, reason
-    (told("BTCUSDT", "unchanged", 10, 10), False, "unchanged", 10, ""),
-    (told("BTCUSDT", "unchanged", 10, 10), True, "unchanged", 10, ""),
-    (told("BTCUSDT", "changed", 20, 10), False, "changed", 10, ""),
-    (told("BTCUSDT", "changed", 20, 10), True, "drifted", 20, "leverage is 20 instead of 10"),
-    (told("BTCUSDT", "changed", None, 10), True, "drifted", None, "leverage is not configured instead of 10"),
-    (told("BTCUSDT", "blocked", 20, 20, "held"), False, "blocked", 20, "held"),
-    (told("BTCUSDT", "blocked", 20, 20, "held"), True, "blocked", 20, "held"),
-    (told("BTCUSDT", "refused", 20, 20, "too high"), False, "refused", 20, "too high"),
-    (told("BTCUSDT", "unknown", None, None, "silence"), False, "unknown", None, "silence"),
-    (told("BTCUSDT", "unknown", None, None, "silence"), True, "unknown", None, "silence"),
+    (returned("BTCUSDT", "unchanged", 10, 10), False, "unchanged", 10, ""),
+    (returned("BTCUSDT", "unchanged", 10, 10), True, "unchanged", 10, ""),
+    (returned("BTCUSDT", "changed", 20, 10), False, "changed", 10, ""),
+    (returned("BTCUSDT", "changed", 20, 10), True, "drifted", 20, "leverage is 20 instead of 10"),
+    (returned("BTCUSDT", "changed", None, 10), True, "drifted", None, "leverage is not configured instead of 10"),
+    (returned("BTCUSDT", "blocked", 20, 20, "held"), False, "blocked", 20, "held"),
+    (returned("BTCUSDT", "blocked", 20, 20, "held"), True, "blocked", 20, "held"),
+    (returned("BTCUSDT", "refused", 20, 20, "too high"), False, "refused", 20, "too high"),
+    (returned("BTCUSDT", "unknown", None, None, "silence"), False, "unknown", None, "silence"),
+    (returned("BTCUSDT", "unknown", None, None, "silence"), True, "unknown", None, "silence"),
 ]
 
 
@@ -88,13 +88,13 @@ def test_a_symbol_has_its_outcome_and_what_is_in_force(
 
 
 def test_a_maximum_is_named_as_one() -> None:
-    account = only(seen({"BTCUSDT": 10}, told("BTCUSDT", "changed", 20, 10), check_mode=True, enforce="maximum"))
+    account = only(seen({"BTCUSDT": 10}, returned("BTCUSDT", "changed", 20, 10), check_mode=True, enforce="maximum"))
     assert account["enforce"] == "maximum"
     assert account["message"] == "BTCUSDT: leverage is 20 instead of at most 10"
 
 
 def test_the_rows_are_those_of_the_policy_in_any_case_sorted() -> None:
-    account = only(seen({"ethusdt": "5", "BTCUSDT": 10}, told("BTCUSDT", "unchanged", 10, 10)))
+    account = only(seen({"ethusdt": "5", "BTCUSDT": 10}, returned("BTCUSDT", "unchanged", 10, 10)))
     assert [(row["symbol"], row["wish"], row["outcome"]) for row in account["results"]] == [
         ("BTCUSDT", 10, "unchanged"),
         ("ETHUSDT", 5, "unknown"),
@@ -129,11 +129,11 @@ def test_an_account_without_a_policy_is_not_in_order(account: dict[str, Any], re
 
 def test_the_worst_comes_first_and_the_same_together() -> None:
     rows = [
-        told("AUSDT", "changed", 20, 10),
-        told("BUSDT", "blocked", 20, 20, "held"),
-        told("CUSDT", "unknown", None, None, "silence"),
-        told("DUSDT", "changed", 20, 10),
-        told("EUSDT", "unchanged", 10, 10),
+        returned("AUSDT", "changed", 20, 10),
+        returned("BUSDT", "blocked", 20, 20, "held"),
+        returned("CUSDT", "unknown", None, None, "silence"),
+        returned("DUSDT", "changed", 20, 10),
+        returned("EUSDT", "unchanged", 10, 10),
     ]
     account = only(seen({row["symbol"]: 10 for row in rows}, *rows, check_mode=True))
     assert account["outcomes"] == ["unknown", "blocked", "drifted", "unchanged"]
@@ -147,8 +147,8 @@ def test_the_worst_comes_first_and_the_same_together() -> None:
 def test_the_report_counts_and_keeps_the_order_of_accounts() -> None:
     report = leverage_report(
         {
-            "beta": seen({"BTCUSDT": 10, "ETHUSDT": 5}, told("BTCUSDT", "unchanged", 10, 10), message="why"),
-            "alpha": seen({"SOLUSDT": 3}, told("SOLUSDT", "changed", 9, 3)),
+            "beta": seen({"BTCUSDT": 10, "ETHUSDT": 5}, returned("BTCUSDT", "unchanged", 10, 10), message="why"),
+            "alpha": seen({"SOLUSDT": 3}, returned("SOLUSDT", "changed", 9, 3)),
             "gone": {},
         },
         "Desk",

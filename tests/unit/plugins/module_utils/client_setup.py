@@ -159,7 +159,7 @@ class ClientSetup:
         return [request.body for request in self.exchange.requests if request.endpoint == WRITE]
 
     def enforce(self, policy: Mapping[str, int], check: bool = False, **rules: Any) -> Report:
-        """Carry out policy (predict, with `check`): one is `single` where that is not told."""
+        """Carry out policy (predict, with `check`): one is `single` where that is not returned."""
         rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(policy) == 1, **rules}
         desired = Policy([Desired(*desired) for desired in policy.items()], **rules)
         return (_leverage.predict if check else _leverage.apply)(self.futures, desired)

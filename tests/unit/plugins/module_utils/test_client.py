@@ -286,7 +286,7 @@ def test_words_are_looked_for_only_near_the_beginning(new_setup: NewSetup, messa
 
 
 @pytest.mark.parametrize(
-    ("skew", "told"),
+    ("skew", "returned"),
     [
         (300, "the clock of this machine is 300 s behind the exchange's, and more than 60 s is refused; set the clock"),
         (
@@ -300,10 +300,10 @@ def test_words_are_looked_for_only_near_the_beginning(new_setup: NewSetup, messa
         (0, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
     ],
 )
-def test_a_clock_that_is_off_is_told_with_direction_and_size(setup: ClientSetup, skew: float, told: str) -> None:
+def test_a_clock_that_is_off_is_told_with_direction_and_size(setup: ClientSetup, skew: float, returned: str) -> None:
     with pytest.raises(KeysRefused) as refused:
         answered(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
-    assert str(refused.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {told}')
+    assert str(refused.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {returned}')
     assert str(refused.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
     assert refused.value.stops
     assert setup.client.requests == 1
@@ -314,7 +314,7 @@ def test_without_a_date_the_clock_is_not_judged(setup: ClientSetup, date: str | 
     with pytest.raises(KeysRefused) as refused:
         answered(setup, "", 401, Date=date)
     assert str(refused.value) == (
-        "the exchange refused the keys (HTTP 401): the keys are a pair and the answer tells no time to hold the clock "
+        "the exchange refused the keys (HTTP 401): the keys are a pair and the answer has no time to hold the clock "
         "against, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair and use "
         "both of its keys"
     )

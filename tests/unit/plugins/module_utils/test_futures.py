@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The endpoints as typed calls: what an answer tells, and what is not taken for an answer."""
+"""The endpoints as typed calls: what an answer means, and what is not taken for an answer."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ NO_LEVERAGES: list[Any] = [
 NO_LEVERAGES += [[], {}, [13], "13x", "1e99999999999999999999"]
 
 
-@pytest.mark.parametrize(("told", "leverage"), GOOD_NUMBERS)
+@pytest.mark.parametrize(("returned", "leverage"), GOOD_NUMBERS)
 @pytest.mark.parametrize("extra", [{"exchange": "exchange_2"}, {}])
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "btcusdt"])
 def test_a_leverage_is_told_as_text_or_number(
-    setup: ClientSetup, told: Any, leverage: int, symbol: str, extra: dict[str, str]
+    setup: ClientSetup, returned: Any, leverage: int, symbol: str, extra: dict[str, str]
 ) -> None:
-    answering(setup, READ, {"data": {"symbol": symbol, "leverage": told, **extra}})
-    answering(setup, WRITE, {"data": {"symbol": symbol, "leverage": told, **extra}})
+    answering(setup, READ, {"data": {"symbol": symbol, "leverage": returned, **extra}})
+    answering(setup, WRITE, {"data": {"symbol": symbol, "leverage": returned, **extra}})
     came = setup.futures.leverage("BTCUSDT")
     assert came == leverage
     assert came.__class__ is int
@@ -71,7 +71,7 @@ def test_a_leverage_is_told_as_text_or_number(
 
 
 NO_ANSWERS: list[Any] = [
-    *({"data": {"symbol": "BTCUSDT", "leverage": told}} for told in NO_LEVERAGES),
+    *({"data": {"symbol": "BTCUSDT", "leverage": returned}} for returned in NO_LEVERAGES),
     {"data": {"symbol": "BTCUSDT"}},
     {"data": {"leverage": "13"}},
     {"data": {"symbol": None, "leverage": "13"}},
@@ -98,7 +98,7 @@ NO_ANSWERS: list[Any] = [
 def test_what_tells_no_leverage_is_not_taken_for_one(setup: ClientSetup, value: Any) -> None:
     answering(setup, READ, value)
     answering(setup, WRITE, value)
-    with pytest.raises(Unexpected, match=r"^the exchange's answer (for BTCUSDT tells no leverage of it|has no data): "):
+    with pytest.raises(Unexpected, match=r"^the exchange's answer (for BTCUSDT has no leverage for it|has no data): "):
         setup.futures.leverage("BTCUSDT")
     with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change and said "):
         setup.futures.set_leverage("BTCUSDT", 13)
@@ -110,9 +110,9 @@ def test_what_tells_no_leverage_is_not_taken_for_one(setup: ClientSetup, value: 
 )
 def test_a_message_without_data_tells_that_there_is_none(setup: ClientSetup, value: Any) -> None:
     answering(setup, READ, value)
-    with pytest.raises(NotConfigured) as told:
+    with pytest.raises(NotConfigured) as returned:
         setup.futures.leverage("BTCUSDT")
-    assert str(told.value) == 'the exchange tells no leverage: "Leverage is not set"'
+    assert str(returned.value) == 'the exchange returns no leverage: "Leverage is not set"'
 
 
 def test_null_tells_that_there_is_none(setup: ClientSetup) -> None:
@@ -137,10 +137,10 @@ def test_null_tells_that_there_is_none(setup: ClientSetup) -> None:
 )
 def test_only_the_api_itself_can_tell_that_there_is_none(setup: ClientSetup, fault: str, kind: type[Exception]) -> None:
     setup.exchange.add_fault(READ, FAULTS[fault])
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as returned:
         setup.futures.leverage("BTCUSDT")
-    assert told.value.__class__ is kind
-    assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(told.value)
+    assert returned.value.__class__ is kind
+    assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(returned.value)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_only_the_api_itself_can_tell_that_there_is_none(setup: ClientSetup, fau
 )
 def test_an_echo_that_lies_confirms_nothing(setup: ClientSetup, value: Any, words: str) -> None:
     answering(setup, WRITE, value)
-    with pytest.raises(Unconfirmed) as told:
+    with pytest.raises(Unconfirmed) as returned:
         setup.futures.set_leverage("BTCUSDT", 13)
-    assert told.value.api_message == words
-    assert str(told.value) == f'the exchange did not confirm the change and said "{words}"'
+    assert returned.value.api_message == words
+    assert str(returned.value) == f'the exchange did not confirm the change and said "{words}"'
 
 
 # --- numbers ---
@@ -286,7 +286,7 @@ def test_what_holds_no_rows(setup: ClientSetup, value: Any) -> None:
     answering(setup, POSITIONS, value)
     with pytest.raises(Unexpected):
         setup.futures.positions()
-    if value in ({}, {"data": {}}):  # how no open orders may be told
+    if value in ({}, {"data": {}}):  # how no open orders may be returned
         return
     answering(setup, ORDERS, value)
     with pytest.raises(Unexpected):
@@ -349,9 +349,9 @@ def test_pages_are_followed_and_no_order_is_lost_or_told_twice(
 ) -> None:
     setup = new_setup(Quirks(orders_to_time=to_time), limits={ORDERS: None})
     placed = place(setup, *ages)
-    told = found(setup, NOW_MS - DAY_MS)
-    assert len(told) == len(set(told))
-    assert set(told) == set(placed)
+    returned = found(setup, NOW_MS - DAY_MS)
+    assert len(returned) == len(set(returned))
+    assert set(returned) == set(placed)
 
 
 @pytest.mark.parametrize("weeks", [0, 1, 2, 5])
@@ -363,9 +363,9 @@ def test_time_is_walked_back_by_weeks(new_setup: NewSetup, weeks: int, to_time: 
     ages = [0, *edges, RECENT_MS + 6 * LONGEST_SPAN_MS]
     placed = dict(zip(place(setup, *ages), ages, strict=True))
     within = {identity for identity, age in placed.items() if NOW_MS - age >= since}
-    told = found(setup, since)
-    assert set(within) <= set(told)
-    assert len(set(told)) == len(told)
+    returned = found(setup, since)
+    assert set(within) <= set(returned)
+    assert len(set(returned)) == len(returned)
     assert len(setup.sent) <= 2 + weeks
     spans = [body for request in setup.exchange.requests if "from_time" in (body := request.body)]
     assert all(since <= body["from_time"] < body["to_time"] for body in spans)
@@ -376,11 +376,11 @@ def test_time_is_walked_back_by_weeks(new_setup: NewSetup, weeks: int, to_time: 
 def test_both_ends_of_a_time_are_kept(new_setup: NewSetup, to_time: Any) -> None:
     setup = new_setup(Quirks(orders_to_time=to_time))
     placed = dict(zip((1000, 2000, 3000, 4000, 5000), place(setup, 1000, 2000, 3000, 4000, 5000), strict=True))
-    told = found(setup, NOW_MS - 4000, NOW_MS - 2000)
-    assert set(told) - {placed[2000]} == {placed[3000], placed[4000]}, "to_time itself is the exchange's to decide"
+    returned = found(setup, NOW_MS - 4000, NOW_MS - 2000)
+    assert set(returned) - {placed[2000]} == {placed[3000], placed[4000]}, "to_time itself is the exchange's to decide"
 
 
-def test_a_row_without_a_time_is_told(setup: ClientSetup) -> None:
+def test_a_row_without_a_time_is_reported(setup: ClientSetup) -> None:
     answering(setup, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
     assert found(setup, NOW_MS - 1000) == ["a"]
 

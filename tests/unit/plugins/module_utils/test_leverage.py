@@ -241,11 +241,11 @@ def test_a_refusal_is_explained_and_predicted_in_the_same_words(
     assert setup.current == {"BTCUSDT": 10, "XRPUSDT": 10}
     assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {desired}: {reason}", report.failure or "")
     assert report.failure == predicted.failure
-    told = row(report, symbol)
-    assert "leverage" in told.pop("exchange_message").lower()
-    assert told == row(predicted, symbol)
-    assert told["outcome"] == outcome
-    assert told["leverage"] == told["previous_leverage"] == 10
+    returned = row(report, symbol)
+    assert "leverage" in returned.pop("exchange_message").lower()
+    assert returned == row(predicted, symbol)
+    assert returned["outcome"] == outcome
+    assert returned["leverage"] == returned["previous_leverage"] == 10
     assert report.result["changed"] is predicted.result["changed"] is False
     assert report.result["diff"] == predicted.result["diff"] == {"before": {}, "after": {}}
 
@@ -325,7 +325,7 @@ def test_check_mode_warns_of_what_it_could_not_predict(setup: ClientSetup) -> No
     assert report.result["outcome"] == "changed"
 
 
-def test_an_exchange_that_clamps_is_told_of(new_setup: NewSetup) -> None:
+def test_an_exchange_that_clamps_is_reported_as(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(limit_answer="clamp"), current={"BTCUSDT": 10})
     report = setup.enforce({"BTCUSDT": 30})
     assert setup.current == {"BTCUSDT": 25}
@@ -530,7 +530,7 @@ def test_a_position_opened_between_read_and_write_is_found(setup: ClientSetup) -
     assert report.result["leverage"] == setup.current["BTCUSDT"] == 10
 
 
-def test_what_somebody_else_set_meanwhile_is_told(setup: ClientSetup) -> None:
+def test_what_somebody_else_set_meanwhile_is_reported(setup: ClientSetup) -> None:
     position(setup)
     setup.exchange.add_fault(READ, meanwhile(lambda: setup.account.set_leverage("BTCUSDT", 7)))
     report = setup.enforce({"BTCUSDT": 13})
@@ -566,12 +566,12 @@ def test_keys_that_are_no_pair_end_it_with_one_request(new_setup: NewSetup) -> N
     )
 
 
-@pytest.mark.parametrize(("fault", "told"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
-def test_a_clock_that_is_off_is_measured(setup: ClientSetup, fault: str, told: str) -> None:
+@pytest.mark.parametrize(("fault", "returned"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
+def test_a_clock_that_is_off_is_measured(setup: ClientSetup, fault: str, returned: str) -> None:
     setup.exchange.add_fault("*", FAULTS[fault], times=None)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert f"the clock of this machine is {told} the exchange's, and more than 60 s is refused" in str(report.failure)
+    assert f"clock of this machine is {returned} the exchange's, and more than 60 s is refused" in str(report.failure)
 
 
 def test_a_pair_that_was_replaced_is_the_last_explanation(setup: ClientSetup) -> None:

@@ -34,7 +34,7 @@ def test_with_all_there_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "returned"),
     [
         (("requests",), "requests"),
         (("cryptography",), "cryptography"),
@@ -43,11 +43,11 @@ def test_with_all_there_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_what_is_missing_is_told_only_when_it_is_needed(
-    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], told: str
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], returned: str
 ) -> None:
     copy = imported_without(monkeypatch, *missing)
     assert all(hasattr(copy, name) for name in copy.__all__), "files that use them can still be imported"
     with pytest.raises(LibraryMissing) as lacking:
         copy.need()
-    assert lacking.value.library == told
+    assert lacking.value.library == returned
     assert "ModuleNotFoundError" in lacking.value.error

@@ -41,9 +41,9 @@ def account(exchange: Exchange) -> Account:
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: told.append(text))
-    return told
+    returned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: returned.append(text))
+    return returned
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def run(
         result: dict[str, Any] = json.loads(printed.out)
         assert ended.value.code == int(result.get("failed", False))
         assert "Traceback" not in printed.out
-        # From ansible-core 2.22 on, a module tells the controller what to mask.
+        # From ansible-core 2.22 on, a module says the controller what to mask.
         for name in ("invocation", "_ansible_new_secrets"):
             result.pop(name, None)
         return result
@@ -77,7 +77,7 @@ def run(
 
 
 def main_of(act: Callable[..., Report], **more: Any) -> Callable[[], None]:
-    """A module that does what it is told."""
+    """A module that does what it is returned."""
     return lambda: _module.run(_module.Wiring({}, prepare=lambda params: None, act=act, **more))
 
 

@@ -56,7 +56,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def pacer(clock: Clock, tmp_path: Path) -> Build:
-    """Builds a pacer: of the same key and machine, unless it is told otherwise."""
+    """Builds a pacer: of the same key and machine, unless it is returned otherwise."""
 
     def build(
         share: float = 1.0, max_wait: float = 600.0, identity: str = "key", directory: Path | None = None
@@ -124,7 +124,7 @@ def test_endpoints_have_budgets_of_their_own(pacer: Build, clock: Clock) -> None
     assert task.delay(THREE) == task.delay(TEN) == pytest.approx(CYCLE)
 
 
-def test_what_was_waited_is_told(pacer: Build, clock: Clock) -> None:
+def test_what_was_waited_is_reported(pacer: Build, clock: Clock) -> None:
     task = pacer()
     spend(task, 4)
     assert task.waited == pytest.approx(CYCLE)

@@ -240,7 +240,7 @@ def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[
     ("limits", "bounds"),
     [((1, 25, 1), "1 to 25 in steps of 1"), ((2, None, 2), "2 or more in steps of 2")],
 )
-def test_the_bounds_are_told(limits: Limits, bounds: str) -> None:
+def test_the_bounds_are_reported(limits: Limits, bounds: str) -> None:
     desired = 27
     assert _policy.impossible(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
         f"a leverage of {desired} is not allowed: the exchange accepts {bounds}"

@@ -105,7 +105,7 @@ class TestLeverage:
         assert setup.sent == [READ, READ]
 
     @pytest.mark.parametrize("unset", ["400", "404", "422", "message"])
-    def test_of_a_symbol_never_configured_none_is_told(self, new_setup: NewSetup, unset: Any) -> None:
+    def test_of_a_symbol_never_configured_none_is_reported(self, new_setup: NewSetup, unset: Any) -> None:
         setup = new_setup(Quirks(unset_leverage=unset), current={"BTCUSDT": 10})
         rows = leverages(setup, "ETHUSDT", "BTCUSDT", "SOLUSDT")
         assert [row["leverage"] for row in rows] == [None, 10, None]
@@ -142,10 +142,10 @@ class TestLeverage:
         assert "raise it, or run again later" in failure(leverages, setup, *names, kind=BudgetSpent)
         assert setup.sent == []
 
-    def test_where_the_list_is_closed_to_us_the_doubt_is_told(self, new_setup: NewSetup) -> None:
+    def test_where_the_list_is_closed_to_us_the_doubt_is_reported(self, new_setup: NewSetup) -> None:
         setup = new_setup(retries=0)
         setup.exchange.add_fault(INSTRUMENTS, FAULTS["500"])
-        assert failure(leverages, setup, "XYZ").startswith("whether EXCHANGE_2 lists XYZ can't be told: the exchange")
+        assert failure(leverages, setup, "XYZ").startswith("whether EXCHANGE_2 lists XYZ is not known: the exchange")
 
     def test_where_the_list_refuses_the_keys_that_is_told_alone(self, new_setup: NewSetup) -> None:
         setup = new_setup()
@@ -206,8 +206,8 @@ class TestPositions:
         setup = new_setup(current={"BTCUSDT": 20})
         position_id = setup.account.open_position("BTCUSDT", "SHORT", "0.010")
         (row,) = positions(setup, "BTCUSDT")
-        told = ("position_id", "symbol", "position_side", "leverage", "position_size", "created_at")
-        assert [row[name] for name in told] == [position_id, "BTCUSDT", "SHORT", "20", "0.010", NOW_MS]
+        returned = ("position_id", "symbol", "position_side", "leverage", "position_size", "created_at")
+        assert [row[name] for name in returned] == [position_id, "BTCUSDT", "SHORT", "20", "0.010", NOW_MS]
         assert len(row) == 18
         assert setup.sent == [POSITIONS]
 
@@ -398,8 +398,8 @@ class TestWallet:
     def test_balances_and_assets(self, new_setup: NewSetup) -> None:
         setup = new_setup(current={"BTCUSDT": 10})
         setup.account.open_position("BTCUSDT", "LONG", "0.01")
-        told = wallet(setup)
-        assert told["balances"] == [
+        returned = wallet(setup)
+        assert returned["balances"] == [
             {
                 "base_asset": "USDT",
                 "balances": {
@@ -411,7 +411,7 @@ class TestWallet:
                 },
             }
         ]
-        (asset,) = told["assets"]
+        (asset,) = returned["assets"]
         assert (asset["symbol"], asset["position_margin"]) == ("BTCUSDT", "64.00000000")
         assert setup.sent == [WALLET]
 
@@ -452,23 +452,23 @@ class TestKeys:
         assert setup.sent == [VALIDATE, TIME]
 
     def test_no_pair(self, new_setup: NewSetup) -> None:
-        told = keys(new_setup(keys=OTHER_PAIR)).result
-        assert (told["valid"], told["pair_matches"], told["clock_offset"]) == (False, False, 0.0)
-        assert "secret_key does not belong to api_key" in told["reason"]
+        returned = keys(new_setup(keys=OTHER_PAIR)).result
+        assert (returned["valid"], returned["pair_matches"], returned["clock_offset"]) == (False, False, 0.0)
+        assert "secret_key does not belong to api_key" in returned["reason"]
 
     def test_no_pair_that_is_good_all_the_same(self, new_setup: NewSetup) -> None:
         setup = new_setup(keys=OTHER_PAIR)
         setup.exchange.add_fault(VALIDATE, Fault(body={"message": "Valid Access"}))
-        told = keys(setup).result
-        assert (told["valid"], told["pair_matches"]) == (True, False)
-        assert "reason" not in told
+        returned = keys(setup).result
+        assert (returned["valid"], returned["pair_matches"]) == (True, False)
+        assert "reason" not in returned
 
     def test_replaced_ones(self, new_setup: NewSetup) -> None:
         setup = new_setup()
         setup.account.new_pair()
-        told = keys(setup).result
-        assert (told["valid"], told["pair_matches"]) == (False, True)
-        assert "may have been replaced or revoked" in told["reason"]
+        returned = keys(setup).result
+        assert (returned["valid"], returned["pair_matches"]) == (False, True)
+        assert "may have been replaced or revoked" in returned["reason"]
 
     @pytest.mark.parametrize(
         ("ahead", "valid", "warned"),
@@ -480,9 +480,9 @@ class TestKeys:
     def test_a_clock_that_is_off(self, new_setup: NewSetup, ahead: float, valid: bool, warned: str | None) -> None:
         setup = new_setup()
         setup.exchange.add_fault("*", Fault(skew=ahead), times=None)
-        told, _failure, warnings = keys(setup)
-        assert (told["valid"], told["clock_offset"]) == (valid, -ahead)
-        assert ("the clock of this machine is 300 s" in told.get("reason", "")) is not valid
+        returned, _failure, warnings = keys(setup)
+        assert (returned["valid"], returned["clock_offset"]) == (valid, -ahead)
+        assert ("the clock of this machine is 300 s" in returned.get("reason", "")) is not valid
         assert len(warnings) == (warned is not None)
         assert not warned or f"the clock of this machine is {warned} the exchange's" in warnings[0]
 
@@ -491,10 +491,10 @@ class TestKeys:
         setup = new_setup(retries=0)
         setup.exchange.add_fault(TIME, replace(FAULTS[fault], skew=2.0))
         setup.exchange.add_fault(VALIDATE, Fault(skew=2.0))
-        told, _failure, warnings = keys(setup)
-        assert told == {"valid": True, "pair_matches": True, "clock_offset": -2.0, "round_trip": 0.0}
+        returned, _failure, warnings = keys(setup)
+        assert returned == {"valid": True, "pair_matches": True, "clock_offset": -2.0, "round_trip": 0.0}
         (warning,) = warnings
-        assert warning.startswith("the exchange did not tell its time")
+        assert warning.startswith("the exchange did not return its time")
 
     def test_without_any_time(self, new_setup: NewSetup) -> None:
         setup = new_setup(retries=0)

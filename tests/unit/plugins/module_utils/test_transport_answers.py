@@ -167,7 +167,7 @@ def test_netrc_is_not_used(setup: ClientSetup, monkeypatch: pytest.MonkeyPatch, 
     assert "authorization" not in request.headers
 
 
-def test_a_name_that_is_not_found_is_told(new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_found_is_reported(new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     def not_found(*_arguments: Any, **_options: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 
