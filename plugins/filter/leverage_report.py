@@ -67,7 +67,7 @@ RETURN = r"""
 _value:
   description:
     - The report. A later release may add keys; where it takes one away or changes what it means, V(version) is raised.
-    - An outcome is V(unchanged), V(changed), V(drifted) (not as it should be, and check mode changed nothing),
+    - An outcome is V(unchanged), V(changed), V(drifted) (not in policy, and check mode changed nothing),
       V(blocked), V(refused) or V(unknown). The first two are in order.
   type: dict
   returned: success
@@ -273,7 +273,7 @@ def _rows(seen: Mapping[str, Any]) -> list[Row]:
         at_most = "at most " if seen.get("enforce") == "maximum" else ""
         for row in rows:
             if row["outcome"] == "changed":
-                _unforetell(row, at_most)
+                _as_drift(row, at_most)
     return rows
 
 
@@ -293,8 +293,8 @@ def _row(symbol: str, wish: Any, returned: Mapping[str, Any]) -> Row:
     }
 
 
-def _unforetell(row: Row, at_most: str) -> None:
-    """Make a change that check mode foretold the drift that it is: what was in force before still is."""
+def _as_drift(row: Row, at_most: str) -> None:
+    """Make a change that check mode predicted the drift that it is: the previous leverage is still in force."""
     row["outcome"], row["leverage"] = "drifted", row["previous_leverage"]
     found = "not configured" if row["leverage"] is None else row["leverage"]
     row["reason"] = f"leverage is {found} instead of {at_most}{row['wish']}"

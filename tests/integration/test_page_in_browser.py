@@ -30,7 +30,7 @@ print(leverage_page(leverage_report(seen, "A desk", "2026-11-23T01:30:00Z"), tem
 HOSTILE = """</style><script>document.title = "hacked"</script>"""
 SYMBOLS = ["1000PEPEUSDT", "BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]
 PHONE, TABLET, DESK = 375, 820, 1400
-TOLD = {
+RETURNED = {
     # outcome: what was in force before, and is (in check mode: would be) at the end
     "unchanged": (10, 10),
     "changed": (20, 10),
@@ -53,7 +53,7 @@ FLAGS = [
     "--remote-debugging-pipe",
 ]
 # No answer of a browser takes longer, unless it hangs.
-PATIENCE = 60.0
+LONGEST_WAIT = 60.0
 
 
 class Browser:
@@ -87,7 +87,7 @@ class Browser:
         os.close(self._to)
         os.close(self._from)
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(LONGEST_WAIT)
         finally:
             self._process.kill()
             self._process.wait()
@@ -124,7 +124,7 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._pending:
-            ready, _write, _error = select.select([self._from], [], [], PATIENCE)
+            ready, _write, _error = select.select([self._from], [], [], LONGEST_WAIT)
             assert ready, "the browser hangs"
             chunk = os.read(self._from, 1 << 16)
             assert chunk, "the browser has ended"
@@ -158,8 +158,8 @@ def account(*outcomes: str, check_mode: bool = True) -> dict[str, Any]:
         {
             "symbol": symbol,
             "outcome": outcome,
-            "previous_leverage": TOLD[outcome][0],
-            "leverage": TOLD[outcome][1],
+            "previous_leverage": RETURNED[outcome][0],
+            "leverage": RETURNED[outcome][1],
             "reason": "" if outcome in ("unchanged", "changed") else f"the reason why it is {outcome}",
         }
         for symbol, outcome in zip(SYMBOLS, outcomes, strict=False)
