@@ -40,7 +40,7 @@ def files() -> Iterator[Path]:
 def retired_words(path: Path) -> Iterator[str]:
     for line in path.read_text(encoding="utf-8").splitlines():
         # The glossary and this table name them.
-        if path.name == "test_words.py" or line.startswith("| ") and path.name == "design.md":
+        if path.name == "test_words.py" or (line.startswith("| ") and path.name == "design.md"):
             continue
         for pattern, instead in RETIRED.items():
             for word in re.findall(rf"\b({pattern})\b", line, re.IGNORECASE):

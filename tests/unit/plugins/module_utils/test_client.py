@@ -315,8 +315,8 @@ def test_without_a_date_the_clock_is_not_judged(setup: ClientSetup, date: str | 
         answered(setup, "", 401, Date=date)
     assert str(refused.value) == (
         "the exchange refused the keys (HTTP 401): the keys are a pair and the answer has no time to compare "
-        "the clock with, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair and use "
-        "both of its keys"
+        "the clock with, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair "
+        "and use both of its keys"
     )
 
 
