@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth, message
 from sandbox import FAULTS
@@ -35,6 +36,34 @@ VECTORS = [
             "c911effeabf6ab3d93a914f066ea354eb052c11c416e5d071639b3f07dbb7908"
         ),
     ),
+    # Of the message GET/trade/api/v2/futures/leverage?symbol=a b,c+é/&=%&exchange=EXCHANGE_21700000000000.
+    (
+        "GET",
+        "/trade/api/v2/futures/leverage?symbol=a+b%2Cc%2B%C3%A9%2F%26%3D%25&exchange=EXCHANGE_2",
+        1700000000000,
+        (
+            "16ac1569ba593d3b97544a1c5be70db4571a2a94f7b94c7cb7a3c5c5f3b15d42"
+            "06bbd0c411fe95feec48ee247ba5acf15eaad9c08acbac211ce1570309f4ff00"
+        ),
+    ),
+    (
+        "GET",
+        "/trade/api/v2/futures/positions?symbol=BTCUSDT&symbol=ETHUSDT&exchange=EXCHANGE_2",
+        1700000000000,
+        (
+            "97ce01fdb93aa281d0b30d49c8af3b2556eb38df9ec0667d06e9c1b79396de55"
+            "dabcfc91f3c0a07ce513be3a77638a3aaa27884663f67fcf0a21769b097de00a"
+        ),
+    ),
+    (
+        "GET",
+        "/trade/api/v2/futures/positions?symbol=&exchange=EXCHANGE_2",
+        1700000000000,
+        (
+            "408fe2a92b701127aa52306b06e0b640a5c672365a893395ffbe1929ae828006"
+            "55e211d950e16ee33f52e79dbd7555d222a0a285296875f4464e84d1597f060e"
+        ),
+    ),
 ]
 
 
@@ -53,6 +82,24 @@ def test_the_vectors(method: str, path: str, epoch: int, signature: str, secret:
         "X-AUTH-EPOCH": str(epoch),
         "X-AUTH-SIGNATURE": signature,
     }
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ([("symbol", "a b,c+é/&=%"), ("exchange", "EXCHANGE_2")], VECTORS[2][1]),
+        ([("symbol", "BTCUSDT"), ("symbol", "ETHUSDT"), ("exchange", "EXCHANGE_2")], VECTORS[3][1]),
+        ([("symbol", ""), ("exchange", "EXCHANGE_2")], VECTORS[4][1]),
+    ],
+    ids=["characters to encode", "a repeated parameter", "an empty value"],
+)
+def test_the_library_writes_a_query_as_the_vectors_have_it(params: list[tuple[str, str]], path: str) -> None:
+    url = "http://127.0.0.1" + path.partition("?")[0]
+    auth = SignedAuth(API_KEY, SECRET_KEY, lambda: 1700000000.0)
+    prepared = requests.Request("GET", url, params=params, auth=auth).prepare()
+    assert prepared.path_url == path
+    (signature,) = [vector[3] for vector in VECTORS if vector[1] == path]
+    assert prepared.headers["X-AUTH-SIGNATURE"] == signature
 
 
 @pytest.mark.parametrize(
