@@ -203,7 +203,7 @@ def _instrument(symbol: str, fields: Any) -> Instrument:
 
 def _data(value: Any) -> Any:
     """The `data` of an answer. A message without data says that there is nothing, and so does null."""
-    if isinstance(value, dict) and ("data" in value or "message" in value):
+    if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
     raise Unexpected(f"the exchange's answer has no data: {_quote(value)}")
 

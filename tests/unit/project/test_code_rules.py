@@ -34,6 +34,8 @@ LADDER = (
     "_blockers",
     "_leverage",
     "_readers",
+    "_transcript",
+    "_first_contact",
     "_redaction",
     "_connection",
     "_module",
