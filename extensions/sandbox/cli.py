@@ -26,7 +26,9 @@ from .accounts_file import load
 from .control import PREFIX
 from .exchange import ENDPOINT_NAMES, Exchange, Request
 from .faults import FAULTS
+from .quirks import Quirks
 from .server import Sandbox
+from .transcripts import read_quirks
 
 ENDING = {signal.SIGINT, signal.SIGTERM}
 
@@ -121,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="on loopback (default: a free one)")
     parser.add_argument("--accounts", type=Path, metavar="FILE", help="accounts to begin with, as YAML")
+    parser.add_argument(
+        "--like", type=Path, metavar="FILE", help="answer in the ways that a transcript of first_contact shows"
+    )
     parser.add_argument("--export", metavar="NAME", help="whose keys to export (default: the first account's)")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the export lines there once it listens")
     parser.add_argument("--speed", type=float, default=1.0, help="let rate limits refill so many times as fast")
@@ -131,7 +136,8 @@ def _serve(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     if not options.speed > 0:
         raise ValueError("--speed is above 0")
-    exchange = Exchange(window=60.0 / options.speed, rate_limits=not options.no_rate_limits)
+    quirks = read_quirks(options.like) if options.like else Quirks()
+    exchange = Exchange(window=60.0 / options.speed, rate_limits=not options.no_rate_limits, quirks=quirks)
     if options.accounts:
         load(exchange, options.accounts)
     else:

@@ -19,7 +19,7 @@ EXCHANGE = "EXCHANGE_2"
 WEEK = 7 * 24 * 3600 * 1000
 LARGEST_PAGE = 50
 
-_READINGS = {"400": 400, "404": 404, "422": 422, "200": 200, "message": 200}
+_READINGS = {"400": 400, "404": 404, "422": 422, "200": 200, "message": 200, "null": 200}
 
 
 class Refusal(Exception):
@@ -28,7 +28,8 @@ class Refusal(Exception):
     def __init__(self, reading: str | int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         status = reading if isinstance(reading, int) else _READINGS[reading]
-        self.answer = Answer(status, {"message": message}, headers or {})
+        data = {"data": None} if reading == "null" else {}
+        self.answer = Answer(status, {"message": message, **data}, headers or {})
 
     def repeat(self) -> NoReturn:
         raise self
@@ -93,8 +94,8 @@ def write_leverage(call: Call) -> Any:
     desired = _within_limits(call, call.instruments[symbol], desired)
     if symbol in call.account.held_symbols:
         raise Refusal(call.quirks.blocked_answer, "Leverage cannot be changed with open positions or orders")
-    if desired == call.account.leverage_in_force(symbol) and call.quirks.same_value == "400":
-        raise Refusal(400, "Leverage is not modified")
+    if desired == call.account.leverage_in_force(symbol) and call.quirks.same_value != "echo":
+        raise Refusal(call.quirks.same_value, "Leverage is not modified")
     call.account.leverage[symbol] = desired
     return _leverage_data(call, symbol)
 
@@ -192,10 +193,12 @@ def _time_window(call: Call) -> tuple[int, int]:
     start, end = call.optional_integer("from_time"), call.optional_integer("to_time")
     if start is None:
         start = (call.now if end is None else end) - WEEK
+    if end is not None and not 0 <= end - start <= WEEK:
+        raise Refusal(400, "Time range cannot be more than 7 days")
+    if call.quirks.orders_period == "ignored":
+        return 0, call.now + WEEK
     if end is None:
         return start, start + WEEK + 1
-    if not 0 <= end - start <= WEEK:
-        raise Refusal(400, "Time range cannot be more than 7 days")
     return start, end + (call.quirks.orders_to_time == "inclusive")
 
 

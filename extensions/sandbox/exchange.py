@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -209,7 +210,11 @@ class Exchange:
             return
         quirks = self.quirks
         shared = quirks.leverage_buckets == "shared" and endpoint.name.endswith("_leverage")
-        holder = request.account if quirks.limit_scope == "key" else request.address
+        holder = {
+            "key": request.headers.get("x-auth-apikey"),
+            "account": request.account,
+            "address": request.address,
+        }[quirks.limit_scope]
         seconds = self._rate_limits.spend(
             (holder, "leverage" if shared else endpoint.name),
             limit,
@@ -219,8 +224,12 @@ class Exchange:
         )
         if seconds:
             self.refused_by_rate_limit += 1
-            retry_after = {"Retry-After": str(math.ceil(seconds))} if quirks.retry_after else {}
-            raise Refusal(429, "Too Many Requests", retry_after)
+            raise Refusal(429, "Too Many Requests", self._retry_after(math.ceil(seconds)))
+
+    def _retry_after(self, seconds: int) -> dict[str, str]:
+        date = formatdate(math.ceil(self.clock()) + seconds, usegmt=True)
+        value = {"seconds": str(seconds), "date": date, None: ""}[self.quirks.retry_after]
+        return {"Retry-After": value} if value else {}
 
 
 def _answered(work: Callable[[], Any]) -> Answer:

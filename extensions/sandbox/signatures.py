@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
@@ -41,6 +42,8 @@ def seed_from_name(name: str) -> bytes:
 
 def is_signed_by(api_key: str, signature: str, method: str, target: str, epoch: str) -> bool:
     """Whether the holder of `api_key` signed this request; `target` is its path and query as sent."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{128}", signature):
+        return False
     message = method.upper() + unquote_plus(target) + epoch
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(api_key)).verify(bytes.fromhex(signature), message.encode())

@@ -59,6 +59,7 @@ class Client:
     pair_matches() says whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
     before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
     is asked again. `requests` counts what was sent; `timing` is that of the last answer, zeros before the first.
+    `observer` is called with each request and its answer as they are, before the answer is judged.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Client:
         self.requests = 0
         self.progress = Progress()
         self.timing = Timing(0.0, 0.0, "")
+        self.observer: Callable[[Request, Answer], None] = _observe_nothing
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -137,6 +139,7 @@ class Client:
                 raise
             self._count(endpoint, taken)
             self.timing = Timing(sent, self._clock(), _header(answer, "Date"))
+            self.observer(request, answer)
             try:
                 return self._judge(request, answer)
             except RateLimited as error:
@@ -196,6 +199,10 @@ class Client:
             f"{said}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair ends "
             "the old one); make a new pair and use both of its keys"
         )
+
+
+def _observe_nothing(request: Request, answer: Answer) -> None:
+    """The observer of a client that nobody observes."""
 
 
 def _no_number(name: str) -> NoReturn:

@@ -13,6 +13,8 @@ import importlib
 import os
 from typing import Any, Callable, Iterator, Mapping
 
+from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
@@ -64,7 +66,10 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             return dict(merge_hash(result, self._run_module(task_vars)))
         Display().vvv(f"{name} runs directly in the controller", host=str(task_vars.get("inventory_hostname", "")))
         with _environment(environment):
-            return {**result, **self._run_directly(name, params, self._printer(task_vars))}
+            return {
+                **result,
+                **self._run_directly(name, params, task_vars),
+            }
 
     def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What Ansible does for a module without an action plugin."""
@@ -84,7 +89,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         host = task_vars.get("inventory_hostname", "")
         return lambda text: Display().display(f"{host}: {text}", stderr=True)
 
-    def _run_directly(self, name: str, params: dict[str, Any], say: Callable[[str], None] | None) -> dict[str, Any]:
+    def _run_directly(self, name: str, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         validator = ArgumentSpecValidator(self.wiring.argument_spec, **self.wiring.rules)
         validated = validator.validate(params)
         options: dict[str, Any] = validated.validated_parameters
@@ -96,16 +101,26 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             result: dict[str, Any] = {"failed": True, "msg": message}
         else:
             parent = os.getppid()
+            say = self._printer(task_vars)
             check_mode = bool(self._task.check_mode)
             result = _module.execute(
                 self.wiring, options, check_mode, warnings.append, lambda: _check_parent(parent), say
             )
-        result["invocation"] = {"module_args": _masked(self.wiring.argument_spec, options)}
+        if _shows_invocation(task_vars):
+            result["invocation"] = {"module_args": _masked(self.wiring.argument_spec, options)}
         if warnings:
             result["warnings"] = warnings
         if not result["failed"]:
             del result["failed"]
         return result
+
+
+def _shows_invocation(task_vars: Mapping[str, Any]) -> bool:
+    """Whether the result of a module holds its options: always before ansible-core 2.21, then if it is switched on."""
+    try:
+        return bool(constants.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
+    except AnsibleError:
+        return True
 
 
 def _masked(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:

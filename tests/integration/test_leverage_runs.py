@@ -168,7 +168,7 @@ def test_check_mode_fails_as_the_real_run_does(ansible: Ansible, account: Accoun
         "both": f"LTCUSDT: {blocked} an open position (LONG 1) and an open order ({account.orders[1].order_id}); "
         "close the position and cancel the orders first",
         "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not allowed: the exchange "
-        "takes it from 1 to 25 in steps of 1",
+        "accepts 1 to 25 in steps of 1",
         "not listed": "BTCUSD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?",
         "one blocked of three": f"1 of 3 symbols do not have the desired leverage. "
         f"SOLUSDT: {blocked} an open position (SHORT 1.5); "

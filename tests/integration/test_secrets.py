@@ -235,7 +235,7 @@ def test_whatever_check_mode_and_the_readers_tell(
         "api_key_info": {},
     }
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
-    assert modules == {*readers, "futures_leverage"}
+    assert modules == {*readers, "futures_leverage", "first_contact"}
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys"):
         exchange.add_fault(endpoint, echoing(account, status=401 if endpoint == "validate_keys" else 500))
     for endpoint in ("instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
@@ -257,6 +257,17 @@ def test_whatever_check_mode_and_the_readers_tell(
     for symbol in predicted:
         assert "blocked by an open " in results[symbol]["msg"]
     assert results["futures_position_info, returned"]["positions"][0]["symbol"] == "SOLUSDT"
+
+
+@pytest.mark.parametrize("status", [None, 422, 500])
+def test_the_first_contact_check_shows_no_key(
+    watch: Watch, ansible: Ansible, exchange: Exchange, account: Account, status: int | None
+) -> None:
+    for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
+        answer = {"transform": everywhere(account)} if status is None else {"status": status}
+        exchange.add_fault(endpoint, echoing(account, **answer), times=None)
+    results = check(watch, ansible, account, {"contact": {f"{COLLECTION}.first_contact": {"retries": 0}}})
+    assert "transcript" in results["contact"]
 
 
 @pytest.mark.every_core

@@ -35,6 +35,8 @@ LADDER = (
     "_blockers",
     "_leverage",
     "_readers",
+    "_transcript",
+    "_first_contact",
     "_redaction",
     "_connection",
     "_module",

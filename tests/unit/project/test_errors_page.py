@@ -21,6 +21,9 @@ OTHERS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
     "symbols to read, at most … to write, at most about … s",  # progress
     "read … of …, …, about … s left",
+    # What the first-contact check observed.
+    *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
+    *("no clear answer", "upper case alone"),
     "and up to",  # within the bounds of a number
 }
 

@@ -42,11 +42,12 @@ def test_out_of_limits_clamped(exchange: Exchange, account: Account, ask: Ask, d
     assert account.leverage == {"XRPUSDT": leverage}
 
 
-@pytest.mark.parametrize(("reading", "status"), [("echo", 200), ("400", 400)])
+@pytest.mark.parametrize(("reading", "status"), [("echo", 200), ("400", 400), ("422", 422), ("200", 200)])
 def test_same_value(exchange: Exchange, account: Account, ask: Ask, reading: Any, status: int) -> None:
     exchange.quirks = Quirks(same_value=reading)
     account.set_leverage("BTCUSDT", 13)
-    assert ask(*WRITE, symbol="BTCUSDT", leverage=13).status == status
+    answer = ask(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (answer.status, "data" in answer.value) == (status, reading == "echo")
     assert ask(*WRITE, symbol="BTCUSDT", leverage=12).status == 200
 
 
@@ -55,6 +56,14 @@ def test_unset_leverage_refused(exchange: Exchange, account: Account, ask: Ask, 
     exchange.quirks = Quirks(unset_leverage=reading)
     answer = ask(*READ, symbol="BTCUSDT")
     assert (answer.status, list(answer.value)) == (status, ["message"])
+    account.set_leverage("BTCUSDT", 13)
+    assert ask(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
+
+
+def test_unset_leverage_as_null(exchange: Exchange, account: Account, ask: Ask) -> None:
+    exchange.quirks = Quirks(unset_leverage="null")
+    answer = ask(*READ, symbol="BTCUSDT")
+    assert (answer.status, answer.value["data"]) == (200, None)
     account.set_leverage("BTCUSDT", 13)
     assert ask(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
 
@@ -117,6 +126,16 @@ def test_orders_to_time(exchange: Exchange, account: Account, ask: Ask, reading:
     account.open_order("BTCUSDT", "BUY", "1", "1", created_at=1_699_999_999_999)
     data = ask("POST", "/futures/orders/open", to_time=1_699_999_999_999).value["data"]
     assert len(data["orders"]) == count
+
+
+@pytest.mark.parametrize(("reading", "count"), [("limits", 0), ("ignored", 1)])
+def test_orders_period(exchange: Exchange, account: Account, ask: Ask, reading: Any, count: int) -> None:
+    exchange.quirks = Quirks(orders_period=reading)
+    account.open_order("BTCUSDT", "BUY", "1", "1", created_at=1_690_000_000_000)
+    period = {"from_time": 1_699_000_000_000, "to_time": 1_699_000_000_001}
+    for fields in ({}, period):
+        assert len(ask("POST", "/futures/orders/open", **fields).value["data"]["orders"] or []) == count
+    assert ask("POST", "/futures/orders/open", from_time=1, to_time=1_699_000_000_001).status == 400
 
 
 @pytest.mark.parametrize(("reading", "leverage"), [("text", "13"), ("number", 13), ("decimal", "13.0")])

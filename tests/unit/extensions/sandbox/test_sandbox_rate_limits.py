@@ -94,7 +94,7 @@ def test_reading_and_writing_are_apart_or_share(exchange: Exchange, statuses: St
     assert statuses(READ, 11) == [200] * 10 + [429]
 
 
-@pytest.mark.parametrize(("scope", "status"), [("key", 200), ("address", 429)])
+@pytest.mark.parametrize(("scope", "status"), [("key", 200), ("account", 200), ("address", 429)])
 def test_scope(
     exchange: Exchange, statuses: Statuses, request_of: Callable[..., Request], scope: Any, status: int
 ) -> None:
@@ -106,6 +106,25 @@ def test_scope(
     elsewhere = request_of(*READ, holder=other, symbol="BTCUSDT", exchange="EXCHANGE_2")
     elsewhere.address = "127.0.0.2"
     assert exchange.handle(elsewhere)[0].status == 200
+
+
+@pytest.mark.parametrize(("scope", "status"), [("key", 200), ("account", 429)])
+def test_a_new_pair_has_a_new_budget_only_where_keys_are_counted(
+    exchange: Exchange, account: Account, statuses: Statuses, ask: Ask, scope: Any, status: int
+) -> None:
+    exchange.quirks = Quirks(limit_scope=scope)
+    assert statuses(READ, 20) == [200] * 20
+    account.new_pair()
+    assert ask(*READ, symbol="BTCUSDT").status == status
+
+
+def test_retry_after_as_a_date(exchange: Exchange, ask: Ask, statuses: Statuses, advance: Advance) -> None:
+    exchange.quirks = Quirks(retry_after="date")
+    statuses(WRITE, 10)
+    advance(20.5)
+    refused = ask(*WRITE, symbol="BTCUSDT", leverage=13)
+    # 22:13:20 is when the first request was sent.
+    assert dict(refused.headers) == {"Retry-After": "Tue, 14 Nov 2023 22:14:21 GMT"}
 
 
 @pytest.mark.parametrize(("window", "advanced", "seconds"), [("sliding", 20.5, "40"), ("fixed", 20.5, "40")])

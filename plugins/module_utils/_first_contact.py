@@ -1,0 +1,655 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares the answers of an exchange with what the code relies on, fact by fact (docs/api.md lists the facts).
+
+Each answer is read by the code that the other modules use, so a fact is NOT HANDLED exactly where that code fails.
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, NamedTuple
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client, clock_offset
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
+    CoinSwitchError,
+    InputRefused,
+    NotConfigured,
+    Refused,
+    Unclear,
+    Unconfirmed,
+    Unexpected,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
+    LONGEST_SPAN_MS,
+    OPEN_ORDERS,
+    ORDERS_PER_PAGE,
+    POSITIONS,
+    RECENT_MS,
+    WRITE_LEVERAGE,
+    Futures,
+    Instrument,
+    whole,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import symbol as checked_symbol
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transcript import (
+    ASSET_FIELDS,
+    BALANCE_FIELDS,
+    INSTRUMENT_FIELDS,
+    LEVERAGE_FIELDS,
+    ORDER_FIELDS,
+    POSITION_FIELDS,
+    body_shape,
+    form,
+    parsed,
+    safe_headers,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request
+
+FORMAT = 1
+LARGEST_SHARE = 0.5
+EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
+_VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
+_UNSET_SYMBOLS = 4
+_MINUTE_MS = 60_000
+_DAY_MS = 24 * 60 * _MINUTE_MS
+
+# What each fact is expected to be; docs/api.md says where that comes from. In the order of the table.
+FACTS: dict[str, tuple[str, ...]] = {
+    "media_type": ("application/json",),
+    "date_header": ("present",),
+    "clock": ("within 5 s",),
+    "response_time": ("below 1 s",),
+    "server_time": ("serverTime",),
+    "keys": ("valid",),
+    "fields_instruments": ("as documented",),
+    "symbol_form": ("upper case",),
+    "limits": ("whole numbers",),
+    "fields_leverage": ("as documented",),
+    "numbers": ("text",),
+    "unset_leverage": ("default",),
+    "unknown_symbol": ("400", "404", "422", "message"),
+    "positions_without_symbol": ("all",),
+    "flat_positions": ("message",),
+    "positions_other_symbols": ("no",),
+    "fields_positions": ("as documented",),
+    "symbol_case": ("any",),
+    "orders_without_symbol": ("all",),
+    "empty_orders": ("list",),
+    "fields_orders": ("as documented",),
+    "order_times": ("unix_ms",),
+    "orders_cursor": ("oldest",),
+    "orders_period": ("limits",),
+    "orders_to_time": ("exclusive",),
+    "fields_wallet": ("as documented",),
+    "rate_limit_headers": ("none",),
+    "rate_limit": ("not reached",),
+    "retry_after": ("none",),
+    "leverage_buckets": ("apart",),
+    "same_value": ("echo",),
+    "write_answer": ("echo",),
+    "read_back": ("at once",),
+    "limit_answer": ("400", "422", "200"),
+}
+
+# What is shown of an open question, and the reading of it that `python3 extensions/sandbox --like` knows.
+_NO_YES = {"no": False, "yes": True}
+
+
+def _same(*values: str) -> dict[str, Any]:
+    return {value: value for value in values}
+
+
+READINGS: dict[str, dict[str, Any]] = {
+    "numbers": _same("text", "number", "decimal"),
+    "unset_leverage": _same("default", "400", "404", "422", "message", "null"),
+    "unknown_symbol": _same("400", "404", "422", "message"),
+    "positions_without_symbol": _same("all", "422"),
+    "flat_positions": _same("message", "list"),
+    "positions_other_symbols": _NO_YES,
+    "empty_orders": _same("list", "null", "absent"),
+    "orders_period": _same("limits", "ignored"),
+    "orders_to_time": _same("exclusive", "inclusive"),
+    "retry_after": {"none": None, **_same("seconds", "date")},
+    # Another program that spends the same budget looks the same.
+    "leverage_buckets": {"shared/busy": "shared"},
+    "same_value": _same("echo", "400", "422", "200"),
+    "limit_answer": _same("400", "422", "200", "clamp"),
+}
+
+
+class Trial(NamedTuple):
+    """What to try: `symbol` is None where nothing is to be written, `leverage` where only the value in force is."""
+
+    symbol: str | None
+    leverage: int | None
+
+
+class Seen(NamedTuple):
+    """A request, its answer, and the seconds in between. `value` is the JSON value, None where the body is none."""
+
+    request: Request
+    answer: Answer
+    value: Any
+    seconds: float
+
+
+class Outcome(NamedTuple):
+    """What the code made of some requests: a value or an error; and the last answer, None without any."""
+
+    value: Any
+    error: CoinSwitchError | None
+    last: Seen | None
+
+    @property
+    def status(self) -> str:
+        """The status of a refusal by the API itself; else what came instead."""
+        if isinstance(self.error, Refused) and self.error.envelope:
+            return str(self.error.status)
+        if isinstance(self.error, Refused):
+            return f"{self.error.status} by another server"
+        return "no clear answer" if isinstance(self.error, Unclear) else "unknown form"
+
+    @property
+    def data(self) -> Any:
+        """The `data` of the last answer; "absent" without it."""
+        value = self.last.value if self.last else None
+        return value.get("data", "absent") if isinstance(value, dict) else "absent"
+
+
+def from_options(options: Mapping[str, Any]) -> Trial:
+    """What the options ask for. Raises InputRefused."""
+    if float(options["rate_limit_share"]) > LARGEST_SHARE:
+        raise InputRefused(
+            f"rate_limit_share must be at most {LARGEST_SHARE} here: the check leaves half of each limit to others"
+        )
+    name, value = options["write_symbol"], options["write_leverage"]
+    if name is None and value is not None:
+        raise InputRefused("write_leverage needs write_symbol: name the symbol to write to")
+    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", digits):
+        raise InputRefused("write_leverage must be a whole number of 1 or more, such as 7")
+    return Trial(None if name is None else checked_symbol(name), None if value is None else int(digits))
+
+
+class Findings:
+    """The facts found so far, and each answer they come from."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.shown: dict[str, list[str]] = {}
+        self._verdicts: dict[str, str] = {}
+        self.seen: list[Seen] = []
+        client.observer = self._observe
+        # One more try is enough to tell a lost answer from a wrong one.
+        client.retries = min(client.retries, 1)
+
+    def _observe(self, request: Request, answer: Answer) -> None:
+        try:
+            value = parsed(answer.body)
+        except (ValueError, ArithmeticError):
+            value = None
+        timing = self._client.timing
+        self.seen.append(Seen(request, answer, value, timing.received - timing.sent))
+
+    def ask(self, read: Callable[[], Any]) -> Outcome:
+        """What the code makes of the answers. Raises the errors that end a task."""
+        before = len(self.seen)
+        value, failed = None, None
+        try:
+            value = read()
+        except CoinSwitchError as error:
+            if error.stops:
+                raise
+            failed = error
+        return Outcome(value, failed, self.seen[-1] if len(self.seen) > before else None)
+
+    def note(self, fact: str, shown: str, handled: bool = True) -> None:
+        """Count what was shown of a fact; where it was seen before, both count, and the worse verdict."""
+        verdict = NOT_HANDLED if not handled else EXPECTED if shown in FACTS[fact] else HANDLED
+        self.shown.setdefault(fact, [])
+        if shown not in self.shown[fact]:
+            self.shown[fact].append(shown)
+        self._verdicts[fact] = max(self._verdicts.get(fact, NOT_SHOWN), verdict, key=_VERDICTS.index)
+
+    def note_answer(self, fact: str, outcome: Outcome, shown: str) -> None:
+        """As `note`; but where the code failed, that is what counts."""
+        self.note(fact, outcome.status if outcome.error else shown, handled=outcome.error is None)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Each fact with what was shown of it and the verdict."""
+        return [
+            {"fact": fact, "shown": ", ".join(self.shown.get(fact, [])), "verdict": self._verdicts.get(fact, NOT_SHOWN)}
+            for fact in FACTS
+        ]
+
+    def quirks(self) -> dict[str, Any]:
+        """The readings that were shown clearly: one, and one that is known."""
+        return {
+            fact: values[self.shown[fact][0]]
+            for fact, values in READINGS.items()
+            if len(self.shown.get(fact, [])) == 1 and self.shown[fact][0] in values
+        }
+
+    def transcript(self) -> dict[str, Any]:
+        """All that was found and answered, without anything secret or personal."""
+        answers = [
+            {
+                "request": str(seen.request),
+                "parameters": sorted(seen.request.params) or _names(seen.request.body),
+                "status": seen.answer.status,
+                "headers": safe_headers(seen.answer.headers),
+                "milliseconds": round(seen.seconds * 100) * 10,
+                "body": body_shape(seen.answer.body),
+            }
+            for seen in self.seen
+        ]
+        return {"format": FORMAT, "quirks": self.quirks(), "facts": self.rows(), "answers": answers}
+
+
+def _names(body: str | None) -> list[str]:
+    return sorted(parsed(body.encode())) if body else []
+
+
+def run(futures: Futures, trial: Trial, writes: bool) -> Report:
+    """Compare the answers with what the code expects; or, for a trial with a symbol, the answers to writes.
+
+    writes: False in check mode, in which nothing is written and `plan` says what would be.
+    """
+    findings = Findings(futures.client)
+    result: dict[str, Any] = {"changed": False}
+    failure = None
+    try:
+        if trial.symbol is None:
+            _read_all(futures, findings)
+        else:
+            failure = _Writer(futures, findings, trial.symbol, trial.leverage, result).run(writes)
+    except CoinSwitchError as error:
+        failure = str(error)
+    _note_all_answers(findings)
+    rows = findings.rows()
+    missed = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == NOT_HANDLED]
+    if missed and failure is None:
+        failure = (
+            f"NOT HANDLED: {', '.join(missed)}; do not use the collection with this exchange yet, and attach the "
+            "transcript to an issue"
+        )
+    table = [f"{row['fact']:<26} {row['shown'] or '-':<34} {row['verdict']}" for row in rows if row["shown"]]
+    return Report(
+        {**result, "handled": failure is None, "facts": rows, "table": table, "transcript": findings.transcript()},
+        failure,
+    )
+
+
+def _read_all(futures: Futures, findings: Findings) -> None:
+    time = findings.ask(futures.server_time)
+    keys = findings.ask(futures.validate_keys)
+    listed = findings.ask(futures.instruments)
+    if time.error and listed.error:
+        raise Unexpected(
+            f"this is not the API of CoinSwitch PRO ({time.error}; {listed.error}): check api_url and the proxy, and "
+            "whether a login page answers instead"
+        )
+    _note_time(findings, time, futures.client)
+    findings.note_answer("keys", keys, "valid")
+    symbols = _note_instruments(findings, listed)
+    _read_leverages(futures, findings, symbols)
+    _read_positions(futures, findings, symbols[0])
+    _read_orders(futures, findings, symbols[0])
+    wallet = findings.ask(futures.wallet)
+    balances, assets = wallet.value or ([], [])
+    shown = _fields_of(balances, BALANCE_FIELDS) + _fields_of(assets, ASSET_FIELDS)
+    _note_fields(findings, "fields_wallet", wallet, shown)
+
+
+def _note_time(findings: Findings, time: Outcome, client: Client) -> None:
+    # Without the exchange's own time the code falls back to the Date of an answer.
+    findings.note("server_time", time.status if time.error else "serverTime")
+    if time.error:
+        offset = clock_offset(client.timing.date, client.timing.midpoint)
+    else:
+        offset = client.timing.midpoint - time.value / 1000
+    if offset is not None:
+        findings.note("clock", _clock(abs(offset)), handled=abs(offset) <= 60)
+
+
+def _clock(seconds: float) -> str:
+    return "within 5 s" if seconds <= 5 else "within 60 s" if seconds <= 60 else "more than 60 s"
+
+
+def _note_instruments(findings: Findings, listed: Outcome) -> list[str]:
+    """Note what is listed; the symbols to go on with: one that is traded much, and some others."""
+    instruments: dict[str, Instrument] = listed.value or {}
+    names = [name for name in listed.data if isinstance(name, str)] if isinstance(listed.data, dict) else []
+    if names:
+        findings.note("symbol_form", "upper case" if all(name == name.upper() for name in names) else "lower case")
+    fields = _fields_of([instrument.fields for instrument in instruments.values()], INSTRUMENT_FIELDS)
+    _note_fields(findings, "fields_instruments", listed, fields)
+    if instruments:
+        findings.note("limits", _limits(instruments.values()))
+        findings.note("numbers", _number_form([item.fields.get("max_leverage") for item in instruments.values()]))
+    others = [name for name in sorted(instruments) if name != "BTCUSDT"]
+    return ["BTCUSDT", *others[-_UNSET_SYMBOLS:]]
+
+
+def _limits(instruments: Iterable[Instrument]) -> str:
+    known = all(
+        item.min_leverage and item.max_leverage and item.leverage_step and item.min_leverage <= item.max_leverage
+        for item in instruments
+    )
+    return "whole numbers" if known else "other numbers"
+
+
+def _number_form(values: Iterable[Any]) -> str:
+    forms = {"whole_number_text": "text", "whole_number": "number", "decimal_text": "decimal"}
+    return "/".join(sorted({forms.get(form(value), form(value)) for value in values}))
+
+
+def _fields_of(rows: Iterable[Mapping[str, Any]], documented: Iterable[str]) -> list[str]:
+    """How the fields of rows differ from those that are documented: sorted texts, none where they do not."""
+    differences = set()
+    for row in rows:
+        missing = [name for name in documented if name not in row]
+        differences |= {f"no {name}" for name in missing}
+        if len(row) > len(list(documented)) - len(missing):
+            differences.add("more fields")
+    return sorted(differences)
+
+
+def _note_fields(findings: Findings, fact: str, outcome: Outcome, differences: list[str]) -> None:
+    findings.note_answer(fact, outcome, ", ".join(differences) or "as documented")
+
+
+def _read_leverages(futures: Futures, findings: Findings, symbols: list[str]) -> None:
+    configured = False
+    for symbol in symbols:
+        outcome = findings.ask(partial(futures.leverage, symbol))
+        if isinstance(outcome.error, NotConfigured):
+            findings.note("unset_leverage", _unset(outcome))
+            continue
+        if outcome.error:
+            # Whether the symbol was configured or not, no task could read it.
+            findings.note("unset_leverage", outcome.status, handled=False)
+            continue
+        configured = True
+        _note_leverage(findings, outcome)
+    if configured and "unset_leverage" not in findings.shown:
+        findings.note("unset_leverage", "default")
+    unknown = findings.ask(lambda: futures.leverage("NOSUCHCOINUSDT"))
+    if isinstance(unknown.error, NotConfigured):
+        findings.note("unknown_symbol", _unset(unknown))
+    else:
+        # A leverage of a symbol that is not listed would be taken for one that is in force.
+        findings.note("unknown_symbol", unknown.status if unknown.error else "leverage", handled=bool(unknown.error))
+
+
+def _unset(outcome: Outcome) -> str:
+    """How the exchange says that it has no leverage: a status, a message alone, or null."""
+    status = outcome.last.answer.status if outcome.last else 0
+    return str(status) if status >= 300 else "message" if outcome.data == "absent" else "null"
+
+
+def _note_leverage(findings: Findings, outcome: Outcome) -> None:
+    findings.note("numbers", _number_form([outcome.data["leverage"]]))
+    symbol = str(outcome.data["symbol"])
+    findings.note("symbol_form", "upper case" if symbol == symbol.upper() else "lower case")
+    _note_fields(findings, "fields_leverage", outcome, _fields_of([outcome.data], LEVERAGE_FIELDS))
+
+
+def _read_positions(futures: Futures, findings: Findings, symbol: str) -> None:
+    every = findings.ask(futures.positions)
+    refused = isinstance(every.error, Refused)
+    findings.note(
+        "positions_without_symbol", every.status if every.error else "all", handled=refused or not every.error
+    )
+    one = findings.ask(lambda: futures.positions(symbol))
+    # In lower case too: a way to see that the case does not matter, which no symbol needs to be configured for.
+    params = {"exchange": futures.exchange, "symbol": symbol.lower()}
+    lower = findings.ask(lambda: futures.client.request(POSITIONS, params))
+    findings.note("symbol_case", "upper case alone" if lower.error else "any")
+    rows = _rows(every, None) + _rows(one, None)
+    if one.error:
+        findings.note("flat_positions", one.status, handled=False)
+    for outcome in (every, one):
+        if not outcome.error and not _rows(outcome, None):
+            findings.note("flat_positions", _empty(outcome.data))
+    if _rows(one, None):
+        others = [row for row in _rows(one, None) if str(row.get("symbol")).upper() != symbol]
+        findings.note("positions_other_symbols", "yes" if others else "no")
+    if rows:
+        _note_fields(findings, "fields_positions", one, _fields_of(rows, POSITION_FIELDS))
+
+
+def _rows(outcome: Outcome, name: str | None) -> list[dict[str, Any]]:
+    """The rows of an answer as they came: in `data`, or in a field of it."""
+    data = outcome.data
+    if name and isinstance(data, dict):
+        data = data.get(name)
+    return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+
+
+def _empty(value: Any) -> str:
+    return "message" if value == "absent" else "null" if value is None else "list"
+
+
+def _read_orders(futures: Futures, findings: Findings, symbol: str) -> None:
+    recent = futures.client.now_ms() - RECENT_MS
+    one = findings.ask(lambda: list(futures.open_orders(recent, None, symbol)))
+    every = findings.ask(lambda: list(futures.open_orders(recent)))
+    findings.note_answer("orders_without_symbol", every, "all")
+    for outcome in (every, one):
+        if outcome.error:
+            findings.note("empty_orders", outcome.status, handled=False)
+        elif not _rows(outcome, "orders"):
+            findings.note("empty_orders", _empty_orders(outcome.data))
+    rows = _rows(every, "orders")
+    if not rows:
+        # An older order shows as much.
+        now = futures.client.now_ms()
+        older = findings.ask(lambda: _orders(futures, now - 2 * LONGEST_SPAN_MS, now - LONGEST_SPAN_MS))
+        rows = _rows(older, "orders")
+    if rows and not every.error:
+        _note_orders(findings, every, rows)
+        _read_periods(futures, findings, rows)
+
+
+def _empty_orders(data: Any) -> str:
+    if isinstance(data, dict):
+        return _empty(data.get("orders"))
+    return "absent" if data == "absent" else "data is null" if data is None else "data is a list"
+
+
+def _orders(futures: Futures, start: int, end: int) -> Any:
+    body = {"exchange": futures.exchange, "limit": ORDERS_PER_PAGE, "from_time": start, "to_time": end}
+    return futures.client.request(OPEN_ORDERS, body=body)
+
+
+def _note_orders(findings: Findings, every: Outcome, rows: list[dict[str, Any]]) -> None:
+    _note_fields(findings, "fields_orders", every, _fields_of(rows, ORDER_FIELDS))
+    for row in rows:
+        findings.note("order_times", form(row.get("created_at")))
+    cursor = every.data.get("cursor") if isinstance(every.data, dict) else None
+    times = [time for time in (whole(row.get("created_at")) for row in _rows(every, "orders")) if time is not None]
+    if times:
+        shown = "oldest" if whole(cursor) == min(times) else "null" if cursor is None else "another value"
+        findings.note("orders_cursor", shown)
+
+
+def _read_periods(futures: Futures, findings: Findings, rows: list[dict[str, Any]]) -> None:
+    """Whether an order's time limits its listing, and whether to_time is included: by asking around one order."""
+    times = {str(row.get("order_id")): whole(row.get("created_at")) for row in rows}
+    identity, time = next(((name, at) for name, at in times.items() if at and 10**12 <= at < 10**13), ("", 0))
+    if not time:
+        return
+
+    def is_listed(start: int, end: int) -> bool | None:
+        outcome = findings.ask(lambda: _orders(futures, start, end))
+        found = [str(row.get("order_id")) for row in _rows(outcome, "orders")]
+        return None if outcome.error else identity in found
+
+    if is_listed(time - 2 * _DAY_MS, time - _DAY_MS):
+        findings.note("orders_period", "ignored")
+    elif is_listed(time - _MINUTE_MS, time + 1):
+        findings.note("orders_period", "limits")
+        included = is_listed(time - _MINUTE_MS, time)
+        if included is not None:
+            findings.note("orders_to_time", "inclusive" if included else "exclusive")
+
+
+def _note_all_answers(findings: Findings) -> None:
+    """What every answer shows: its headers, its time, and whether it came from the rate limit."""
+    for seen in findings.seen:
+        headers = safe_headers(seen.answer.headers)
+        understood = seen.value is not None or not 200 <= seen.answer.status < 300
+        findings.note("media_type", headers.get("content-type", "none"), handled=understood)
+        findings.note("date_header", "present" if headers.get("date") == "http_date" else "none")
+        findings.note("rate_limit_headers", "present" if any("ratelimit" in name for name in headers) else "none")
+        if seen.answer.status == 429:
+            wait = headers.get("retry-after")
+            findings.note("retry_after", "none" if wait is None else "date" if wait == "http_date" else "seconds")
+    if findings.seen:
+        slowest = max(seen.seconds for seen in findings.seen)
+        findings.note("response_time", "below 1 s" if slowest < 1 else "1 s and more")
+        limited = sum(seen.answer.status == 429 for seen in findings.seen)
+        findings.note("rate_limit", "reached" if limited else "not reached")
+    _note_buckets(findings)
+
+
+def _note_buckets(findings: Findings) -> None:
+    """Whether reads and writes of the leverage share a budget, as far as a 429 on a write shows it."""
+    path = WRITE_LEVERAGE.path
+    ours = [seen for seen in findings.seen if seen.request.path == path]
+    writes = [seen for seen in ours if seen.request.method == WRITE_LEVERAGE.method]
+    refused = [seen for seen in writes if seen.answer.status == 429]
+    if refused and len(writes) <= WRITE_LEVERAGE.limit * LARGEST_SHARE:
+        findings.note("leverage_buckets", "shared/busy")
+
+
+class _Writer:
+    """Writes the value in force, then perhaps another one, and restores the first one. Fills in `result`."""
+
+    def __init__(
+        self, futures: Futures, findings: Findings, symbol: str, leverage: int | None, result: dict[str, Any]
+    ) -> None:
+        self._futures = futures
+        self._findings = findings
+        self._symbol = symbol
+        self._leverage = leverage
+        self._result = result
+        self._before = 0
+
+    def run(self, writes: bool) -> str | None:
+        """Carry it out (or only plan it); why it failed, None where it did not. Raises what ended it before a write."""
+        limits = self._check()
+        before = self._before
+        result = self._result
+        result.update(symbol=self._symbol, previous_leverage=before, leverage=before, plan=self._plan())
+        if not writes:
+            return None
+        failure = None
+        try:
+            self._try(before, limits)
+            if self._leverage is not None and self._leverage != before:
+                self._try(self._leverage, limits)
+        except CoinSwitchError as error:
+            failure = str(error)
+        except BaseException:
+            self._restore()
+            raise
+        self._restore()
+        result["changed"] = result["leverage"] != before
+        if not result["changed"]:
+            return failure
+        now = "not known" if result["leverage"] is None else result["leverage"]
+        cause = f" ({failure})" if failure else ""
+        return f"the leverage of {self._symbol} is {now}, and {before} was not restored{cause}: {self._cure()}"
+
+    def _check(self) -> Instrument:
+        """The symbol's limits. Raises CoinSwitchError where nothing may be written."""
+        futures, symbol = self._futures, self._symbol
+        limits = futures.instruments().get(symbol)
+        if limits is None:
+            raise CoinSwitchError(f"nothing was written: {futures.exchange} does not list {symbol}; check the name")
+        since = futures.client.now_ms() - RECENT_MS - 4 * LONGEST_SPAN_MS
+        if futures.positions(symbol) or any(futures.open_orders(since, None, symbol)):
+            raise CoinSwitchError(
+                f"nothing was written: {symbol} has an open position or order; name a symbol that has none"
+            )
+        try:
+            self._before = futures.leverage(symbol)
+        except NotConfigured as error:
+            raise CoinSwitchError(
+                f"nothing was written: the leverage of {symbol} is not known, so it could not be restored ({error}); "
+                "name a symbol that was configured before"
+            ) from None
+        return limits
+
+    def _plan(self) -> list[str]:
+        before, symbol = self._before, self._symbol
+        values = [before] if self._leverage in (None, before) else [before, self._leverage, before]
+        why = ("in force", "write_leverage", "restored")
+        lines = [f"POST {WRITE_LEVERAGE.path} {symbol} {value} ({word})" for value, word in zip(values, why)]
+        return [*lines, f"interrupted meanwhile: {self._cure()}"]
+
+    def _cure(self) -> str:
+        return (
+            f"to restore it, run ansible localhost -m tradeops.coinswitch.futures_leverage "
+            f"-a 'symbol={self._symbol} leverage={self._before}'"
+        )
+
+    def _try(self, value: int, limits: Instrument) -> None:
+        """Write a value, read it back, and note what was shown."""
+        # Not known from the moment of the write until it is read back.
+        self._result["leverage"] = None
+        outcome = self._findings.ask(lambda: self._futures.set_leverage(self._symbol, value))
+        now = self._read_back()
+        if outcome.error is None:
+            self._findings.note("read_back", "at once" if now == value else "another value", handled=now == value)
+        if value == self._before:
+            self._findings.note("same_value", _write_answer(outcome))
+        elif _is_within(value, limits):
+            self._findings.note("write_answer", _write_answer(outcome))
+        else:
+            clamped = now not in (value, self._before)
+            self._findings.note("limit_answer", "clamp" if clamped else _write_answer(outcome))
+        if isinstance(outcome.error, Unclear):
+            raise outcome.error
+
+    def _read_back(self) -> int:
+        self._futures.client.reset_connection()
+        now = self._futures.leverage(self._symbol)
+        self._result["leverage"] = now
+        return now
+
+    def _restore(self) -> None:
+        """Put the first value in force again. A write that got no clear answer is read back first."""
+        for _attempt in range(2):
+            try:
+                if self._result["leverage"] is None:
+                    self._read_back()
+                if self._result["leverage"] == self._before:
+                    return
+                self._result["leverage"] = None
+                self._findings.ask(lambda: self._futures.set_leverage(self._symbol, self._before))
+                self._read_back()
+            except CoinSwitchError:
+                # Tried once more; what is in force after that is part of the failure.
+                self._result["leverage"] = None
+
+
+def _is_within(value: int, limits: Instrument) -> bool:
+    least, most, step = limits.min_leverage or 1, limits.max_leverage or value, limits.leverage_step or 1
+    return least <= value <= most and (value - least) % step == 0
+
+
+def _write_answer(outcome: Outcome) -> str:
+    """How a write was answered: its echo, the status of a refusal, or 200 for a refusal that says only a message."""
+    if outcome.error is None:
+        return "echo"
+    if not isinstance(outcome.error, Unconfirmed):
+        return outcome.status
+    return "200" if outcome.data in ("absent", None) else "another echo"

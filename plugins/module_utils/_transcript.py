@@ -1,0 +1,199 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers of the exchange without anything secret or personal: what is not known to be safe becomes its type.
+
+Kept are only the names and words of the API's reference, and short numbers in the headers about rate limits. Keys, ids,
+amounts, prices, leverages, times, symbols and unknown names are replaced. Private to this collection: anything here may
+change in any release.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any, Iterable, Mapping
+
+LEVERAGE_FIELDS = ("exchange", "symbol", "leverage")
+INSTRUMENT_FIELDS = (
+    "symbol",
+    "base_asset",
+    "quote_asset",
+    "status",
+    "type",
+    "min_leverage",
+    "max_leverage",
+    "leverage_step",
+    "min_base_quantity",
+    "base_quantity_step_size",
+    "lot_size",
+    "quantity_precision",
+    "price_precision",
+    "tick_size",
+    "max_market_base_quantity",
+    "max_base_quantity",
+    "risk_limit",
+    "maint_margin_rate",
+    "taker_fee_rate",
+    "maker_fee_rate",
+)
+POSITION_FIELDS = (
+    "exchange",
+    "position_id",
+    "symbol",
+    "position_side",
+    "leverage",
+    "position_size",
+    "position_value",
+    "position_margin",
+    "maint_margin",
+    "avg_entry_price",
+    "mark_price",
+    "last_price",
+    "unrealised_pnl",
+    "liquidation_price",
+    "margin_type",
+    "status",
+    "created_at",
+    "updated_at",
+)
+ORDER_FIELDS = (
+    "order_id",
+    "exchange",
+    "symbol",
+    "side",
+    "status",
+    "order_type",
+    "quantity",
+    "exec_quantity",
+    "price",
+    "avg_execution_price",
+    "execution_fee",
+    "realised_pnl",
+    "reduce_only",
+    "created_at",
+    "updated_at",
+)
+BALANCE_FIELDS = ("base_asset", "balances")
+ASSET_FIELDS = ("symbol", "base_asset", "exchange", "blocked_balance", "position_margin", "open_order_margin")
+_OTHER_FIELDS = (
+    "data",
+    "message",
+    "orders",
+    "cursor",
+    "serverTime",
+    "base_asset_balances",
+    "asset",
+    "total_balance",
+    "total_available_balance",
+    "total_blocked_balance",
+    "total_position_margin",
+    "total_open_order_margin",
+)
+_FIELDS = frozenset(
+    [
+        *LEVERAGE_FIELDS,
+        *INSTRUMENT_FIELDS,
+        *POSITION_FIELDS,
+        *ORDER_FIELDS,
+        *BALANCE_FIELDS,
+        *ASSET_FIELDS,
+        *_OTHER_FIELDS,
+    ]
+)
+_WORDS = frozenset(["EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access"])
+
+_TYPES = ("application/json", "text/html", "text/plain")
+_RATE_LIMIT_HEADER = re.compile(r"(x-)?ratelimit-(limit|remaining|reset)|retry-after")
+_SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
+_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")
+_TEXTS = (
+    ("empty_text", re.compile("")),
+    ("unix_ms_text", re.compile("[0-9]{13}")),
+    ("whole_number_text", re.compile("-?[0-9]+")),
+    ("decimal_text", re.compile(r"-?[0-9]+\.[0-9]+([eE][+-]?[0-9]+)?")),
+    ("iso_time_text", re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9:]+)?")),
+    ("upper_case_text", re.compile("[A-Z0-9_]+")),
+    ("lower_case_text", re.compile("[a-z0-9_]+")),
+)
+_COUNTS = ((0, "0"), (1, "1"), (49, "2-49"), (50, "50"))
+_DEEPEST = 8
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body, numbers with a fraction as Decimal. Raises ValueError where it is not JSON."""
+    try:
+        return json.loads(body, parse_float=Decimal)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def body_shape(body: bytes) -> Any:
+    """What a transcript keeps of a body."""
+    try:
+        return shape(parsed(body))
+    except (ValueError, ArithmeticError):
+        return "html" if body.lstrip().startswith(b"<") else "not_json" if body else "empty"
+
+
+def shape(value: Any, depth: int = 0) -> Any:
+    """The value with its texts and numbers replaced by their types; rows of a list become one."""
+    if depth > _DEEPEST:
+        return "nested"
+    if isinstance(value, dict):
+        known = {name: shape(item, depth + 1) for name, item in value.items() if name in _FIELDS}
+        others = [shape(item, depth + 1) for name, item in value.items() if name not in _FIELDS]
+        return {**known, **({"<other>": _merged(others)} if others else {})}
+    if isinstance(value, list):
+        return {"rows": _count(len(value)), "row": _merged([shape(item, depth + 1) for item in value])}
+    return form(value)
+
+
+def form(value: Any) -> str:
+    """How a single value is written."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true_or_false"
+    if isinstance(value, int):
+        return "unix_ms" if 10**12 <= value < 10**13 else "whole_number"
+    if isinstance(value, str):
+        return value if value in _WORDS else next((name for name, form in _TEXTS if form.fullmatch(value)), "text")
+    return "decimal_number"
+
+
+def _count(number: int) -> str:
+    """A rough number of rows: the exact one is nobody else's business."""
+    return next((name for most, name in _COUNTS if number <= most), "51+")
+
+
+def _merged(shapes: Iterable[Any]) -> Any:
+    """One shape for all rows."""
+    rows = list(shapes)
+    objects = [row for row in rows if isinstance(row, dict)]
+    texts = {text for row in rows if isinstance(row, str) for text in row.split("|")}
+    if not objects:
+        return "|".join(sorted(texts)) or "none"
+    names = dict.fromkeys(name for row in objects for name in row)
+    merged = {name: _merged(row.get(name, "absent") for row in objects) for name in names}
+    return {**merged, "<or>": "|".join(sorted(texts))} if texts else merged
+
+
+def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that matter, by their names in lower case."""
+    found = {name.lower(): value for name, value in headers.items()}
+    kept = {name: _header(name, value) for name, value in sorted(found.items())}
+    return {name: value for name, value in kept.items() if value}
+
+
+def _header(name: str, value: str) -> str:
+    if name == "date":
+        return "http_date" if _DATE.fullmatch(value) else "other"
+    if name == "content-type":
+        return next((known for known in _TYPES if value.lower().startswith(known)), "other")
+    if not _RATE_LIMIT_HEADER.fullmatch(name):
+        return ""
+    if _SHORT_NUMBER.fullmatch(value):
+        return value
+    return "http_date" if _DATE.fullmatch(value) else "other"

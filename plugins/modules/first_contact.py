@@ -1,0 +1,183 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the exchange answers in the ways that this collection expects."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: first_contact
+short_description: Compare the answers of CoinSwitch PRO with what this collection expects
+version_added: 1.1.0
+description:
+  - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
+    expects. By default, it only reads.
+  - The task fails if an answer is not handled.
+  - The playbook P(tradeops.coinswitch.first_contact#playbook) runs this module, shows its table and keeps its
+    transcript. Use the playbook unless you need something else.
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+extends_documentation_fragment:
+  - tradeops.coinswitch.attributes
+  - tradeops.coinswitch.attributes.actiongroup_coinswitch
+  - tradeops.coinswitch.connection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Nothing is written. RV(plan) lists the writes of a real run.
+  diff_mode:
+    support: none
+    details:
+      - The leverage is restored, so there is no difference to show.
+  idempotent:
+    support: full
+options:
+  write_symbol:
+    description:
+      - Also test writes, on this symbol. It must be configured, and have no open position and no open order.
+      - The module then skips the other reads. It writes the leverage that is in force, and reads it back.
+      - If omitted, nothing is written.
+    type: str
+  write_leverage:
+    description:
+      - Another leverage to write to O(write_symbol). The module writes it, reads it back, and restores the first one.
+      - A value outside of the limits of the symbol shows how the exchange refuses it.
+    type: int
+  rate_limit_share:
+    description:
+      - The part, above V(0) and up to V(0.5), of each rate limit that the task may use.
+    type: float
+    default: 0.5
+seealso:
+  - module: tradeops.coinswitch.api_key_info
+  - module: tradeops.coinswitch.futures_leverage
+"""
+
+EXAMPLES = r"""
+- name: Compare the answers of the exchange with what the collection expects
+  tradeops.coinswitch.first_contact:
+  register: contact
+
+- name: Show the table
+  ansible.builtin.debug:
+    var: contact.table
+
+- name: Write the leverage that is in force to a symbol, then 7, and restore the first one
+  tradeops.coinswitch.first_contact:
+    write_symbol: DOGEUSDT
+    write_leverage: 7
+"""
+
+RETURN = r"""
+handled:
+  description: Whether the collection handles every answer.
+  returned: always
+  type: bool
+  sample: true
+table:
+  description: A line for each fact that was shown, with what was shown and the verdict.
+  returned: always
+  type: list
+  elements: str
+  sample: ["unset_leverage             400                                different but handled"]
+facts:
+  description: The same as data, also for the facts that were not shown.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    fact:
+      description: The name of the fact, as in docs/api.md.
+      returned: always
+      type: str
+      sample: unset_leverage
+    shown:
+      description: What the answers showed. Empty if they showed nothing.
+      returned: always
+      type: str
+      sample: "400"
+    verdict:
+      description: V(as expected), V(different but handled), V(NOT HANDLED) or V(not shown).
+      returned: always
+      type: str
+      sample: different but handled
+transcript:
+  description:
+    - The answers without keys, identifiers, amounts, prices and times. Only the types of values are kept.
+    - You can attach it to a public issue.
+  returned: always
+  type: dict
+  sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "answers": []}
+symbol:
+  description: The symbol that was written to.
+  returned: if O(write_symbol) is set and can be written to
+  type: str
+  sample: DOGEUSDT
+plan:
+  description: The writes, in their order, and how to restore the leverage.
+  returned: if O(write_symbol) is set and can be written to
+  type: list
+  elements: str
+  sample: ["POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)"]
+previous_leverage:
+  description: The leverage that was in force before the first write.
+  returned: if O(write_symbol) is set and can be written to
+  type: int
+  sample: 10
+leverage:
+  description: The leverage that is in force after the last write. V(null) if it is not known.
+  returned: if O(write_symbol) is set and can be written to
+  type: int
+  sample: 10
+requests:
+  description: The number of requests that the task sent.
+  returned: always
+  type: int
+  sample: 19
+"""
+
+from typing import Any
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
+
+
+def _from_options(options: Any) -> Any:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import from_options
+
+    return from_options(options)
+
+
+def _act(futures: Any, trial: Any) -> Any:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import run as compare
+
+    return compare(futures, trial, writes=True)
+
+
+def _predict(futures: Any, trial: Any) -> Any:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import run as compare
+
+    return compare(futures, trial, writes=False)
+
+
+WIRING = Wiring(
+    {
+        "write_symbol": {"type": "str"},
+        "write_leverage": {"type": INT},
+        "rate_limit_share": {"type": FLOAT, "default": 0.5},
+    },
+    prepare=_from_options,
+    act=_act,
+    predict=_predict,
+    blank={"handled": False},
+)
+
+
+def main() -> None:
+    """Entry point."""
+    run(WIRING)
+
+
+if __name__ == "__main__":
+    main()

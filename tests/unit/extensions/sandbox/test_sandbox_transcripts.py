@@ -1,0 +1,57 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The quirks that a transcript names become those of the sandbox, or are refused in one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import Quirks
+from sandbox.cli import main
+from sandbox.transcripts import read_quirks, readings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in readings().items() for value in values], ids=str
+)
+def test_each_reading_can_be_named(tmp_path: Path, name: str, value: Any) -> None:
+    path = tmp_path / "transcript.json"
+    path.write_text(json.dumps({"quirks": {name: value}, "answers": []}))
+    assert asdict(read_quirks(path)) == {**asdict(Quirks()), name: value}
+
+
+def test_every_default_is_a_reading() -> None:
+    assert all(value in readings()[name] for name, value in asdict(Quirks()).items())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a transcript of the playbook first_contact: it has no quirks"),
+        ('{"quirks": []}', "is not a transcript of the playbook first_contact: it has no quirks"),
+        ('{"quirks": {"mood": "bad"}}', "the sandbox knows no quirk mood"),
+        (
+            '{"quirks": {"numbers": "roman"}}',
+            "'roman' is not one of the readings of numbers: 'text', 'number', 'decimal'",
+        ),
+        ('{"quirks": {"refused_count": 1}}', "1 is not one of the readings of refused_count: False, True"),
+        ('{"quirks": {"numbers": ["text"]}}', "['text'] is not one of the readings of numbers"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    path = tmp_path / "transcript.json"
+    path.write_text(content)
+    assert main(["--like", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sandbox: {path}")
+    assert message in line

@@ -1,0 +1,124 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A transcript keeps only what is known to be safe, whatever the exchange sends."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils import _transcript
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transcript import body_shape, safe_headers, shape
+
+# All that a shape may be made of, beside the names of the API's fields.
+WORDS = {
+    *_transcript._WORDS,
+    *(name for name, _form in _transcript._TEXTS),
+    *["text", "null", "true_or_false", "whole_number", "unix_ms", "decimal_number", "nested", "none", "absent"],
+    *["rows", "row", "0", "1", "2-49", "50", "51+", "<other>", "<or>", "html", "not_json", "empty"],
+}
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False) | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text() | st.sampled_from(sorted(_transcript._FIELDS)), values),
+    max_leaves=20,
+)
+
+
+def words_of(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from words_of(item)
+    else:
+        yield from value.split("|")
+
+
+@given(VALUES)
+def test_a_shape_is_made_of_known_words(value: Any) -> None:
+    assert set(words_of(shape(value))) <= WORDS | _transcript._FIELDS
+
+
+@given(st.binary() | VALUES.map(lambda value: json.dumps(value, default=str).encode()))
+def test_any_body_has_a_shape(body: bytes) -> None:
+    assert set(words_of(body_shape(body))) <= WORDS | _transcript._FIELDS
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(["Date", "Retry-After", "Content-Type"]), st.text()))
+def test_headers_keep_short_numbers_alone(headers: dict[str, str]) -> None:
+    kept = safe_headers(headers)
+    assert all(re.fullmatch("date|content-type|retry-after|(x-)?ratelimit-.*", name) for name in kept)
+    assert all(re.fullmatch("[0-9]{1,3}", value) or value in HEADER_WORDS for value in kept.values())
+
+
+HEADER_WORDS = {"http_date", "other", *_transcript._TYPES}
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"DATE": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"date": "http_date"}),
+        ({"Date": "today"}, {"date": "other"}),
+        ({"Content-Type": "application/json; charset=utf-8"}, {"content-type": "application/json"}),
+        ({"Content-Type": "application/x-ndjson"}, {"content-type": "other"}),
+        ({"Retry-After": "30"}, {"retry-after": "30"}),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"retry-after": "http_date"}),
+        ({"X-RateLimit-Reset": "1700000000"}, {"x-ratelimit-reset": "other"}),
+        ({"Set-Cookie": "session=secret", "CF-Ray": "77ab", "X-Request-Id": "12"}, {}),
+    ],
+)
+def test_headers(headers: dict[str, str], kept: dict[str, str]) -> None:
+    assert safe_headers(headers) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "null"),
+        (True, "true_or_false"),
+        (13, "whole_number"),
+        (1_700_000_000_000, "unix_ms"),
+        (Decimal("1.5"), "decimal_number"),
+        ("", "empty_text"),
+        ("13", "whole_number_text"),
+        ("13.0", "decimal_text"),
+        ("1700000000000", "unix_ms_text"),
+        ("2023-11-14T22:13:20.123Z", "iso_time_text"),
+        ("BTCUSDT", "upper_case_text"),
+        ("btcusdt", "lower_case_text"),
+        ("EXCHANGE_2", "EXCHANGE_2"),
+        ("someone@example.com", "text"),
+        ([], {"rows": "0", "row": "none"}),
+        ([1, "x", 2], {"rows": "2-49", "row": "lower_case_text|whole_number"}),
+        (
+            [{"price": "1.5"}, {"price": None, "side": "BUY"}],
+            {"rows": "2-49", "row": {"price": "decimal_text|null", "side": "absent|upper_case_text"}},
+        ),
+        ([{"price": 5}, None], {"rows": "2-49", "row": {"price": "whole_number", "<or>": "null"}}),
+        (
+            {"BTCUSDT": {"price": 5}, "me@home": {"price": "5"}},
+            {"<other>": {"price": "whole_number|whole_number_text"}},
+        ),
+        ([[[[[[[[[["deep"]]]]]]]]]], None),
+    ],
+)
+def test_shapes(value: Any, expected: Any) -> None:
+    if expected is None:
+        assert "nested" in json.dumps(shape(value))
+    else:
+        assert shape(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(b"", "empty"), (b" <html>", "html"), (b"{", "not_json"), (b"[" * 100_000, "not_json"), (b"\xff", "not_json")],
+)
+def test_bodies_that_are_not_json(body: bytes, expected: str) -> None:
+    assert body_shape(body) == expected
