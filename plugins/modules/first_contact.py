@@ -13,7 +13,7 @@ description:
   - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
     expects. By default, it only reads.
   - The task fails if an answer is not handled.
-  - The playbook P(tradeops.coinswitch.first_contact#playbook) runs this module, shows its table and keeps its
+  - The playbook C(tradeops.coinswitch.first_contact) runs this module, shows its table and keeps its
     transcript. Use the playbook unless you need something else.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
