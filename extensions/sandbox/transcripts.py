@@ -34,11 +34,14 @@ def readings() -> dict[str, tuple[Any, ...]]:
     return {field.name: _choices(hints[field.name]) for field in fields(Quirks)}
 
 
+_NONE = type(None)
+
+
 def _choices(hint: Any) -> tuple[Any, ...]:
     """The values of a bool, of a Literal, or of a Literal or None."""
     if hint is bool:
         return (False, True)
-    if hint is type(None):
+    if hint is _NONE:
         return (None,)
     return tuple(value for part in get_args(hint) for value in (_choices(part) if _is_type(part) else (part,)))
 
