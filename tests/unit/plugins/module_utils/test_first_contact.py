@@ -71,9 +71,14 @@ def test_an_exchange_as_expected(new_setup: NewSetup) -> None:
     assert WRITE not in setup.sent
 
 
-def test_it_stays_within_half_of_each_limit_and_does_not_wait(new_setup: NewSetup) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_it_stays_within_half_of_each_limit_and_does_not_wait(new_setup: NewSetup, ordered: bool) -> None:
     setup = prepared(new_setup)
+    if not ordered:
+        setup.account.orders.clear()
+    # As the playbook does.
     check(setup)
+    check(setup, Trial("DOGEUSDT", 7), writes=False)
     check(setup, Trial("DOGEUSDT", 7))
     limits = {value.name: value.limit for value in vars(_futures).values() if isinstance(value, Endpoint)}
     limits["validate_keys"] = limits.pop("validate")
