@@ -55,7 +55,7 @@ LARGEST_SHARE = 0.5
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 _VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
 # More of them would take the playbook beyond half of the limit, with a plan and writes after the reads.
-_UNSET_SYMBOLS = 3
+_UNSET_SYMBOLS = 2
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
@@ -571,7 +571,7 @@ class _Writer:
         return f"the leverage of {self._symbol} is {now}, and {before} was not restored{cause}: {self._cure()}"
 
     def _check(self, weeks: int) -> Instrument:
-        """The symbol's limits. Raises CoinSwitchError where nothing may be written, also for orders of so many weeks."""
+        """The symbol's limits. Raises CoinSwitchError where it may not be written to; orders are found for `weeks`."""
         futures, symbol = self._futures, self._symbol
         limits = futures.instruments().get(symbol)
         if limits is None:

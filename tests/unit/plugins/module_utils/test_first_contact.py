@@ -347,7 +347,9 @@ def test_a_value_out_of_limits_shows_how_it_is_refused(new_setup: NewSetup, valu
 
 def test_a_shared_budget_is_named(new_setup: NewSetup) -> None:
     setup = prepared(new_setup, Quirks(leverage_buckets="shared"))
+    # As the playbook does.
     check(setup)
+    check(setup, Trial("DOGEUSDT", 7), writes=False)
     report = check(setup, Trial("DOGEUSDT", 7))
     assert report.failure is None
     assert report.result["transcript"]["quirks"]["leverage_buckets"] == "shared"
