@@ -333,8 +333,11 @@ def _note_instruments(findings: Findings, listed: Outcome) -> list[str]:
     if instruments:
         findings.note("limits", _limits(instruments.values()))
         findings.note("numbers", _number_form([item.fields.get("max_leverage") for item in instruments.values()]))
-    others = [name for name in sorted(instruments) if name != "BTCUSDT"]
-    return ["BTCUSDT", *others[-_UNSET_SYMBOLS:]]
+    # A symbol that is not traded may be refused for that alone.
+    traded = [name for name, item in sorted(instruments.items()) if item.fields.get("status") == "TRADING"]
+    names = traded or sorted(instruments) or ["BTCUSDT"]
+    first = "BTCUSDT" if "BTCUSDT" in names else names[0]
+    return [first, *[name for name in names if name != first][-_UNSET_SYMBOLS:]]
 
 
 def _limits(instruments: Iterable[Instrument]) -> str:
@@ -452,6 +455,8 @@ def _read_orders(futures: Futures, findings: Findings, symbol: str) -> None:
         now = futures.client.now_ms()
         older = findings.ask(lambda: _orders(futures, now - 2 * LONGEST_SPAN_MS, now - LONGEST_SPAN_MS, None))
         rows = _rows(older, "orders")
+        if older.error:
+            findings.note("orders_period", older.status, handled=False)
     if rows and not every.error:
         _note_orders(findings, every, rows)
         _read_periods(futures, findings, rows)
@@ -463,10 +468,10 @@ def _empty_orders(data: Any) -> str:
     return "absent" if data == "absent" else "data is null" if data is None else "data is a list"
 
 
-def _orders(futures: Futures, start: int, end: int, symbol: Any) -> Any:
-    body = {"exchange": futures.exchange, "limit": ORDERS_PER_PAGE, "from_time": start, "to_time": end}
-    if symbol is not None:
-        body["symbol"] = symbol
+def _orders(futures: Futures, start: int | None, end: int | None, symbol: Any) -> Any:
+    optional = {"from_time": start, "to_time": end, "symbol": symbol}
+    body = {"exchange": futures.exchange, "limit": ORDERS_PER_PAGE}
+    body.update({name: value for name, value in optional.items() if value is not None})
     return futures.client.request(OPEN_ORDERS, body=body)
 
 
@@ -488,18 +493,20 @@ def _read_periods(futures: Futures, findings: Findings, rows: list[dict[str, Any
         return
     time = whole(order["created_at"]) or 0
 
-    def is_listed(start: int, end: int) -> bool | None:
+    def is_listed(start: int | None, end: int | None) -> bool:
         outcome = findings.ask(lambda: _orders(futures, start, end, order.get("symbol")))
-        found = [row.get("order_id") for row in _rows(outcome, "orders")]
-        return None if outcome.error else order.get("order_id") in found
+        if outcome.error:
+            findings.note("orders_period", outcome.status, handled=False)
+        return order.get("order_id") in [row.get("order_id") for row in _rows(outcome, "orders")]
 
     if is_listed(time - 2 * _DAY_MS, time - _DAY_MS):
         findings.note("orders_period", "ignored")
     elif is_listed(time - _MINUTE_MS, time + 1):
         findings.note("orders_period", "limits")
-        included = is_listed(time - _MINUTE_MS, time)
-        if included is not None:
-            findings.note("orders_to_time", "inclusive" if included else "exclusive")
+        findings.note("orders_to_time", "inclusive" if is_listed(time - _MINUTE_MS, time) else "exclusive")
+    elif is_listed(None, None):
+        # Still open, so that a search by periods would miss it.
+        findings.note("orders_period", "missed", handled=False)
 
 
 def _note_all_answers(findings: Findings) -> None:
@@ -512,7 +519,8 @@ def _note_all_answers(findings: Findings) -> None:
         findings.note("rate_limit_headers", "present" if any("ratelimit" in name for name in headers) else "none")
         if seen.answer.status == 429:
             wait = headers.get("retry-after")
-            findings.note("retry_after", "none" if wait is None else "date" if wait == "http_date" else "seconds")
+            forms = {None: "none", "http_date": "date", "other": "other"}
+            findings.note("retry_after", forms.get(wait, "seconds"))
     if findings.seen:
         slowest = max(seen.seconds for seen in findings.seen)
         findings.note("response_time", "below 1 s" if slowest < 1 else "1 s and more")
