@@ -102,7 +102,7 @@ def test_each_reading_is_named_from_the_answers_alone(
     assert report.result["transcript"]["quirks"][name] == value
     expected = "as expected" if shown(report)[name] in FACTS[name] else "different but handled"
     assert verdicts(report)[name] == expected
-    # A sandbox that answers like the transcript shows the same.
+    # A sandbox that is made to answer like the transcript shows the same.
     path = tmp_path / "transcript.json"
     path.write_text(json.dumps(report.result["transcript"]))
     again = prepared(new_setup, read_quirks(path))
