@@ -54,7 +54,8 @@ FORMAT = 1
 LARGEST_SHARE = 0.5
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 _VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
-_UNSET_SYMBOLS = 4
+# More of them would take the playbook beyond half of the limit, with a plan and writes after the reads.
+_UNSET_SYMBOLS = 2
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
@@ -332,8 +333,11 @@ def _note_instruments(findings: Findings, listed: Outcome) -> list[str]:
     if instruments:
         findings.note("limits", _limits(instruments.values()))
         findings.note("numbers", _number_form([item.fields.get("max_leverage") for item in instruments.values()]))
-    others = [name for name in sorted(instruments) if name != "BTCUSDT"]
-    return ["BTCUSDT", *others[-_UNSET_SYMBOLS:]]
+    # A symbol that is not traded may be refused for that alone.
+    traded = [name for name, item in sorted(instruments.items()) if item.fields.get("status") == "TRADING"]
+    names = traded or sorted(instruments) or ["BTCUSDT"]
+    first = "BTCUSDT" if "BTCUSDT" in names else names[0]
+    return [first, *[name for name in names if name != first][-_UNSET_SYMBOLS:]]
 
 
 def _limits(instruments: Iterable[Instrument]) -> str:
@@ -438,20 +442,21 @@ def _empty(value: Any) -> str:
 
 def _read_orders(futures: Futures, findings: Findings, symbol: str) -> None:
     recent = futures.client.now_ms() - RECENT_MS
-    one = findings.ask(lambda: list(futures.open_orders(recent, None, symbol)))
     every = findings.ask(lambda: list(futures.open_orders(recent)))
     findings.note_answer("orders_without_symbol", every, "all")
-    for outcome in (every, one):
-        if outcome.error:
-            findings.note("empty_orders", outcome.status, handled=False)
-        elif not _rows(outcome, "orders"):
-            findings.note("empty_orders", _empty_orders(outcome.data))
     rows = _rows(every, "orders")
+    if not rows:
+        one = findings.ask(lambda: list(futures.open_orders(recent, None, symbol)))
+        for outcome in (every, one):
+            shown = _empty_orders(outcome.data)
+            findings.note("empty_orders", outcome.status if outcome.error else shown, handled=not outcome.error)
     if not rows:
         # An older order shows as much.
         now = futures.client.now_ms()
-        older = findings.ask(lambda: _orders(futures, now - 2 * LONGEST_SPAN_MS, now - LONGEST_SPAN_MS))
+        older = findings.ask(lambda: _orders(futures, now - 2 * LONGEST_SPAN_MS, now - LONGEST_SPAN_MS, None))
         rows = _rows(older, "orders")
+        if older.error:
+            findings.note("orders_period", older.status, handled=False)
     if rows and not every.error:
         _note_orders(findings, every, rows)
         _read_periods(futures, findings, rows)
@@ -463,8 +468,10 @@ def _empty_orders(data: Any) -> str:
     return "absent" if data == "absent" else "data is null" if data is None else "data is a list"
 
 
-def _orders(futures: Futures, start: int, end: int) -> Any:
-    body = {"exchange": futures.exchange, "limit": ORDERS_PER_PAGE, "from_time": start, "to_time": end}
+def _orders(futures: Futures, start: int | None, end: int | None, symbol: Any) -> Any:
+    optional = {"from_time": start, "to_time": end, "symbol": symbol}
+    body = {"exchange": futures.exchange, "limit": ORDERS_PER_PAGE}
+    body.update({name: value for name, value in optional.items() if value is not None})
     return futures.client.request(OPEN_ORDERS, body=body)
 
 
@@ -481,23 +488,25 @@ def _note_orders(findings: Findings, every: Outcome, rows: list[dict[str, Any]])
 
 def _read_periods(futures: Futures, findings: Findings, rows: list[dict[str, Any]]) -> None:
     """Whether an order's time limits its listing, and whether to_time is included: by asking around one order."""
-    times = {str(row.get("order_id")): whole(row.get("created_at")) for row in rows}
-    identity, time = next(((name, at) for name, at in times.items() if at and 10**12 <= at < 10**13), ("", 0))
-    if not time:
+    order = next((row for row in rows if form(row.get("created_at")).startswith("unix_ms")), None)
+    if order is None:
         return
+    time = whole(order["created_at"]) or 0
 
-    def is_listed(start: int, end: int) -> bool | None:
-        outcome = findings.ask(lambda: _orders(futures, start, end))
-        found = [str(row.get("order_id")) for row in _rows(outcome, "orders")]
-        return None if outcome.error else identity in found
+    def is_listed(start: int | None, end: int | None) -> bool:
+        outcome = findings.ask(lambda: _orders(futures, start, end, order.get("symbol")))
+        if outcome.error:
+            findings.note("orders_period", outcome.status, handled=False)
+        return order.get("order_id") in [row.get("order_id") for row in _rows(outcome, "orders")]
 
     if is_listed(time - 2 * _DAY_MS, time - _DAY_MS):
         findings.note("orders_period", "ignored")
     elif is_listed(time - _MINUTE_MS, time + 1):
         findings.note("orders_period", "limits")
-        included = is_listed(time - _MINUTE_MS, time)
-        if included is not None:
-            findings.note("orders_to_time", "inclusive" if included else "exclusive")
+        findings.note("orders_to_time", "inclusive" if is_listed(time - _MINUTE_MS, time) else "exclusive")
+    elif is_listed(None, None):
+        # Still open, so that a search by periods would miss it.
+        findings.note("orders_period", "missed", handled=False)
 
 
 def _note_all_answers(findings: Findings) -> None:
@@ -510,7 +519,8 @@ def _note_all_answers(findings: Findings) -> None:
         findings.note("rate_limit_headers", "present" if any("ratelimit" in name for name in headers) else "none")
         if seen.answer.status == 429:
             wait = headers.get("retry-after")
-            findings.note("retry_after", "none" if wait is None else "date" if wait == "http_date" else "seconds")
+            forms = {None: "none", "http_date": "date", "other": "other"}
+            findings.note("retry_after", forms.get(wait, "seconds"))
     if findings.seen:
         slowest = max(seen.seconds for seen in findings.seen)
         findings.note("response_time", "below 1 s" if slowest < 1 else "1 s and more")
@@ -544,7 +554,7 @@ class _Writer:
 
     def run(self, writes: bool) -> str | None:
         """Carry it out (or only plan it); why it failed, None where it did not. Raises what ended it before a write."""
-        limits = self._check()
+        limits = self._check(5 if writes else 1)
         before = self._before
         result = self._result
         result.update(symbol=self._symbol, previous_leverage=before, leverage=before, plan=self._plan())
@@ -568,13 +578,13 @@ class _Writer:
         cause = f" ({failure})" if failure else ""
         return f"the leverage of {self._symbol} is {now}, and {before} was not restored{cause}: {self._cure()}"
 
-    def _check(self) -> Instrument:
-        """The symbol's limits. Raises CoinSwitchError where nothing may be written."""
+    def _check(self, weeks: int) -> Instrument:
+        """The symbol's limits. Raises CoinSwitchError where it may not be written to; orders are found for `weeks`."""
         futures, symbol = self._futures, self._symbol
         limits = futures.instruments().get(symbol)
         if limits is None:
             raise CoinSwitchError(f"nothing was written: {futures.exchange} does not list {symbol}; check the name")
-        since = futures.client.now_ms() - RECENT_MS - 4 * LONGEST_SPAN_MS
+        since = futures.client.now_ms() - RECENT_MS - (weeks - 1) * LONGEST_SPAN_MS
         if futures.positions(symbol) or any(futures.open_orders(since, None, symbol)):
             raise CoinSwitchError(
                 f"nothing was written: {symbol} has an open position or order; name a symbol that has none"

@@ -26,6 +26,7 @@ attributes:
     support: full
     details:
       - Nothing is written. RV(plan) lists the writes of a real run.
+      - Open orders of the last week are found. A real run also searches the four weeks before it.
   diff_mode:
     support: none
     details:

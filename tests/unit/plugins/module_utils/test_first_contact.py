@@ -71,9 +71,14 @@ def test_an_exchange_as_expected(new_setup: NewSetup) -> None:
     assert WRITE not in setup.sent
 
 
-def test_it_stays_within_half_of_each_limit_and_does_not_wait(new_setup: NewSetup) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_it_stays_within_half_of_each_limit_and_does_not_wait(new_setup: NewSetup, ordered: bool) -> None:
     setup = prepared(new_setup)
+    if not ordered:
+        setup.account.orders.clear()
+    # As the playbook does.
     check(setup)
+    check(setup, Trial("DOGEUSDT", 7), writes=False)
     check(setup, Trial("DOGEUSDT", 7))
     limits = {value.name: value.limit for value in vars(_futures).values() if isinstance(value, Endpoint)}
     limits["validate_keys"] = limits.pop("validate")
@@ -274,6 +279,54 @@ def test_times_in_another_form_are_handled(new_setup: NewSetup, created_at: Any)
     assert verdicts(report)["orders_to_time"] == "not shown"
 
 
+def test_an_order_that_a_search_by_time_misses_is_not_handled(new_setup: NewSetup) -> None:
+    setup = prepared(new_setup)
+    created_at = (NOW_MS - 5 * DAY_MS) // 1000 * 1000
+
+    def changed(value: Any) -> Any:
+        # Listed only without a period, and with a time of its own.
+        rows = [{**row, "created_at": created_at} for row in value["data"]["orders"]]
+        return {"data": {"orders": rows, "cursor": None}}
+
+    setup.exchange.add_fault(ORDERS, Fault(transform=changed), times=None)
+    report = check(setup)
+    assert shown(report)["orders_period"] == "missed"
+    assert verdicts(report)["orders_period"] == "NOT HANDLED"
+
+
+def test_periods_that_are_refused_are_not_handled(new_setup: NewSetup) -> None:
+    setup = prepared(new_setup)
+    for ordered in (True, False):
+        setup.exchange.add_fault(ORDERS, Fault())
+        if not ordered:
+            setup.account.orders.clear()
+            setup.exchange.add_fault(ORDERS, Fault())
+        setup.exchange.add_fault(ORDERS, FAULTS["400"], times=None)
+        report = check(setup)
+        setup.exchange.clear_faults()
+        assert shown(report)["orders_period"] == "400"
+        assert verdicts(report)["orders_period"] == "NOT HANDLED"
+
+
+@pytest.mark.parametrize(("value", "form"), [("soon", "other"), ("7", "seconds"), ("99999", "other")])
+def test_the_form_of_retry_after(new_setup: NewSetup, value: str, form: str) -> None:
+    setup = prepared(new_setup)
+    setup.exchange.add_fault(POSITIONS, Fault(status=429, headers={"Retry-After": value}))
+    report = check(setup)
+    assert shown(report)["retry_after"] == form
+    assert report.failure is None
+
+
+def test_symbols_that_are_traded_are_asked_for(new_setup: NewSetup) -> None:
+    setup = prepared(new_setup, Quirks(unset_leverage="422"))
+    setup.account.leverage.clear()
+    del setup.exchange.instruments["BTCUSDT"]
+    setup.exchange.list_instrument("ZZZUSDT", status="SUSPENDED")
+    assert check(setup).failure is None
+    asked = {request.symbol for request in setup.exchange.requests} - {None, "NOSUCHCOINUSDT"}
+    assert asked <= set(setup.exchange.instruments) - {"ZZZUSDT", "LUNAUSDT"}
+
+
 # --- the transcript ---
 
 
@@ -342,7 +395,9 @@ def test_a_value_out_of_limits_shows_how_it_is_refused(new_setup: NewSetup, valu
 
 def test_a_shared_budget_is_named(new_setup: NewSetup) -> None:
     setup = prepared(new_setup, Quirks(leverage_buckets="shared"))
+    # As the playbook does.
     check(setup)
+    check(setup, Trial("DOGEUSDT", 7), writes=False)
     report = check(setup, Trial("DOGEUSDT", 7))
     assert report.failure is None
     assert report.result["transcript"]["quirks"]["leverage_buckets"] == "shared"
