@@ -41,6 +41,8 @@ _OVERLAP_MS = 5 * 60 * 1000
 # What an answer without a window surely covers, whatever the two clocks say; half of the overlap is for what passes
 # between somebody's reckoning with this and the answer.
 RECENT_MS = LONGEST_SPAN_MS - _OVERLAP_MS
+# Where `to_time` is included, orders of one millisecond fill as many pages in a row again.
+_MOST_REPEATED_PAGES = 2
 
 # Seen for a symbol that was never configured, and for one that does not exist.
 _NO_LEVERAGE_STATUSES = (400, 404, 422)
@@ -111,6 +113,7 @@ class Futures:
         is left out because of its own time, which only leads to the next page.
         """
         seen: set[str] = set()
+        repeated = 0
         end = until
         while True:
             span = {} if end is None else {"from_time": max(since, end - LONGEST_SPAN_MS), "to_time": end}
@@ -121,9 +124,13 @@ class Futures:
             seen.update(fresh)
             yield [row for row in fresh.values() if symbol in (None, row["symbol"])]
             if len(rows) >= ORDERS_PER_PAGE:
+                repeated = 0 if fresh else repeated + 1
+                if repeated > _MOST_REPEATED_PAGES:
+                    raise Unexpected("the exchange repeats a full page of open orders, so there may be more")
                 last = self.client.now_ms() + _OVERLAP_MS if end is None else end
-                end = _next_end(rows, cursor, start, last, bool(fresh))
+                end = _next_end(rows, cursor, start, last)
             else:
+                repeated = 0
                 end = start
             if end <= since:
                 return
@@ -175,20 +182,18 @@ def _identity(order: dict[str, Any]) -> str:
     return str(order.get("order_id", order))
 
 
-def _next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int, fresh: bool) -> int:
+def _next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int) -> int:
     """The `to_time` of the page after a full one that covered `start` to `end` (Unix ms): always an earlier one.
 
     A time outside of these leads nowhere: it is in seconds, say, or in the far future. Of the cursor and the oldest row
     the later one counts, so that a wrong one skips no order. Whether `to_time` itself is included is not known: 1 ms is
-    added. An exchange that repeats a page has no more for this time.
+    added.
     """
     times = [time for time in (whole(row.get("created_at")) for row in rows) if time is not None]
     within = [time for time in times if start <= time <= end]
     candidates = [min(within)] if within else []
     if cursor is not None and start <= cursor <= end:
         candidates.append(cursor)
-    if not candidates and not fresh:
-        return start
     if not candidates:
         raise Unexpected("a full page of open orders gives neither a cursor nor a time to go on from")
     return min(max(candidates) + 1, end - 1)

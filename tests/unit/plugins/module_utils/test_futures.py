@@ -436,10 +436,21 @@ def test_a_message_that_is_no_text_is_not_the_envelope(setup: ClientSetup, messa
         setup.futures.leverage("BTCUSDT")
 
 
+def test_a_page_that_comes_again_and_again_is_no_end(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(orders_period="ignored"))
+    place(setup, *range(1000, 61_000, 1000))
+    pages = setup.futures.open_orders(NOW_MS - RECENT_MS)
+    assert len(next(pages)) == 50
+    with pytest.raises(Unexpected, match="repeats a full page"):
+        list(pages)
+    assert len(setup.sent) <= 5
+
+
 @pytest.mark.parametrize("cursor", [NOW_MS + 5, NOW_MS, 0, -5, "x", None, 1.5])
 def test_a_cursor_that_leads_nowhere_does_not_lead_round_for_ever(new_setup: NewSetup, cursor: Any) -> None:
     setup = new_setup(limits={ORDERS: None}, max_wait=1e9)
     rows = [{"symbol": "BTCUSDT", "order_id": n, "created_at": NOW_MS} for n in range(50)]
     answering(setup, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
-    assert found(setup, NOW_MS - 20) == list(range(50))
-    assert len(setup.sent) <= 30
+    with pytest.raises(Unexpected, match="repeats a full page"):
+        found(setup, NOW_MS - 20)
+    assert len(setup.sent) <= 5
