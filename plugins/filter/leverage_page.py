@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any, Callable, Mapping
 
 from jinja2 import Environment, StrictUndefined
 
-from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import IN_ORDER
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
 
 DOCUMENTATION = r"""
 name: leverage_page
@@ -28,10 +30,11 @@ options:
   template:
     description:
       - The text of a Jinja2 template. Everything that it inserts is escaped for HTML.
-      - Its variables are C(report), the input; C(grid), pairs of an account and its rows, one for each
-        symbol of the report (V(none) where the policy does not name it); C(quiet), the numbers of the table's
-        columns, from 1 for that of the accounts, whose symbols are in order everywhere.
-      - Its filter C(css) makes a text fit for a string in a style sheet.
+      - Its variables are C(report), the input; C(findings), those that are shown; C(symbols), those with findings
+        first; and C(grid), pairs of an account and its rows, one for each of the symbols (V(none) if the policy does
+        not name it).
+      - Its filter C(css) makes a text fit for a string in a style sheet. C(csp_hash) is the hash of a script for the
+        content security policy. C(factor) formats a factor.
     type: str
     required: true
 seealso:
@@ -55,24 +58,32 @@ _value:
 """
 
 
+# A page with more rows opens slowly. The matrix and the JSON have all of them.
+MOST_FINDINGS = 2000
+
+
 def leverage_page(report: Mapping[str, Any], template: str) -> str:
-    """The page as text. Whatever can be wrong with a template is Jinja2's to say."""
+    """The page as text. Errors of a template are those of Jinja2."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["css"] = _css
-    symbols = report["symbols"]
+    environment.filters.update(css=_css, csp_hash=_csp_hash, factor=_findings.shown)
+    found = {symbol for finding in report["findings"] for symbol in finding["symbols"] if finding["symbol"] is not None}
+    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in found, symbol))
     grid = []
-    loud: set[str] = set()
     for account in report["accounts"]:
         rows = {row["symbol"]: row for row in account["results"]}
-        loud.update(symbol for symbol, row in rows.items() if row["outcome"] not in IN_ORDER)
         grid.append((account, [rows.get(symbol) for symbol in symbols]))
-    quiet = [number for number, symbol in enumerate(symbols, start=2) if symbol not in loud]
-    return environment.from_string(template).render(report=report, grid=grid, quiet=quiet)
+    findings = report["findings"][:MOST_FINDINGS]
+    return environment.from_string(template).render(report=report, findings=findings, symbols=symbols, grid=grid)
 
 
 def _css(text: str) -> str:
     """The text as the inside of a string in a style sheet, where the escapes of HTML mean nothing."""
     return re.sub(r"[^A-Za-z0-9]", lambda match: f"\\{ord(match[0]):x} ", text)
+
+
+def _csp_hash(script: str) -> str:
+    """The source of a content security policy that allows this script and no other."""
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
 class FilterModule:

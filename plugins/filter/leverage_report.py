@@ -1,23 +1,25 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of the accounts of a desk, as one document for machines, which the page is made of too."""
+"""The report on many accounts as one document. The page, the summary and the metrics are made of it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any, Callable, Dict, Mapping
 
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings, _history
+
 DOCUMENTATION = r"""
 name: leverage_report
-short_description: Gather what became of accounts into one report
+short_description: Gather the results of many accounts into one report
 version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Makes the report of the role P(tradeops.coinswitch.leverage#role) from what each account was asked for and what
-    M(tradeops.coinswitch.futures_leverage) returned. It is written as JSON, and is what
-    P(tradeops.coinswitch.leverage_page#filter) makes the page of.
+  - Makes the report of the role P(tradeops.coinswitch.leverage#role) from the policy of each account and from what
+    M(tradeops.coinswitch.futures_leverage) returned.
+  - The role writes the report as JSON. The page, the summary and the metrics are made of it.
 options:
   _input:
     description:
@@ -26,11 +28,11 @@ options:
     type: dict
     required: true
   title:
-    description: What the report is called.
+    description: The title of the report.
     type: str
     default: Leverage
   time:
-    description: When it was made, in ISO 8601.
+    description: When the report was made, in UTC, for example V(2026-11-23T02:00:00Z).
     type: str
     default: ""
   run:
@@ -38,22 +40,33 @@ options:
       - If given, only an account whose dictionary has the same V(run) counts. Any other was not asked in this run.
     type: str
     version_added: 1.1.0
+  previous:
+    description:
+      - The report of the last run, as P(tradeops.coinswitch.leverage_history#lookup) returns it. The findings then have
+        an age, and the report has a RV(_value.history). An empty dictionary starts the history.
+      - If not given, no history is kept.
+    type: dict
+    version_added: 1.1.0
 seealso:
   - plugin: tradeops.coinswitch.leverage_page
+    plugin_type: filter
+  - plugin: tradeops.coinswitch.leverage_summary
+    plugin_type: filter
+  - plugin: tradeops.coinswitch.leverage_metrics
     plugin_type: filter
 """
 
 EXAMPLES = r"""
-- name: See how the account stands
+- name: Read the account
   tradeops.coinswitch.futures_leverage:
     leverages: {BTCUSDT: 10}
   check_mode: true
   register: run
   ignore_errors: true
 
-- name: Say what is not in order on it
+- name: Show what is not in policy
   ansible.builtin.debug:
-    msg: "{{ ({inventory_hostname: seen} | tradeops.coinswitch.leverage_report).accounts[0].message }}"
+    msg: "{{ ({inventory_hostname: seen} | tradeops.coinswitch.leverage_report).findings }}"
   vars:
     seen:
       policy: {BTCUSDT: 10}
@@ -66,9 +79,13 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The report. A later release may add keys; where it takes one away or changes what it means, V(version) is raised.
+    - The report. The collection has its JSON schema in C(docs/leverage_report.schema.json).
+    - A later release can add keys. If a key is removed or changes its meaning, V(version) is raised.
     - An outcome is V(unchanged), V(changed), V(drifted) (not in policy, and check mode changed nothing),
-      V(blocked), V(refused) or V(unknown). The first two are in order.
+      V(blocked), V(refused) or V(unknown). The first two are in policy.
+    - A severity is V(above_policy), V(not_reached) (nothing was read), V(unknown), V(refused), V(blocked)
+      or V(below_policy), from the most dangerous to the least. A leverage above the policy is V(above_policy) even if
+      it is also blocked or refused.
   type: dict
   returned: success
   sample:
@@ -78,6 +95,7 @@ _value:
     time: "2026-11-23T02:00:00Z"
     check_mode: true
     in_order: false
+    headline: "Above policy: 1 of 1 leverage, up to 2x"
     summary:
       accounts: 1
       accounts_in_order: 0
@@ -89,22 +107,64 @@ _value:
       drifted: 1
       changed: 0
       unchanged: 0
+      leverages: 1
+      in_policy: 0
+      findings: 1
+      severities:
+        above_policy: 1
+        not_reached: 0
+        unknown: 0
+        refused: 0
+        blocked: 0
+        below_policy: 0
+      above_policy_with_position: 0
+      highest_factor: 2.0
+    findings:
+      - severity: above_policy
+        account: alpha
+        symbol: BTCUSDT
+        symbols: [BTCUSDT]
+        leverage: 20
+        previous_leverage: 20
+        policy: 10
+        enforce: exact
+        factor: 2.0
+        positions: []
+        outcome: drifted
+        reason: leverage is 20 instead of 10
+        first_seen: "2026-11-22T02:00:00Z"
+        runs: 2
+        status: continues
+    history:
+      previous: "2026-11-22T02:00:00Z"
+      new: 0
+      continues: 1
+      resolved: []
+      not_checked: []
+      runs:
+        - {time: "2026-11-22T02:00:00Z", accounts: 1, leverages: 1, findings: 1, above_policy: 1}
+        - {time: "2026-11-23T02:00:00Z", accounts: 1, leverages: 1, findings: 1, above_policy: 1}
     symbols: [BTCUSDT]
     accounts:
       - account: alpha
         in_order: false
+        reached: true
         enforce: exact
-        message: "BTCUSDT: leverage is 20 instead of 10"
+        message: "above policy (2x): BTCUSDT: leverage is 20 instead of 10"
         outcomes: [drifted]
         troubles:
-          - outcome: drifted
+          - severity: above_policy
+            outcome: drifted
+            factor: 2.0
             symbols: [BTCUSDT]
             reason: leverage is 20 instead of 10
         results:
           - symbol: BTCUSDT
             wish: 10
+            policy: 10
             leverage: 20
             previous_leverage: 20
+            severity: above_policy
             outcome: drifted
             reason: leverage is 20 instead of 10
             blockers: []
@@ -113,7 +173,7 @@ _value:
       description: V(tradeops.coinswitch.leverage_report).
       type: str
     version:
-      description: The version of this form.
+      description: The version of this format.
       type: int
       sample: 1
     title:
@@ -123,16 +183,107 @@ _value:
       description: As given.
       type: str
     check_mode:
-      description: Whether nothing was to be changed.
+      description: Whether the run was a drift check, which changes nothing.
       type: bool
     in_order:
-      description: Whether each account is.
+      description: Whether every account is in policy.
       type: bool
+    headline:
+      description: What to know first, in one line.
+      type: str
     summary:
       description:
-        - The number of V(accounts), of V(accounts_in_order), of V(symbols), of V(wishes) (what the policies say, symbol
-          by symbol), and of the wishes with each outcome.
+        - The number of V(accounts), of V(accounts_in_order) (in policy), of V(symbols), of V(leverages) (what the
+          policies name, symbol by symbol, also called V(wishes)), of the leverages with each outcome, of those
+          V(in_policy), of V(findings), of findings with each severity (V(severities)), of findings above the policy
+          with an open position, and the highest factor of these (V(null) if there is none).
       type: dict
+    findings:
+      description:
+        - A row for each leverage that is not in policy, the most dangerous first. Above the policy, open positions come
+          first, then high factors. An account that was not reached has one row.
+      type: list
+      elements: dict
+      contains:
+        severity:
+          description: The severity.
+          type: str
+        account:
+          description: The account.
+          type: str
+        symbol:
+          description: The symbol. V(null) if the row is about the whole account.
+          type: str
+        symbols:
+          description: The symbol, or all symbols of the policy if the row is about the whole account.
+          type: list
+          elements: str
+        leverage:
+          description: The current leverage. V(null) if it is not known or was never configured.
+          type: int
+        previous_leverage:
+          description: The leverage before the run, as above.
+          type: int
+        policy:
+          description: The leverage in the policy.
+          type: raw
+        enforce:
+          description: V(exact), or V(maximum) if the policy is an upper limit.
+          type: str
+        factor:
+          description: The current leverage divided by that of the policy, to two digits. V(null) if one is not known.
+          type: float
+        positions:
+          description: The open positions that block the change, for example V(LONG 0.010).
+          type: list
+          elements: str
+        outcome:
+          description: The outcome.
+          type: str
+        reason:
+          description: Why the leverage is not in policy, and what to do.
+          type: str
+        first_seen:
+          description: The time of the first run that found it.
+          type: str
+          returned: if a history is kept
+        runs:
+          description: How many runs found it.
+          type: int
+          returned: if a history is kept
+        status:
+          description: V(new) or V(continues).
+          type: str
+          returned: if a history is kept
+    history:
+      description: The comparison with the last run. V(null) if no history is kept.
+      type: dict
+      contains:
+        previous:
+          description: The time of the last run. V(null) if there is none.
+          type: str
+        new:
+          description: The number of findings that the last run did not have.
+          type: int
+        continues:
+          description: The number of findings that the last run had too.
+          type: int
+        resolved:
+          description:
+            - What the last run found and this one does not, with the V(reason) why it is resolved. Its V(last_seen) is
+              the time of the last run that found it.
+          type: list
+          elements: dict
+        not_checked:
+          description:
+            - What an earlier run found on an account or symbol that this run did not read. It is neither resolved nor
+              confirmed.
+          type: list
+          elements: dict
+        runs:
+          description: The last 30 runs, the oldest first, each with its numbers. This run is the last.
+          type: list
+          elements: dict
     symbols:
       description: Each symbol that any policy names, sorted.
       type: list
@@ -146,35 +297,44 @@ _value:
           description: The name.
           type: str
         in_order:
-          description: Whether each symbol of the policy is, and there is one.
+          description: Whether each symbol of the policy is in policy, and there is one.
+          type: bool
+        reached:
+          description: Whether at least one current leverage was read.
           type: bool
         enforce:
-          description: V(exact) or V(maximum). V(null) where the account was not asked.
+          description: V(exact) or V(maximum). V(null) if the account was not asked.
           type: str
         message:
-          description: What is not in order, in one line. Empty where all is.
+          description: What is not in policy, in one line. Empty if everything is.
           type: str
         outcomes:
           description: The outcomes that occur, the worst first.
           type: list
           elements: str
         troubles:
-          description: What is not in order, the symbols with the same outcome and reason together.
+          description: What is not in policy. Symbols with the same severity and reason are one entry.
           type: list
           elements: dict
           contains:
+            severity:
+              description: The severity.
+              type: str
             outcome:
               description: The outcome.
               type: str
+            factor:
+              description: The highest factor of the symbols above the policy. V(null) if none is.
+              type: float
             symbols:
-              description: The symbols. Empty where there is none to name.
+              description: The symbols. Empty if there is none to name.
               type: list
               elements: str
             reason:
-              description: The reason, and what to do about it.
+              description: The reason, and what to do.
               type: str
         results:
-          description: A row a symbol of the policy, sorted by symbol.
+          description: A row for each symbol of the policy, sorted by symbol.
           type: list
           elements: dict
           contains:
@@ -182,29 +342,31 @@ _value:
               description: The symbol in upper case.
               type: str
             wish:
-              description: What the policy says. A whole number, or as it stands there where it is none.
+              description: The leverage in the policy. A whole number, or the value as it is if it is none.
+              type: raw
+            policy:
+              description: The same as RV(_value.accounts[].results[].wish).
               type: raw
             leverage:
-              description: What is in force at the end. V(null) where it is not known or was never configured.
+              description: The current leverage when the run ended. V(null) if it is not known or was never configured.
               type: int
             previous_leverage:
-              description: What was in force before.
+              description: The leverage before the run.
               type: int
+            severity:
+              description: The severity. V(null) if the symbol is in policy.
+              type: str
             outcome:
               description: The outcome.
               type: str
             reason:
-              description: Why it is not in order. Empty where it is.
+              description: Why the symbol is not in policy. Empty if it is.
               type: str
             blockers:
               description: As RV(tradeops.coinswitch.futures_leverage#module:results[].blockers).
               type: list
               elements: dict
 """
-
-# The worst first.
-OUTCOMES = ("unknown", "refused", "blocked", "drifted", "changed", "unchanged")
-IN_ORDER = ("changed", "unchanged")
 
 NOT_ASKED = (
     "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
@@ -216,59 +378,114 @@ Row = Dict[str, Any]
 
 
 def leverage_report(
-    seen: Mapping[str, Mapping[str, Any]], title: str = "Leverage", time: str = "", run: object = None
+    seen: Mapping[str, Mapping[str, Any]],
+    title: str = "Leverage",
+    time: str = "",
+    run: object = None,
+    previous: Mapping[str, Any] | None = None,
 ) -> Row:
     """The report. DOCUMENTATION describes the input, and RETURN the output."""
     if run is not None:
         seen = {name: account if account.get("run") == run else {} for name, account in seen.items()}
     accounts = [_account(name, account) for name, account in seen.items()]
     rows = [row for account in accounts for row in account["results"]]
-    count = Counter(row["outcome"] for row in rows)
-    symbols = sorted({row["symbol"] for row in rows})
-    in_order = sum(account["in_order"] for account in accounts)
+    findings = _findings.findings(accounts)
+    history = None
+    if previous is not None:
+        numbers = _history.numbers(str(time), len(accounts), len(rows), findings)
+        findings, history = _history.compare(findings, accounts, numbers, previous)
+    summary = _summary(accounts, rows, findings)
     return {
-        "schema": "tradeops.coinswitch.leverage_report",
-        "version": 1,
+        "schema": _history.SCHEMA,
+        "version": _history.VERSION,
         "title": str(title),
         "time": str(time),
         "check_mode": any(account.get("check_mode") for account in seen.values()),
-        "in_order": in_order == len(accounts),
-        "summary": {
-            "accounts": len(accounts),
-            "accounts_in_order": in_order,
-            "symbols": len(symbols),
-            "wishes": len(rows),
-            **{outcome: count[outcome] for outcome in OUTCOMES},
-        },
-        "symbols": symbols,
+        "in_order": summary["accounts_in_order"] == len(accounts),
+        "headline": _headline(summary, findings),
+        "summary": summary,
+        "findings": findings,
+        "history": history,
+        "symbols": sorted({row["symbol"] for row in rows}),
         "accounts": accounts,
     }
 
 
+def _summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
+    outcomes = Counter(row["outcome"] for row in rows)
+    severities = Counter(finding["severity"] for finding in findings)
+    above = [finding for finding in findings if finding["severity"] == _findings.ABOVE_POLICY]
+    return {
+        "accounts": len(accounts),
+        "accounts_in_order": sum(account["in_order"] for account in accounts),
+        "symbols": len({row["symbol"] for row in rows}),
+        "wishes": len(rows),
+        **{outcome: outcomes[outcome] for outcome in _findings.OUTCOMES},
+        "leverages": len(rows),
+        "in_policy": sum(outcomes[outcome] for outcome in _findings.IN_POLICY),
+        "findings": len(findings),
+        "severities": {severity: severities[severity] for severity in _findings.SEVERITIES},
+        "above_policy_with_position": sum(bool(finding["positions"]) for finding in above),
+        "highest_factor": max((finding["factor"] for finding in above), default=None),
+    }
+
+
+def _headline(summary: Row, findings: list[Row]) -> str:
+    """What a reader must know first, in one line."""
+    leverages, accounts = _counted(summary["leverages"], "leverage"), _counted(summary["accounts"], "account")
+    if not findings:
+        return f"In policy: {leverages} on {accounts}"
+    severities = summary["severities"]
+    above, others = severities[_findings.ABOVE_POLICY], len(findings) - severities[_findings.ABOVE_POLICY]
+    if above:
+        held = summary["above_policy_with_position"]
+        parts = [
+            f"Above policy: {above} of {leverages}",
+            f"up to {_findings.shown(summary['highest_factor'])}",
+            *([f"{held} with an open position"] if held else []),
+            *([_counted(others, "other finding")] if others else []),
+        ]
+        return ", ".join(parts)
+    # What is not known can be above the policy.
+    unknown = severities[_findings.NOT_REACHED] + severities[_findings.UNKNOWN]
+    bad = summary["accounts"] - summary["accounts_in_order"]
+    none = "none known to be above policy" if unknown else "none above policy"
+    return f"Not in policy: {_counted(len(findings), 'finding')} on {bad} of {accounts}, {none}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _account(name: str, seen: Mapping[str, Any]) -> Row:
-    rows = _rows(seen)
+    returned = {row["symbol"]: row for row in seen.get("results", [])}
+    rows = _rows(seen, returned)
+    reached = _findings.was_reached(row for row in rows if row["symbol"] in returned)
+    for row in rows:
+        row["severity"] = _findings.severity(row, reached)
     troubles = _troubles(rows)
     if not rows:
         reason = (_line(seen.get("message")) or NO_POLICY) if seen else NOT_ASKED
-        troubles = [{"outcome": "unknown", "symbols": [], "reason": reason}]
+        severity = _findings.NOT_REACHED
+        troubles = [{"severity": severity, "outcome": "unknown", "factor": None, "symbols": [], "reason": reason}]
     occurring = {row["outcome"] for row in rows} or {"unknown"}
     return {
         "account": str(name),
         "in_order": not troubles,
+        "reached": reached,
         "enforce": seen.get("enforce"),
         "message": _message(troubles, len(rows)),
-        "outcomes": [outcome for outcome in OUTCOMES if outcome in occurring],
+        "outcomes": [outcome for outcome in _findings.OUTCOMES if outcome in occurring],
         "troubles": troubles,
         "results": rows,
     }
 
 
-def _rows(seen: Mapping[str, Any]) -> list[Row]:
+def _rows(seen: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
     """A row for each symbol of the policy, whatever the module returned of it."""
-    policy = {str(symbol).upper(): _whole(wish) for symbol, wish in seen.get("policy", {}).items()}
-    returned = {row["symbol"]: row for row in seen.get("results", [])}
+    policy = {str(symbol).upper(): _whole(value) for symbol, value in seen.get("policy", {}).items()}
     otherwise = {"outcome": "unknown", "reason": _line(seen.get("message")) or NO_ROW}
-    rows = [_row(symbol, wish, returned.get(symbol, otherwise)) for symbol, wish in sorted(policy.items())]
+    rows = [_row(symbol, value, returned.get(symbol, otherwise)) for symbol, value in sorted(policy.items())]
     if seen.get("check_mode"):
         at_most = "at most " if seen.get("enforce") == "maximum" else ""
         for row in rows:
@@ -281,10 +498,11 @@ def _line(message: Any) -> str:
     return " ".join(str(message or "").split())
 
 
-def _row(symbol: str, wish: Any, returned: Mapping[str, Any]) -> Row:
+def _row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
     return {
         "symbol": symbol,
-        "wish": wish,
+        "wish": policy,
+        "policy": policy,
         "leverage": returned.get("leverage"),
         "previous_leverage": returned.get("previous_leverage"),
         "outcome": returned["outcome"],
@@ -297,34 +515,47 @@ def _as_drift(row: Row, at_most: str) -> None:
     """Make a change that check mode predicted the drift that it is: the previous leverage is still in force."""
     row["outcome"], row["leverage"] = "drifted", row["previous_leverage"]
     found = "not configured" if row["leverage"] is None else row["leverage"]
-    row["reason"] = f"leverage is {found} instead of {at_most}{row['wish']}"
+    row["reason"] = f"leverage is {found} instead of {at_most}{row['policy']}"
 
 
-def _whole(wish: Any) -> Any:
-    """A wish as the module takes it: a number in plain digits is one."""
-    text = str(wish)
+def _whole(value: Any) -> Any:
+    """A leverage of the policy as the module takes it: a number in plain digits is one."""
+    text = str(value)
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def _troubles(rows: list[Row]) -> list[Row]:
-    """What is not in order, the worst first."""
-    symbols: dict[Any, list[str]] = {}
+    """What is not in policy, the most dangerous first. Symbols with the same severity and reason are one entry."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        if row["outcome"] not in IN_ORDER:
-            symbols.setdefault((row["outcome"], row["reason"]), []).append(row["symbol"])
-    troubles = [
-        {"outcome": outcome, "symbols": named, "reason": reason} for (outcome, reason), named in symbols.items()
-    ]
-    return sorted(troubles, key=lambda trouble: OUTCOMES.index(trouble["outcome"]))
+        if row["severity"]:
+            groups.setdefault((row["severity"], row["outcome"], row["reason"]), []).append(row)
+    troubles = []
+    for (severity, outcome, reason), same in groups.items():
+        factors = [_findings.factor(row["leverage"], row["policy"]) or 0 for row in same]
+        trouble = {
+            "severity": severity,
+            "outcome": outcome,
+            "factor": max(factors) if severity == _findings.ABOVE_POLICY else None,
+            "symbols": [row["symbol"] for row in same],
+            "reason": reason,
+        }
+        troubles.append(trouble)
+    return sorted(troubles, key=lambda one: (_findings.SEVERITIES.index(one["severity"]), -(one["factor"] or 0)))
 
 
 def _message(troubles: list[Row], of: int) -> str:
     if not troubles:
         return ""
-    lines = [": ".join([*filter(None, [", ".join(trouble["symbols"])]), trouble["reason"]]) for trouble in troubles]
     count = sum(len(trouble["symbols"]) for trouble in troubles)
-    head = f"{count} of {of} symbols are not in order. " if of > 1 else ""
-    return head + "; ".join(lines)
+    above = sum(len(trouble["symbols"]) for trouble in troubles if trouble["factor"])
+    head = f"{count} of {of} symbols are not in policy{f', {above} above policy' if above else ''}. " if of > 1 else ""
+    return head + "; ".join(_trouble_line(trouble) for trouble in troubles)
+
+
+def _trouble_line(trouble: Row) -> str:
+    factor = f"above policy ({_findings.shown(trouble['factor'])})" if trouble["factor"] else ""
+    return ": ".join(filter(None, [factor, ", ".join(trouble["symbols"]), trouble["reason"]]))
 
 
 class FilterModule:

@@ -38,7 +38,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
     Instrument,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint, Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import NOT_READ, Report
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import BlockerFinder
@@ -223,7 +223,7 @@ class _Task:
             # Never configured, or an unknown symbol: the instruments say which, before anything is written.
             self._limits_checked = False
         except CoinSwitchError as error:
-            row.set_outcome(None, UNKNOWN, f"the current leverage is not known: {error}")
+            row.set_outcome(None, UNKNOWN, f"{NOT_READ}: {error}")
             if error.stops:
                 raise
             self._count_answer(READ_LEVERAGE, error if isinstance(error, Unclear) else None)
@@ -288,7 +288,7 @@ class _Task:
         """Give the rows that are not done their outcome."""
         for row in self._rows:
             if row.state == TO_READ:
-                row.set_outcome(None, UNKNOWN, f"the current leverage is not known: {error}")
+                row.set_outcome(None, UNKNOWN, f"{NOT_READ}: {error}")
             elif row.state == TO_WRITE:
                 row.not_written(error)
             elif row.state == WRITING:

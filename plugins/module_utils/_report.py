@@ -8,6 +8,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, NamedTuple, Sequence
 
+# How the reason begins if the leverage of a symbol could not be read. The report of many accounts uses it to find the
+# accounts that were not reached.
+NOT_READ = "the current leverage is not known"
+
 # What is returned is nested less deeply by far, and Ansible fails at some three hundred.
 DEEPEST = 32
 

@@ -16,6 +16,7 @@ def test_the_site_lists_every_plugin_and_role() -> None:
     there = [
         *(f"{file.stem}_module" for file in (ROOT / "plugins" / "modules").glob("*.py")),
         *(f"{file.stem}_filter" for file in (ROOT / "plugins" / "filter").glob("*.py")),
+        *(f"{file.stem}_lookup" for file in (ROOT / "plugins" / "lookup").glob("*.py")),
         *(f"{folder.name}_role" for folder in (ROOT / "roles").iterdir()),
     ]
     assert sorted(listed) == sorted(["index", "environment_variables", *there])

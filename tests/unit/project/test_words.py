@@ -28,7 +28,14 @@ RETIRED = {
 }
 # Public names of 1.0.0: keys of the report, which the page reads.
 PUBLIC = {"wish", "wishes"}
-PUBLIC_IN = ("leverage_report", "leverage_page", "page.html.j2", "test_desk_playbooks", "test_page_in_browser")
+PUBLIC_IN = (
+    "leverage_report",
+    "_history",
+    "leverage_page",
+    "page.html.j2",
+    "test_desk_playbooks",
+    "test_page_in_browser",
+)
 
 
 def files() -> Iterator[Path]:

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page: what each cell says, that nothing injects markup, and that a large desk makes a small file."""
+"""The page: what each cell says, that nothing injects markup, and that many accounts make a small file."""
 
 from __future__ import annotations
 
@@ -20,33 +20,40 @@ TEMPLATE = (ROOT / "roles" / "leverage" / "files" / "page.html.j2").read_text(en
 MARKUP = """</style><script>alert("1")</script><img src=x onerror='alert(2)'>&{{ 7 * 7 }}{% raw %}\\"""
 ELEMENTS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "h1", "h2", "h3", "p", "time"),
-    *("ul", "li", "b", "i", "span", "small", "input", "label", "div", "table", "thead", "tbody", "tr", "th", "td", "a"),
-    "article",
+    *("ul", "li", "b", "i", "span", "small", "input", "label", "div", "table", "thead", "tbody", "tr", "th", "td"),
+    *("form", "select", "option", "output", "button", "details", "summary", "script", "svg", "g", "rect"),
 }
 
 
 class Reader(HTMLParser):
-    """The page as a reader takes it: elements with attributes, and the text of each cell of the table."""
+    """The page as a reader takes it: elements with attributes, and the texts of the cells of both tables."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.elements: set[str] = set()
+        self.scripts = page.count("<script")
         self.attributes: set[str] = set()
+        self.tables: list[list[list[tuple[str, str]]]] = []
+        self.findings: list[list[str]] = []
         self.table: list[list[tuple[str, str]]] = []
         self.text = ""
         self._in_table = False
         self.feed(page)
+        if len(self.tables) > 1:
+            self.findings = [[text for _kind, text in cells] for cells in self.tables[0][1:]]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
         self.attributes.update(name for name, _value in attrs)
         if tag == "table":
             self._in_table = True
+            self.table = []
+            self.tables.append(self.table)
         elif tag == "tr":
             self.table.append([])
         elif tag in ("th", "td"):
             self.table[-1].append((dict(attrs).get("class") or "", ""))
-        elif tag == "i":
+        elif tag in ("i", "small"):
             self.handle_data(" ")
 
     def handle_endtag(self, tag: str) -> None:
@@ -79,14 +86,16 @@ def read(seen: dict[str, Any], title: str = "Leverage") -> Reader:
         (row("BTCUSDT", "unchanged", 10, 10), False, ("", "10")),
         (row("BTCUSDT", "changed", 20, 10), False, ("c", "10 was 20")),
         (row("BTCUSDT", "changed", None, 10), False, ("c", "10 was \N{EN DASH}")),
-        (row("BTCUSDT", "changed", 20, 10), True, ("d", "20 should be 10")),
-        (row("BTCUSDT", "changed", None, 10), True, ("d", "\N{EN DASH} should be 10")),
-        (row("BTCUSDT", "blocked", 20, 20, "held"), True, ("b", "20 should be 10")),
-        (row("BTCUSDT", "refused", 20, 20, "why"), False, ("r", "20 should be 10")),
-        (row("BTCUSDT", "unknown", 20, None, "why"), False, ("u", "\N{EN DASH} should be 10")),
+        (row("BTCUSDT", "changed", 20, 10), True, ("a", "20 policy 10")),
+        (row("BTCUSDT", "changed", 5, 10), True, ("l", "5 policy 10")),
+        (row("BTCUSDT", "changed", None, 10), True, ("u", "\N{EN DASH} policy 10")),
+        (row("BTCUSDT", "blocked", 20, 20, "held"), True, ("a", "20 policy 10")),
+        (row("BTCUSDT", "blocked", 5, 5, "held"), True, ("b", "5 policy 10")),
+        (row("BTCUSDT", "refused", 5, 5, "why"), False, ("r", "5 policy 10")),
+        (row("BTCUSDT", "unknown", 20, None, "why"), False, ("u", "\N{EN DASH} policy 10")),
     ],
 )
-def test_a_cell_says_what_is_in_force_and_what_should_be(
+def test_a_cell_shows_the_current_leverage_and_the_policy(
     symbol_row: dict[str, Any], check_mode: bool, cell: tuple[str, str]
 ) -> None:
     page = read({"alpha": account(symbol_row, check_mode=check_mode)})
@@ -94,45 +103,79 @@ def test_a_cell_says_what_is_in_force_and_what_should_be(
     assert symbol_row["reason"] in page.text
 
 
+def test_the_most_dangerous_finding_is_the_first_row() -> None:
+    position = {"kind": "position", "side": "LONG", "size": "0.010"}
+    page = read(
+        {
+            "gone": {},
+            "alpha": account(row("BTCUSDT", "changed", 5, 10), row("ETHUSDT", "changed", 40, 10), check_mode=True),
+            "beta": account(row("BTCUSDT", "blocked", 20, 20, "held") | {"blockers": [position]}, enforce="maximum"),
+        }
+    )
+    dash = "\N{EN DASH}"
+    assert [[text.strip() for text in cells[:-1]] for cells in page.findings] == [
+        ["▲ Above policy Open position: LONG 0.010", "beta", "BTCUSDT", "20", "at most 10", "2x", dash],
+        ["▲ Above policy", "alpha", "ETHUSDT", "40", "10", "4x", dash],
+        ["⚠ Not reached", "gone", "all", dash, dash, dash, dash],
+        ["▼ Below policy", "alpha", "BTCUSDT", "5", "10", "0.5x", dash],
+    ]
+    assert "Above policy: 2 of 3 leverages, up to 4x, 1 with an open position, 2 other findings" in page.text
+
+
 def test_a_maximum_shows_what_it_allows() -> None:
     rows = row("BTCUSDT", "unchanged", 7, 7), row("ETHUSDT", "changed", 20, 10)
     page = read({"alpha": account(*rows, enforce="maximum", check_mode=True)})
-    assert page.table[1][1:] == [("", "7 at most 10"), ("d", "20 at most 10")]
+    assert page.table[1][1:] == [("a", "20 at most 10"), ("", "7 at most 10")]
 
 
-def test_accounts_down_and_symbols_across() -> None:
+def test_symbols_with_findings_come_first() -> None:
     page = read(
         {
-            "beta": account(row("ETHUSDT", "unchanged", 10, 10)),
-            "alpha": account(row("BTCUSDT", "changed", 20, 10), row("ETHUSDT", "unchanged", 10, 10)),
+            "beta": account(row("BTCUSDT", "unchanged", 10, 10)),
+            "alpha": account(row("BTCUSDT", "unchanged", 10, 10), row("ETHUSDT", "refused", 3, 3, "why")),
             "gone": {},
         }
     )
     assert page.table == [
-        [("", "Account"), ("", "BTCUSDT"), ("", "ETHUSDT")],
-        [("", "beta"), ("n", ""), ("", "10")],
-        [("", "alpha"), ("c", "10 was 20"), ("", "10")],
-        [("", "gone"), ("u", "not checked")],
+        [("", "Account"), ("", "ETHUSDT"), ("", "BTCUSDT")],
+        [("", "beta"), ("z", ""), ("", "10")],
+        [("", "alpha"), ("r", "3 policy 10"), ("", "10")],
+        [("", "gone"), ("n", "not reached")],
     ]
-    assert "0 of 3 leverages, on 1 of 3 accounts" in page.text
 
 
-def test_where_all_is_in_order_it_says_so_and_nothing_else() -> None:
+def test_where_all_is_in_policy_there_is_no_table_of_findings() -> None:
     page = read({"alpha": account(row("BTCUSDT", "unchanged", 10, 10))})
-    assert "All is in policy: 1 leverage on 1 account." in page.text
-    assert "article" not in page.elements
-    assert "input" not in page.elements
+    assert "In policy: 1 leverage on 1 account" in page.text
+    assert len(page.tables) == 1
+    assert "form" not in page.elements
 
 
-def test_the_filter_knows_the_columns_that_are_in_order_everywhere() -> None:
-    rows = [
-        row("AUSDT", "unchanged", 10, 10),
-        row("BUSDT", "unknown", None, None, "why"),
-        row("CUSDT", "changed", 5, 10),
-    ]
-    seen = {"alpha": account(*rows), "beta": account(rows[0])}
-    page = leverage_page(leverage_report(seen), "{{ quiet | join(' ') }}")
-    assert page == "2 4"
+@pytest.mark.parametrize(("accounts", "opened"), [(20, True), (21, False)])
+def test_a_large_matrix_is_collapsed(accounts: int, opened: bool) -> None:
+    rows = [row(f"COIN{number}USDT", "unchanged", 10, 10) for number in range(10)]
+    page = leverage_page(leverage_report({f"a{number}": account(*rows) for number in range(accounts)}), TEMPLATE)
+    assert ("<details open>" in page) is opened
+
+
+def test_the_history_is_shown() -> None:
+    bad, good = account(row("BTCUSDT", "refused", 3, 3, "why")), account(row("BTCUSDT", "unchanged", 10, 10))
+    first = leverage_report({"alpha": bad, "beta": bad, "gamma": bad}, "Desk", "2026-11-22T02:00:00Z", previous={})
+    report = leverage_report({"alpha": bad, "beta": good}, "Desk", "2026-11-23T02:00:00Z", previous=first)
+    page = Reader(leverage_page(report, TEMPLATE))
+    assert "Since 2026-11-22 02:00:00 UTC: 0 new, 1 continues, 1 resolved, 1 not checked in this run" in page.text
+    assert page.findings[0][6] == "2026-11-22, 2 runs"
+    assert "beta BTCUSDT: in policy (was refused, first seen 2026-11-22)" in page.text
+    assert "gamma BTCUSDT: refused, last seen 2026-11-22" in page.text
+    assert "2026-11-23T02:00:00Z: 1 findings, 0 above policy, 2 accounts" in page.text
+
+
+def test_a_desk_with_very_many_findings_says_that_the_table_is_cut() -> None:
+    rows = [row(f"COIN{number}USDT", "changed", 20, 10) for number in range(30)]
+    seen = {f"account-{number:03}": account(*rows, check_mode=True) for number in range(200)}
+    page = leverage_page(leverage_report(seen, time="2026-11-23T02:00:00Z"), TEMPLATE)
+    assert "The first 2000 of 6000 findings." in page
+    assert len(page.encode()) < 1_500_000
 
 
 def test_nothing_said_by_others_becomes_markup() -> None:
@@ -150,18 +193,20 @@ def test_nothing_said_by_others_becomes_markup() -> None:
     assert hostile.elements == plain.elements
     assert hostile.elements <= ELEMENTS
     assert hostile.attributes == plain.attributes
-    assert hostile.text.count(MARKUP) >= 7, "it is shown as it was said"
+    assert hostile.scripts == plain.scripts
+    assert hostile.text.count(MARKUP) >= 5, "it is shown as it was said"
 
 
 def test_a_symbol_cannot_leave_the_style_sheet() -> None:
-    page = leverage_page({"symbols": [], "accounts": [], "text": MARKUP}, "{{ report.text | css }}")
+    page = leverage_page({"symbols": [], "accounts": [], "findings": [], "text": MARKUP}, "{{ report.text | css }}")
     assert not set(page) & set("<>\"'&{}();")
     assert page.startswith("\\3c \\2f style\\3e ")
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
     page = read({"alpha": account(row("BTCUSDT", "unknown", 1, None, "why"))})
-    assert not page.elements & {"script", "link", "iframe", "img", "object", "embed"}
+    assert page.scripts == 1, "the page's own, whose hash the policy names"
+    assert not page.elements & {"link", "iframe", "img", "object", "embed"}
     assert not page.attributes & {"src", "srcset", "style", "onclick", "onload"}
     assert "url(" not in TEMPLATE
     assert "@import" not in TEMPLATE
@@ -177,7 +222,7 @@ def test_a_large_desk_makes_a_small_page() -> None:
         rows[number % 100] = row(symbols[number % 100], "blocked", 20, 20, reason)
         seen[f"account-{number:03}"] = account(*rows)
     page = leverage_page(leverage_report(seen), TEMPLATE)
-    assert page.count("<td") == 20_000
+    assert page.count("<td") == 20_000 + 200 * 8
     assert len(page.encode()) < 400_000
 
 

@@ -1,0 +1,103 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as metrics for Prometheus."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Callable, Iterable, Mapping
+
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
+
+DOCUMENTATION = r"""
+name: leverage_metrics
+short_description: Turn a report of leverage into metrics for Prometheus
+version_added: 1.1.0
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+description:
+  - Makes a file for the textfile collector of the Prometheus node exporter.
+  - All metrics have the label C(report), the title of the report, so that several reports can be collected.
+options:
+  _input:
+    description: What P(tradeops.coinswitch.leverage_report#filter) returns.
+    type: dict
+    required: true
+seealso:
+  - plugin: tradeops.coinswitch.leverage_report
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Write the metrics
+  ansible.builtin.copy:
+    dest: /var/lib/prometheus/node-exporter/leverage.prom
+    content: "{{ report | tradeops.coinswitch.leverage_metrics }}"
+    mode: "0644"
+"""
+
+RETURN = r"""
+_value:
+  description: The metrics in the text format of Prometheus.
+  type: str
+  returned: success
+  sample: |
+    # HELP coinswitch_leverage_findings Leverages and accounts that are not in policy.
+    # TYPE coinswitch_leverage_findings gauge
+    coinswitch_leverage_findings{report="Leverage",severity="above_policy"} 1
+"""
+
+# A value for each set of labels.
+Samples = Iterable[tuple[dict[str, str], float]]
+
+
+def leverage_metrics(report: Mapping[str, Any]) -> str:
+    """The metrics of a report as text."""
+    title = {"report": report["title"]}
+    summary = report["summary"]
+    above = [finding for finding in report["findings"] if finding["severity"] == _findings.ABOVE_POLICY]
+    times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []
+    severities = summary["severities"].items()
+    named = [
+        (title | {"account": finding["account"], "symbol": finding["symbol"]}, finding["factor"]) for finding in above
+    ]
+    metrics: list[tuple[str, str, Samples]] = [
+        ("report_timestamp_seconds", "Unix time of the run.", [(title, time) for time in times]),
+        ("accounts", "Accounts of the run.", [(title, summary["accounts"])]),
+        ("accounts_in_policy", "Accounts whose leverages are all in policy.", [(title, summary["accounts_in_order"])]),
+        ("leverages", "Leverages that the policies name.", [(title, summary["leverages"])]),
+        ("leverages_in_policy", "Leverages that are in policy.", [(title, summary["in_policy"])]),
+        (
+            "findings",
+            "Leverages and accounts that are not in policy.",
+            [(title | {"severity": severity}, count) for severity, count in severities],
+        ),
+        (
+            "above_policy_with_position",
+            "Leverages above the policy with an open position.",
+            [(title, summary["above_policy_with_position"])],
+        ),
+        ("above_policy_factor", "Current leverage divided by that of the policy, where it is above.", named),
+    ]
+    return "".join(_metric(f"coinswitch_leverage_{name}", words, samples) for name, words, samples in metrics)
+
+
+def _metric(name: str, words: str, samples: Samples) -> str:
+    lines = [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
+    for labels, value in samples:
+        pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        lines.append(f"{name}{{{pairs}}} {value:.15g}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """The value of a label, as the text format of Prometheus wants it."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"leverage_metrics": leverage_metrics}

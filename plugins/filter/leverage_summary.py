@@ -1,0 +1,106 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report in at most ten lines, for a chat or a mail."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
+
+DOCUMENTATION = r"""
+name: leverage_summary
+short_description: Summarize a report of leverage in at most ten lines
+version_added: 1.1.0
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+description:
+  - Makes plain text for a chat, a mail or the terminal. The first line is the headline, and fits a mail's subject.
+  - The most dangerous findings come first.
+  - The text has no words of the exchange, only names of accounts and symbols, and numbers.
+options:
+  _input:
+    description: What P(tradeops.coinswitch.leverage_report#filter) returns.
+    type: dict
+    required: true
+seealso:
+  - plugin: tradeops.coinswitch.leverage_report
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show the summary
+  ansible.builtin.debug:
+    msg: "{{ (report | tradeops.coinswitch.leverage_summary).splitlines() }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The summary. Each line ends with a line break.
+  type: str
+  returned: success
+  sample: |
+    Above policy: 1 of 600 leverages, up to 4x, 1 with an open position, 1 other finding
+    Drift check (read-only), 2026-11-23 02:00 UTC, 598 of 600 leverages in policy on 20 accounts
+    Since the last run: 1 new, 1 continues, 0 resolved
+    - above policy (4x): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (new)
+    - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
+"""
+
+MOST_LINES = 10
+LONGEST_NAME = 60
+
+
+def leverage_summary(report: Mapping[str, Any]) -> str:
+    """The summary of a report as text."""
+    summary, history, findings = report["summary"], report.get("history"), report["findings"]
+    mode = "Drift check (read-only)" if report["check_mode"] else "Policy applied"
+    time = [report["time"].replace("T", " ")[:16] + " UTC"] if report["time"] else []
+    changed = [f"{summary['changed']} changed"] if summary["changed"] else []
+    accounts = f"{summary['accounts']} account{'' if summary['accounts'] == 1 else 's'}"
+    known = f"{summary['in_policy']} of {summary['leverages']} leverages in policy on {accounts}"
+    lines = [report["headline"], ", ".join([mode, *time, known, *changed])]
+    if history and history["previous"]:
+        counts = (history["new"], history["continues"], len(history["resolved"]))
+        lines.append("Since the last run: {} new, {} continues, {} resolved".format(*counts))
+    if history and history["not_checked"]:
+        lines.append(f"Not checked in this run: {len(history['not_checked'])} earlier findings")
+    room = MOST_LINES - len(lines)
+    shown = findings if len(findings) <= room else findings[: room - 1]
+    lines += [_line(finding) for finding in shown]
+    if len(findings) > len(shown):
+        lines.append(f"- and {len(findings) - len(shown)} more: see the report")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(finding: Mapping[str, Any]) -> str:
+    words = finding["severity"].replace("_", " ")
+    if finding["severity"] == _findings.ABOVE_POLICY:
+        words += f" ({_findings.shown(finding['factor'])})"
+    named = _name(finding["account"])
+    if finding["symbol"] is None:
+        return f"- {words}: {named}{_age(finding)}"
+    now = "not known" if finding["leverage"] is None else finding["leverage"]
+    held = [f"open position {_name(position)}" for position in finding["positions"]]
+    numbers = ", ".join([str(now), f"policy {_name(finding['policy'])}", *held])
+    return f"- {words}: {named} {_name(finding['symbol'])}: {numbers}{_age(finding)}"
+
+
+def _age(finding: Mapping[str, Any]) -> str:
+    if "status" not in finding:
+        return ""
+    return " (new)" if finding["status"] == "new" else f" (since {finding['first_seen'][:10]})"
+
+
+def _name(value: object) -> str:
+    """A name on one line: printable characters alone, shortened."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"leverage_summary": leverage_summary}

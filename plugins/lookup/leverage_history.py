@@ -1,0 +1,59 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of the last run, for the history of the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable
+
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _history
+
+DOCUMENTATION = r"""
+name: leverage_history
+short_description: Read the report of the last run
+version_added: 1.1.0
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+description:
+  - Reads the report that the role P(tradeops.coinswitch.leverage#role) wrote in an earlier run, so that the next report
+    can be compared with it.
+  - A file that is missing, damaged or no report is a warning and never an error.
+options:
+  _terms:
+    description:
+      - The path of a report as JSON, or of a folder of reports. The newest report of a folder that can be read is used.
+        The names of its files are those that the role gives them, for example
+        C(leverage-20261123T020000Z-123456789.json).
+    type: list
+    elements: path
+    required: true
+seealso:
+  - plugin: tradeops.coinswitch.leverage_report
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show the findings of the last run
+  ansible.builtin.debug:
+    msg: "{{ lookup('tradeops.coinswitch.leverage_history', '/srv/desk/drift.json').findings }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - The report, as P(tradeops.coinswitch.leverage_report#filter) returns it. Empty if there is none that can be used.
+  type: list
+  elements: dict
+"""
+
+
+class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no types
+    """What Ansible looks for."""
+
+    def run(self, terms: Iterable[Any], variables: object = None, **_options: object) -> list[dict[str, Any]]:
+        return [_history.find(Path(str(term)).expanduser(), Display().warning) for term in terms]
