@@ -5,14 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Iterable
-
-from ansible.plugins.lookup import LookupBase
-from ansible.utils.display import Display
-
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _history
-
 DOCUMENTATION = r"""
 name: leverage_history
 short_description: Read the report of the last run
@@ -50,6 +42,14 @@ _raw:
   type: list
   elements: dict
 """
+
+from pathlib import Path
+from typing import Any, Iterable
+
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _history
 
 
 class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no types

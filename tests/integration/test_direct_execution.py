@@ -201,6 +201,93 @@ def test_a_killed_run_sends_nothing_afterwards(
     assert account.leverage["BTCUSDT"] == 10
 
 
+# A stdout callback that prints one JSON document, as ansible.posix.json does.
+JSON_CALLBACK = """
+import json
+from ansible.plugins.callback import CallbackBase
+DOCUMENTATION = '''
+name: one_document
+type: stdout
+short_description: One JSON document
+description: One JSON document.
+'''
+class CallbackModule(CallbackBase):
+    CALLBACK_TYPE, CALLBACK_NAME = "stdout", "one_document"
+    def __init__(self):
+        super().__init__()
+        self.results = {}
+    def v2_runner_on_ok(self, result):
+        self.results[result.task.get_name()] = result.result
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.v2_runner_on_ok(result)
+    def v2_playbook_on_stats(self, stats):
+        print(json.dumps(self.results))
+"""
+CHANGES = 12
+STARTED = f"localhost: {CHANGES} symbols to read, at most {CHANGES} to write, at most about 6"
+
+
+@pytest.fixture
+def long_task(ansible: Ansible, exchange: Exchange, account: Account) -> dict[str, Any]:
+    """A task that is expected to take a minute, and ends at once: so many writes do not fit into its max wait."""
+    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    symbols = sorted(exchange.instruments)[:CHANGES]
+    for symbol in symbols:
+        account.set_leverage(symbol, 3)
+    return {"leverages": dict.fromkeys(symbols, 2), "rate_limit_timeout": 1}
+
+
+def test_progress_leaves_one_line_output_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
+    outcome = ansible.run("ansible", "localhost", "-o", "-m", MODULE, "-a", json.dumps(long_task))
+    assert STARTED in outcome.stderr
+    assert "not written" in outcome.stderr, "a line for each problem"
+    (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("localhost")]
+    assert "| FAILED" in line
+    assert "symbols to read" not in outcome.stdout
+
+
+def test_progress_leaves_the_json_of_a_callback_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
+    plugins = ansible.folder / "callbacks"
+    plugins.mkdir()
+    (plugins / "one_document.py").write_text(JSON_CALLBACK)
+    ansible.variables.update(ANSIBLE_CALLBACK_PLUGINS=str(plugins), ANSIBLE_STDOUT_CALLBACK="one_document")
+    write_play(ansible, long_task)
+    outcome = ansible.run("ansible-playbook", "-i", "localhost,", "-c", "local", "long.yml")
+    assert STARTED in outcome.stderr
+    assert len(json.loads(outcome.stdout)["T"]["results"]) == CHANGES
+
+
+def test_progress_leaves_the_events_of_ansible_runner_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
+    for folder in ("project", "inventory"):
+        (ansible.folder / folder).mkdir()
+    (ansible.folder / "inventory" / "hosts").write_text("localhost ansible_connection=local")
+    write_play(ansible, long_task, "project")
+    outcome = ansible.run("ansible-runner", "run", ".", "--playbook", "long.yml", "--json")
+    events = [json.loads(line) for line in outcome.stdout.splitlines() if line.startswith("{")]
+    (failed,) = [event for event in events if event["event"] == "runner_on_failed"]
+    assert len(failed["event_data"]["res"]["results"]) == CHANGES
+    (stats,) = [event for event in events if event["event"] == "playbook_on_stats"]
+    assert stats["event_data"]["failures"] == {"localhost": 1}
+    assert STARTED in outcome.stdout + outcome.stderr
+
+
+def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".") -> None:
+    task = {"name": "T", MODULE: options}
+    play = {"name": "A play", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
+    (ansible.folder / folder / "long.yml").write_text(json.dumps([play]))
+
+
+@pytest.mark.parametrize(("variable", "shown"), [("true", True), ("false", False)])
+def test_progress_can_be_turned_off(
+    ansible: Ansible, long_task: dict[str, Any], account: Account, variable: str, shown: bool
+) -> None:
+    ansible.variables["COINSWITCH_PROGRESS"] = variable
+    outcome = ansible.run("ansible", "localhost", "-m", MODULE, "-a", json.dumps(long_task))
+    assert (STARTED in outcome.stderr) is shown
+    for secret in (account.api_key, account.secret_key):
+        assert secret not in outcome.stdout + outcome.stderr
+
+
 def wait_for(condition: Any) -> None:
     for _try in range(600):
         if condition():
