@@ -24,7 +24,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
     Futures,
 )
 
-# How far back open orders are looked for: an older one blocks as well, but each week back costs a request.
+# How far back open orders are read. An older order blocks a change too, but each week costs a request.
 ORDERS_SPAN_MS = RECENT_MS + 4 * LONGEST_SPAN_MS
 _MOST_NAMED = 5
 _READS = ("the limits", "open positions", "open orders")
@@ -81,7 +81,7 @@ class BlockerFinder:
         if self._stopped:
             return found
         try:
-            # One by one, so that what was read before an error stands.
+            # One at a time, so that an error does not lose what was read before.
             found.extend(items)
         except CoinSwitchError as error:
             self._stopped = isinstance(error, (KeysRefused, Unreachable))

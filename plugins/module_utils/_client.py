@@ -32,7 +32,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 
-# The exchange refuses a clock that is further off than this (signing page of the API).
+# The exchange refuses requests if the clock differs by more than this (signing page of the API).
 LARGEST_SKEW = 60.0
 _LONGEST_READ = 64 << 10
 _LONGEST_WORDS = 300
@@ -144,7 +144,7 @@ class Client:
                 return self._judge(request, answer)
             except RateLimited as error:
                 refused += 1
-                # What it asks for is tried once: one that was wrong would be asked for again and again.
+                # Follow a Retry-After once. A wrong value could repeat forever.
                 wait = error.retry_after if refused == 1 else None
                 self.pacer.close(endpoint, WINDOW if wait is None else wait)
 
@@ -176,7 +176,7 @@ class Client:
         message = _message(body)
         if message is not None:
             return one_line(self._clean(message))
-        # Cut only when clean: half of a secret would not be found.
+        # Remove secrets before cutting: half of a secret would not be found.
         text = self._clean(body.decode("utf-8", "replace"))[:_LONGEST_READ]
         return one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 

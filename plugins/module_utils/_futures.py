@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The vendor's futures endpoints as typed calls. Paths, limits and fields are those of the API's reference.
 
-An answer that is not what the page promises raises Unexpected. Private to this collection: anything
-here may change in any release.
+An answer that differs from the documentation raises Unexpected. docs/api.md lists every fact that this file relies on.
+Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
 POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
 OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
 WALLET = Endpoint("wallet", "GET", f"{_BASE}/wallet_balance", 20)
-# Of these two no limit is documented: the one that most reads have is kept to.
+# The limits of these two are not documented. The limit of most reads is used.
 TIME = Endpoint("time", "GET", f"{_API}/time", 20)
 VALIDATE = Endpoint("validate", "GET", f"{_API}/validate/keys", 20)
 
@@ -38,10 +38,10 @@ ORDERS_PER_PAGE = 50
 DAY_MS = 24 * 60 * 60 * 1000
 LONGEST_SPAN_MS = 7 * DAY_MS
 _OVERLAP_MS = 5 * 60 * 1000
-# What an answer without a window surely covers, whatever the two clocks say; half of the overlap is for what passes
-# between somebody's reckoning with this and the answer.
+# An answer without a window covers at least this, even if the two clocks differ. Half of the overlap is for the time
+# between the caller's calculation and the answer.
 RECENT_MS = LONGEST_SPAN_MS - _OVERLAP_MS
-# Where `to_time` is included, orders of one millisecond fill as many pages in a row again.
+# If the exchange includes `to_time`, orders of one millisecond can repeat a page this many times.
 _MOST_REPEATED_PAGES = 2
 
 # Seen for a symbol that was never configured, and for one that does not exist.
@@ -49,7 +49,7 @@ _NO_LEVERAGE_STATUSES = (400, 404, 422)
 
 
 class Instrument(NamedTuple):
-    """The limits of a symbol's leverage; None where the exchange gives none that is a whole number."""
+    """The limits of a symbol's leverage. A limit that is not a whole number is None."""
 
     symbol: str
     min_leverage: int | None
@@ -66,7 +66,7 @@ class Futures:
         self.exchange = exchange
 
     def leverage(self, symbol: str) -> int:
-        """What is in force (Get Leverage). Raises NotConfigured where the exchange returns none."""
+        """The current leverage (Get Leverage). Raises NotConfigured if the exchange returns none."""
         try:
             value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except Refused as error:
@@ -82,7 +82,7 @@ class Futures:
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Ask for a leverage (Update Leverage), once; the echo confirms it, or Unconfirmed is raised."""
+        """Set a leverage (Update Leverage), once. Raises Unconfirmed if the answer does not repeat the value."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
         value = self.client.request(WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
@@ -97,7 +97,7 @@ class Futures:
         return {symbol.upper(): _instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
     def positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
-        """The open positions (Get Positions), of one symbol or, where the exchange grants it, of all."""
+        """The open positions (Get Positions), of one symbol, or of all if the exchange allows it."""
         params = {"exchange": self.exchange}
         if symbol is not None:
             params["symbol"] = symbol
@@ -109,8 +109,15 @@ class Futures:
     ) -> Iterator[list[dict[str, Any]]]:
         """The open orders, a list for each answer, newest first; no order comes twice (Open Orders, paged).
 
-        since and until (Unix ms; None: now) are the time asked for. What the exchange lists as open is open: no order
-        is left out because of its own time, which only leads to the next page.
+        An order that the exchange lists is open, whatever its own time is. Times only lead to the next page.
+
+        Args:
+            since: the start of the period, in Unix milliseconds.
+            until: the end of the period, in Unix milliseconds. None: now.
+            symbol: one symbol, or None for all.
+
+        Raises:
+            Unexpected: there may be more orders than the exchange lists.
         """
         seen: set[str] = set()
         repeated = 0
@@ -118,7 +125,7 @@ class Futures:
         while True:
             span = {} if end is None else {"from_time": max(since, end - LONGEST_SPAN_MS), "to_time": end}
             rows, cursor = self._orders_page(span, symbol)
-            # Without a window the exchange's own clock decides what the last seven days are, at the time of its answer.
+            # Without a period, the exchange answers for the last seven days by its own clock.
             start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - LONGEST_SPAN_MS
             fresh = {_identity(row): row for row in rows if _identity(row) not in seen}
             seen.update(fresh)
@@ -163,13 +170,13 @@ class Futures:
         return time
 
     def validate_keys(self) -> None:
-        """Have the keys checked (Validate keys). Raises KeysRefused where the exchange does not take them."""
+        """Check the keys (Validate keys). Raises KeysRefused if the exchange refuses them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
             raise Unexpected(f"the exchange's answer does not say whether the keys are valid: {_quote(value)}")
 
     def _leverage_in(self, data: Any, symbol: str) -> int | None:
-        """The leverage that the data of an answer has for just this symbol and exchange, else None."""
+        """The leverage in an answer, if the answer is for this symbol and exchange. Otherwise None."""
         if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
             return None
         if str(data.get("exchange", self.exchange)).upper() != self.exchange:

@@ -26,12 +26,12 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
 
 WINDOW = 60.0
-# What the exchange's clock may run slower than ours in one window.
+# How much slower than ours the exchange's clock can run in one window.
 MARGIN = 0.1
-# A budget that somebody else closed for longer than this was closed by a mistake.
+# If another process closed a budget for longer than this, that was a mistake.
 LONGEST_CLOSURE = 300.0
 LONGEST_SLEEP = 10.0
-# Seconds: hundreds of processes can wait in line for the lock of one key; a stopped holder must not stop the task.
+# Seconds. Hundreds of processes can wait for the lock of one key. A stopped process must not hold it forever.
 LONGEST_LOCK_WAIT = 10.0
 _FIRST_LOCK_PAUSE = 0.001
 _LONGEST_LOCK_PAUSE = 0.064
@@ -88,7 +88,7 @@ class BudgetStore(MemoryBudgets):
         file = self._locked()
         before = None if file is None else _read(file)
         if file is None or before is None:
-            # In memory. A file that cannot be read must not be written over, nor make the task forget its own requests.
+            # Count in memory: a file that cannot be read is not overwritten, and the task still knows its own requests.
             if file is not None:
                 _close(file)
             before = dict(self._memory)
@@ -130,7 +130,7 @@ class BudgetStore(MemoryBudgets):
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
             if not _lock(file, self._longest_lock_wait):
-                # The holder is probably stopped: it must not cost this task the same wait again.
+                # The process that holds the lock is probably stopped. Do not wait for it again.
                 self._longest_lock_wait = 0.0
                 return False
             return os.fstat(file).st_nlink > 0
@@ -157,7 +157,7 @@ def _clock_identity() -> str:
         offsets = os.stat("/proc/self/ns/time").st_ino
     except OSError:
         offsets = 0
-    # Without a boot id: the host, and the minute in which its monotonic clock began.
+    # Without a boot ID, use the host and the minute in which its monotonic clock started.
     return f"{boot or (os.uname().nodename, (time.time() - time.monotonic()) // 60)} {offsets}"
 
 
@@ -168,11 +168,11 @@ def _lock(file: int, longest: float) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        # NFS may report a lock that somebody holds as EACCES.
+        # NFS can report a lock that is held as EACCES.
         except (BlockingIOError, PermissionError):
             if waited >= longest:
                 return False
-        # Never in step with other processes. A blocking lock could not be given up.
+        # A random pause keeps processes out of step. A blocking lock could not time out.
         time.sleep(pause * random.uniform(0.5, 1.0))
         waited += pause
         pause = min(2 * pause, _LONGEST_LOCK_PAUSE)
@@ -189,7 +189,7 @@ def _close(file: int) -> None:
 def _read(file: int) -> dict[str, Any] | None:
     """The file's budgets: none where it is empty, too large, or nonsense. None where it cannot be read."""
     try:
-        # An integer can have a million digits: as float it is infinite, and read in no time.
+        # An integer can have a million digits. As a float it is infinite, and parsing it is fast.
         content = json.loads(os.read(file, _LARGEST_FILE), parse_int=float)
     except OSError:
         return None
@@ -356,7 +356,7 @@ class Pacer:
         """The endpoint's budget as far as it still matters; a time that can't be is dropped."""
         now = self._clock()
         sent, closed = _parts(budgets.get(endpoint.name))
-        # Only the latest matter, as many as the limit: a file of thousands costs no more than one of ours.
+        # Only the latest requests count, as many as the limit. A larger file costs no more time.
         kept = sorted(t for t in sent if now - WINDOW - MARGIN < t <= now)[-endpoint.limit :]
         return Budget(kept, closed if now < closed <= now + LONGEST_CLOSURE else 0.0)
 
@@ -389,6 +389,6 @@ class Preview(Pacer):
         self.answered(endpoint, taken)
 
     def _simulated_time(self) -> float:
-        # A real run takes at least as long as check mode does: it sends the same reads, and the writes beside them.
+        # A real run takes at least as long as check mode: it sends the same reads, and writes too.
         self.waited = max(self.waited, self._real.waited - self._answering)
         return self._real._clock() + (self.waited - self._real.waited) + self._answering

@@ -19,7 +19,7 @@ MAXIMUM = "maximum"
 FAIL = "fail"
 WARN = "warn"
 
-# Far longer than any symbol that the exchange lists.
+# Much longer than any symbol of the exchange.
 LONGEST_SYMBOL = 40
 
 

@@ -31,9 +31,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
     urllib3,
 )
 
-# The instruments of some 700 symbols are below 1 MiB.
+# The instruments of about 700 symbols are less than 1 MiB.
 LARGEST_ANSWER = 2 << 20
-# Enough of a refusal to quote its message.
+# Enough to quote the message of a refusal.
 LARGEST_REFUSAL = 64 << 10
 _CHUNK = 16 << 10
 
@@ -63,12 +63,12 @@ class _Flight:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        # A connection that takes half of the time leaves no time for the answer, and is known not to be one.
+        # If connecting took longer, no time would be left for the answer. An attempt that did not connect sent nothing.
         self.connect_by = time.monotonic() + timeout / 2
         self.sent = False
         self.expired = False
         self.connection: Any = None
-        # Kept apart: http.client forgets the socket of a connection that the answer ends, while it is still read.
+        # Kept here, because http.client forgets the socket while it reads the last answer of a connection.
         self.sock: Any = None
         self._landed = False
         self._lock = Lock()
@@ -108,7 +108,7 @@ class _Flight:
                 return
             self.expired = True
             sock: Any = self.sock or getattr(self.connection, "sock", None)
-            # Not the method of a TLS socket: that one takes away what the other thread is reading with.
+            # Not the method of the TLS socket, which removes the object that the other thread reads with.
             with contextlib.suppress(OSError, TypeError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
@@ -147,9 +147,9 @@ class Transport:
 
     def _connect(self) -> Session:
         session = _Session()
-        # Plain http is for loopback alone: a proxy from the environment would take it off the machine.
+        # Plain http is for loopback only. A proxy from the environment would send it off the machine.
         session.trust_env = self._url.startswith("https:")
-        # A cookie would tie the requests of two accounts together.
+        # A cookie would connect the requests of two accounts.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.mount(self._url, _adapter(self._take_off, self._open_socket))
         if self._verify is False:
@@ -183,7 +183,7 @@ class Transport:
             self.reset_connection()
             raise self._explain(error, flight) from None
         except BaseException:
-            # The task is interrupted: its connection may bring an answer that nobody waits for.
+            # The task was interrupted. An answer can still arrive on this connection, so it is not used again.
             self.reset_connection()
             raise
 
@@ -193,13 +193,13 @@ class Transport:
             self._url + request.path,
             params=dict(request.params),
             data=request.body,
-            # An encoded answer can be a thousand times as large as what is counted on the way.
+            # A compressed answer can be a thousand times as large as the bytes that are counted.
             headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
             auth=self._auth,
             timeout=(self._timeout / 2, self._timeout),
             allow_redirects=False,
             stream=True,
-            # Given with each request, since REQUESTS_CA_BUNDLE overrides what a session says.
+            # Set for each request, because REQUESTS_CA_BUNDLE overrides the setting of a session.
             verify=self._verify,
         ) as response:
             status = response.status_code
@@ -208,11 +208,11 @@ class Transport:
             except Exception:
                 if status < 300:
                     raise
-                # The status is a clear answer; only its words are missing.
+                # The status is a clear answer. Only the text is missing.
                 self.reset_connection()
                 body = b""
             if flight.has_leftovers():
-                # They would be taken for the answer to the next request.
+                # Remaining bytes would be read as the answer to the next request.
                 self.reset_connection()
             return Answer(status, dict(response.headers), body)
 
@@ -291,7 +291,7 @@ class Transport:
         return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network", again=not invalid)
 
 
-# How http.client says that a proxy refused.
+# The words of http.client for a proxy that refuses.
 _TUNNEL = re.compile("failed: ([0-9]{3})")
 
 
@@ -313,7 +313,7 @@ def _adapter(take_off: Callable[[Any], None], open_socket: Callable[[Any, str, i
             is_new = proxy not in self.proxy_manager
             manager = super().proxy_manager_for(proxy, **options)
             if is_new:
-                # A SOCKS proxy has connections that open their sockets in their own way.
+                # The connections of a SOCKS proxy open their own sockets.
                 manager.pool_classes_by_scheme = gated(manager, opens=not proxy.lower().startswith("socks"))
             return manager
 
@@ -386,7 +386,7 @@ def _body(response: requests.Response, largest: int, flight: _Flight) -> bytes:
         if size > largest:
             raise Unclear(f"the answer is larger than {largest >> 10} KiB")
     length = response.headers.get("Content-Length", "")
-    # urllib3 1.26 takes the end of the connection for the end of the answer.
+    # urllib3 1.26 treats the end of the connection as the end of the answer.
     if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
         raise EOFError
     return b"".join(chunks)
