@@ -278,7 +278,9 @@ class Pacer:
         return max(1, math.floor(endpoint.limit * self._share + 1e-9))
 
     def delay(self, endpoint: Endpoint, count: int = 1) -> float:
-        """Seconds until the last of `count` more requests may go out."""
+        """Seconds until the last of `count` more requests may go out; 0 if there are none."""
+        if not count:
+            return 0.0
         with self._budget_store.open() as budgets:
             return self._delay(self._budget(budgets, endpoint), endpoint, count)
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "extensions"))
 
-from sandbox import Exchange, Sandbox
+from sandbox import Account, Exchange, Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "tradeops.coinswitch.futures_leverage"
@@ -72,7 +72,8 @@ class Bench:
         self.symbols = [symbol for symbol in self.exchange.instruments if symbol.startswith("COIN")]
         self._collection = folder / "collections/ansible_collections/tradeops/coinswitch"
         shutil.copytree(ROOT / "plugins", self._collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "meta", self._collection / "meta")
+        for name in ("meta", "playbooks", "roles"):
+            shutil.copytree(ROOT / name, self._collection / name)
         shutil.copy(ROOT / "galaxy.yml", self._collection)
         if lifted:
             self._lift_limits()
@@ -129,6 +130,35 @@ class Bench:
             raise SystemExit(f"{' '.join(command)} failed:\n{ended.stdout}{ended.stderr}")
         return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
+    def drift(self, accounts: Sequence[Account], symbols: Sequence[str]) -> tuple[float, float, Any]:
+        """Check all accounts for drift, a fork for each: the seconds, the most memory in MiB, and the report."""
+        keys = {
+            account.name: {"coinswitch_api_key": account.api_key, "coinswitch_secret_key": account.secret_key}
+            for account in accounts
+        }
+        with tempfile.TemporaryDirectory(dir=self._folder) as fresh, Sandbox(self.exchange) as sandbox:
+            variables = {
+                "coinswitch_api_url": sandbox.url,
+                "leverage_policy": dict.fromkeys(symbols, 10),
+                "leverage_report_json": f"{fresh}/report.json",
+            }
+            inventory = Path(fresh, "inventory.yml")
+            inventory.write_text(json.dumps({"desk": {"hosts": keys, "vars": variables}}), encoding="utf-8")
+            command = ["ansible-playbook", "-i", str(inventory), "-f", str(len(accounts))]
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [*command, "tradeops.coinswitch.drift"],
+                env=self._environment(fresh, sandbox.url),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            memory = 0.0
+            while process.poll() is None:
+                memory = max(memory, proportional_memory(process.pid))
+                time.sleep(5)
+            wall = time.perf_counter() - start
+            return wall, memory, json.loads(Path(fresh, "report.json").read_text(encoding="utf-8"))
+
     def leverage(self, symbols: Sequence[str], **options: Any) -> Task:
         """A task for one symbol at leverage 10, or for many."""
         desired = (
@@ -140,6 +170,22 @@ class Bench:
         """Put a leverage in force, as if somebody else had."""
         for symbol in symbols:
             self.account.set_leverage(symbol, leverage)
+
+
+def proportional_memory(root: int) -> float:
+    """The memory of a process and all below it in MiB: what they share counts once."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    family = {root}
+    while more := {process for process, parent in parents.items() if parent in family} - family:
+        family |= more
+    total = 0
+    for process in family:
+        with suppress(OSError, IndexError):
+            total += int(Path(f"/proc/{process}/smaps_rollup").read_text().split("\nPss:")[1].split()[0])
+    return total / 1024
 
 
 def as_module(task: Task) -> Task:
@@ -290,6 +336,22 @@ def show_pace(bench: Bench) -> None:
     )
 
 
+def show_desk(bench: Bench, accounts: int = 200, symbols: int = 30) -> None:
+    """Many accounts with many symbols, at the documented limits, which permit no less than 60 s."""
+    names = bench.symbols[:symbols]
+    each = [bench.exchange.open_account(f"account-{number:03}") for number in range(accounts)]
+    for number, account in enumerate(each):
+        for symbol in names:
+            account.set_leverage(symbol, 10)
+        account.set_leverage(names[number % symbols], 20)
+    wall, memory, report = bench.drift(each, names)
+    table(
+        f"Drift check of {accounts} accounts with {symbols} symbols each, {accounts} forks, documented limits",
+        ("wall s", "over the least (60 s)", "MiB for each account", "drifts found", "answered 429"),
+        [(wall, wall / 60, memory / accounts, len(report["findings"]), bench.exchange.refused_by_rate_limit)],
+    )
+
+
 def main() -> None:
     """Print the tables; --slow adds the rows that take minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -302,7 +364,9 @@ def main() -> None:
         show_forty(lifted, rounds=3 if slow else 1)
         if slow:
             show_settings(lifted, rounds=5)
-            show_pace(Bench(Path(folder, "paced"), lifted=False))
+            paced = Bench(Path(folder, "paced"), lifted=False)
+            show_pace(paced)
+            show_desk(paced)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_what_was_waited_is_reported(pacer: Build, clock: Clock) -> None:
 )
 def test_delay_predicts_the_last_of_many(pacer: Build, clock: Clock, count: int, cycles: int) -> None:
     task = pacer()
-    predicted = task.delay(THREE, count) if count else 0.0
+    predicted = task.delay(THREE, count)
     assert predicted == pytest.approx(cycles * CYCLE)
     spend(task, count)
     assert clock() == pytest.approx(START + predicted)

@@ -39,6 +39,17 @@ def test_a_long_task_prints_its_start_each_change_and_its_waits(new_setup: NewSe
     assert len(waits) == sum(1 for seconds in setup.clock.slept if seconds == 10.0)
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_long_task_without_changes_prints_its_waits(new_setup: NewSetup, check: bool) -> None:
+    setup, policy = market(new_setup, 24)
+    said: list[str] = []
+    setup.client.progress = Progress(said.append, setup.clock)
+    report = setup.enforce(policy, check=check)
+    assert report.failure is None
+    assert {row["outcome"] for row in report.result["results"]} == {"unchanged"}
+    assert any(line.startswith("read 20 of 24, written 0 of 0, about ") for line in said)
+
+
 def test_check_mode_prints_what_it_predicts(new_setup: NewSetup) -> None:
     said, _setup = lines_of(new_setup, 24, 2, check=True)
     assert "COIN0USDT 10 -> 5" in said
