@@ -43,7 +43,7 @@ _value:
   sample: |
     Above policy: 1 of 600 leverages, up to 4x, 1 with an open position, 1 other finding
     Drift check (read-only), 2026-11-23 02:00 UTC, 598 of 600 leverages in policy on 20 accounts
-    Since the last run: 1 new, 1 continues, 0 resolved
+    Since the last run: 1 new, 1 continuing, 0 resolved
     - above policy (4x): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (new)
     - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
 """
@@ -63,7 +63,7 @@ def leverage_summary(report: Mapping[str, Any]) -> str:
     lines = [report["headline"], ", ".join([mode, *time, known, *changed])]
     if history and history["previous"]:
         counts = (history["new"], history["continues"], len(history["resolved"]))
-        lines.append("Since the last run: {} new, {} continues, {} resolved".format(*counts))
+        lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
     if history and history["not_checked"]:
         lines.append(f"Not checked in this run: {len(history['not_checked'])} earlier findings")
     room = MOST_LINES - len(lines)

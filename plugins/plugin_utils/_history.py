@@ -131,7 +131,9 @@ def earlier_report(report: Any) -> Earlier:
             runs = [_run(numbers(time, summary["accounts"], summary["wishes"], found))]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"part of it is not as in a report ({type(error).__name__})") from None
-    return Earlier(time, {(row["account"], row["symbol"]): row for row in reversed(rows)}, runs[-MOST_RUNS:])
+    # Reversed twice: the first row of a symbol counts, and the most dangerous stay first.
+    by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
+    return Earlier(time, dict(reversed(by_symbol.items())), runs[-MOST_RUNS:])
 
 
 def _read(path: Path) -> Row:

@@ -408,7 +408,7 @@ def test_the_report_of_the_last_run_is_the_history(desk: Desk, exchange: Exchang
     assert (finding["account"], finding["first_seen"], finding["runs"]) == ("alpha", started, 2)
     assert [(row["account"], row["reason"]) for row in desk.report["history"]["resolved"]] == [("beta", "in policy")]
     assert [run["findings"] for run in desk.report["history"]["runs"]] == [2, 1]
-    assert "Since the last run: 0 new, 1 continues, 1 resolved" in second.stdout
+    assert "Since the last run: 0 new, 1 continuing, 1 resolved" in second.stdout
 
     in_force(alpha, POLICY)
     desk.run("tradeops.coinswitch.drift", "--limit", "beta,localhost")

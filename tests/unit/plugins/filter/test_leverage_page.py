@@ -163,7 +163,7 @@ def test_the_history_is_shown() -> None:
     first = leverage_report({"alpha": bad, "beta": bad, "gamma": bad}, "Desk", "2026-11-22T02:00:00Z", previous={})
     report = leverage_report({"alpha": bad, "beta": good}, "Desk", "2026-11-23T02:00:00Z", previous=first)
     page = Reader(leverage_page(report, TEMPLATE))
-    assert "Since 2026-11-22 02:00:00 UTC: 0 new, 1 continues, 1 resolved, 1 not checked in this run" in page.text
+    assert "Since 2026-11-22 02:00:00 UTC: 0 new, 1 continuing, 1 resolved, 1 not checked in this run" in page.text
     assert page.findings[0][6] == "2026-11-22, 2 runs"
     assert "beta BTCUSDT: in policy (was refused, first seen 2026-11-22)" in page.text
     assert "gamma BTCUSDT: refused, last seen 2026-11-22" in page.text

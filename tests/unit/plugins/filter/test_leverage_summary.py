@@ -40,7 +40,7 @@ def test_the_most_dangerous_first_with_their_age() -> None:
     assert leverage_summary(report).splitlines() == [
         "Above policy: 1 of 2 leverages, up to 2x, 1 with an open position, 2 other findings",
         "Drift check (read-only), 2026-11-23 02:00 UTC, 0 of 2 leverages in policy on 3 accounts",
-        "Since the last run: 2 new, 1 continues, 0 resolved",
+        "Since the last run: 2 new, 1 continuing, 0 resolved",
         "Not checked in this run: 1 earlier findings",
         "- above policy (2x): beta ETHUSDT: 20, policy 10, open position LONG 0.010 (new)",
         "- not reached: gone (new)",

@@ -55,8 +55,8 @@ def test_findings_continue_and_are_resolved() -> None:
     assert (second["history"]["new"], second["history"]["continues"]) == (1, 1)
     assert second["history"]["previous"] == "2026-11-01T02:00:00Z"
     assert named(second["history"]["resolved"]) == [
-        ("alpha", "C", "the policy no longer names the symbol"),
         ("alpha", "B", "in policy"),
+        ("alpha", "C", "the policy no longer names the symbol"),
     ]
     third = report(3, second, alpha={"A": 10, "B": 20, "D": 10})
     assert ages(third) == [("alpha", "B", "03", 1, "new")], "what was resolved begins anew"
@@ -67,7 +67,7 @@ def test_what_is_not_read_is_neither_resolved_nor_forgotten() -> None:
     second = report(2, first, alpha={"A": None}, gamma={"A": 10, "B": None})
     assert ages(second) == [("alpha", None, "02", 1, "new"), ("gamma", "B", "01", 2, "continues")]
     assert second["history"]["resolved"] == []
-    assert named(second["history"]["not_checked"]) == [("beta", "A", None), ("alpha", "A", None)]
+    assert named(second["history"]["not_checked"]) == [("alpha", "A", None), ("beta", "A", None)]
     third = report(3, second, alpha={"A": 20}, beta={"A": 10}, gamma={"A": 10, "B": 10})
     assert ages(third) == [("alpha", "A", "01", 2, "continues")]
     assert sorted(named(third["history"]["resolved"]), key=str) == [
