@@ -288,6 +288,34 @@ def test_progress_can_be_turned_off(
         assert secret not in outcome.stdout + outcome.stderr
 
 
+@pytest.mark.parametrize("become", [False, True])
+def test_vaulted_keys_stay_secret(ansible: Ansible, exchange: Exchange, account: Account, become: bool) -> None:
+    """With `become`, another user runs the task, so it runs as a module."""
+    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    for name in ("COINSWITCH_API_KEY", "COINSWITCH_SECRET_KEY"):
+        del ansible.variables[name]
+    (ansible.folder / "password").write_text("a password")
+    (ansible.folder / "vault.yml").write_text(
+        json.dumps({"coinswitch_api_key": account.api_key, "coinswitch_secret_key": account.secret_key})
+    )
+    vault = ("--vault-password-file", "password")
+    assert ansible.run("ansible-vault", "encrypt", *vault, "vault.yml").status == 0
+    assert account.secret_key not in (ansible.folder / "vault.yml").read_text()
+    keys = {"api_key": "{{ coinswitch_api_key }}", "secret_key": "{{ coinswitch_secret_key }}"}
+    task = {"name": "T", WALLET: keys, "become": become, "become_method": "ansible.builtin.su"}
+    play = {"name": "A play", "hosts": "localhost", "gather_facts": False, "vars_files": ["vault.yml"], "tasks": [task]}
+    (ansible.folder / "vaulted.yml").write_text(json.dumps([play]))
+    outcome = ansible.run(
+        "ansible-playbook", "-i", "localhost,", "-c", "local", "-vvvv", "--diff", *vault, "vaulted.yml"
+    )
+    assert ("runs directly in the controller" in outcome.stdout) is not become
+    if not become:
+        assert outcome.status == 0, outcome.stdout
+        assert exchange.count("wallet") == 1
+    for secret in (account.api_key, account.secret_key):
+        assert secret not in outcome.stdout + outcome.stderr
+
+
 def wait_for(condition: Any) -> None:
     for _try in range(600):
         if condition():
