@@ -47,12 +47,12 @@ class Connection(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Whose request budgets are spent."""
+        """The key whose request budgets are used."""
         return f"{self.api_url} {self.api_key.lower()}"
 
 
 def check(options: Mapping[str, Any]) -> Connection:
-    """The connection that the options mean. Raises InputRefused."""
+    """The connection options, checked. Raises InputRefused."""
     return Connection(
         api_key=_api_key(_given(options, "api_key")),
         secret_key=_secret_key(_given(options, "secret_key")),
@@ -90,7 +90,7 @@ def _secret_key(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """The API's address without a slash at its end. Raises InputRefused where it is not safe or not clear."""
+    """The API's address without a slash at its end. Raises InputRefused if it is unsafe or ambiguous."""
     form = "api_url must be https://HOST or https://HOST:PORT"
     if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
         raise InputRefused(f"{form}, without a user, a path or a query")
@@ -107,8 +107,8 @@ def _url(text: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Only the plain forms count: what another program might read as another address is not taken for loopback."""
-    # Imported for plain http alone, which only rehearsals use.
+    """Whether a host is loopback. Only plain forms count: other programs can read unusual forms as another address."""
+    # Imported here, because only rehearsals use plain http.
     import ipaddress
 
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong: each error is one line for the user, with the facts that decide what is done next.
+"""The errors: each is one line for the user, with the facts that decide what happens next.
 
 Private to this collection: anything here may change in any release.
 """
@@ -21,13 +21,13 @@ class CoinSwitchError(Exception):
 
 
 class InputRefused(CoinSwitchError):
-    """An option's value that is refused before any request."""
+    """An option has a value that is refused before any request."""
 
     stops = True
 
 
 class LibraryMissing(CoinSwitchError):
-    """A Python library that the module's interpreter lacks; `error` is the import's own error."""
+    """A Python library is missing. `error` is the error of its import."""
 
     stops = True
 
@@ -38,11 +38,11 @@ class LibraryMissing(CoinSwitchError):
 
 
 class Unclear(CoinSwitchError):
-    """No clear answer (time-out, dropped connection, 5xx, not JSON): what was asked may or may not have been done."""
+    """No clear answer (timeout, broken connection, 5xx, not JSON): the request may or may not have been done."""
 
 
 class Unreachable(Unclear):
-    """No connection came about, so nothing was asked. `again` says whether another try may fare better."""
+    """There was no connection, so nothing was sent. `again`: whether another try can succeed."""
 
     stops = True
 
@@ -52,7 +52,7 @@ class Unreachable(Unclear):
 
 
 class Refused(CoinSwitchError):
-    """A clear no (4xx, a redirect). `envelope`: the API itself said so, not something in front of it."""
+    """A clear refusal (4xx, a redirect). `envelope`: it comes from the API itself, not from a server in front of it."""
 
     def __init__(self, status: int, words: str, request: str, envelope: bool = True) -> None:
         advice = _ADVICE.get(status, _ADVICE.get(status // 100, ""))
@@ -72,13 +72,13 @@ _ADVICE = {
 
 
 class KeysRefused(CoinSwitchError):
-    """HTTP 401, explained as far as it can be."""
+    """HTTP 401, with the most likely cause."""
 
     stops = True
 
 
 class RateLimited(CoinSwitchError):
-    """HTTP 429. `retry_after` is the exchange's wait in seconds, where it gave a usable one."""
+    """HTTP 429. `retry_after` is the wait in seconds that the exchange asks for, if it is usable."""
 
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("the exchange answered HTTP 429: too many requests")
@@ -86,14 +86,14 @@ class RateLimited(CoinSwitchError):
 
 
 class BudgetSpent(CoinSwitchError):
-    """Waiting for the rate limit would take longer than it may. `sent`: the request was sent before (429)."""
+    """The rate limit needs a longer wait than rate_limit_timeout allows. `sent`: the request was sent before (429)."""
 
     stops = True
     sent = False
 
 
 class Unexpected(CoinSwitchError):
-    """A whole answer that is not what the API promises."""
+    """A complete answer that differs from the documentation of the API."""
 
 
 class NotConfigured(CoinSwitchError):
@@ -115,7 +115,7 @@ class NothingWritten(CoinSwitchError):
 
 
 class Unanswered(CoinSwitchError):
-    """Too many symbols in a row got no clear answer; `last` is the error of the last one."""
+    """Too many symbols in a row got no clear answer. `last` is the error of the last one."""
 
     stops = True
 
@@ -124,7 +124,7 @@ class Unanswered(CoinSwitchError):
 
 
 class Defect(CoinSwitchError):
-    """An exception that nobody expected. Only its kind and place are shown: its own words may hold a secret."""
+    """An unexpected exception. Only its type and place are shown, because its text can contain a secret."""
 
     stops = True
 

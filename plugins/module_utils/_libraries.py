@@ -38,11 +38,11 @@ __all__ = [
     "urllib3",
 ]
 for _name in __all__:
-    # Where a library is missing, the files that use it can still be imported, up to the call of `need`.
+    # Without the library, the files that use it can still be imported. `need` then raises the error.
     globals().setdefault(_name, object)
 
 
 def need() -> None:
-    """Raise LibraryMissing where a library could not be imported."""
+    """Raise LibraryMissing if a library could not be imported."""
     if _MISSING is not None:
         raise _MISSING

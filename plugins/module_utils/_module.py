@@ -84,7 +84,7 @@ class Wiring:
 
 
 def run(wiring: Wiring) -> None:
-    """Run a module in a process of its own."""
+    """Run a module in its own process."""
     module = AnsibleModule(argument_spec=wiring.argument_spec, supports_check_mode=True, **wiring.rules)
     result = execute(wiring, module.params, module.check_mode, module.warn, check_reader)
     if result.pop("failed"):
@@ -108,7 +108,7 @@ def execute(
     """
     keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
     clean = Redactor(keys).clean
-    # A password such as 1000 is looked for in messages only: in data it would hide prices.
+    # Passwords are hidden in messages only. A password such as 1000 would hide prices in data.
     clean_text = Redactor(keys, proxy_passwords(os.environ)).clean
     client: Client | None = None
     extra: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _cleaning(say: Callable[[str], None], clean: Callable[[Any], Any]) -> Callab
 
 
 def check_reader() -> None:
-    """Raise Unreachable where nobody reads what this module prints: the task that started it has ended.
+    """Raise Unreachable if the task that started this module has ended, so that nobody reads its output.
 
     After a task's timeout or Ctrl-C, the reading end of the pipe is closed. The death of ansible-playbook alone leaves
     the worker that reads, so the action plugin names the process of ansible-playbook in CONTROLLER.
@@ -159,7 +159,7 @@ def check_reader() -> None:
 
 
 def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
-    """The client of a connection. Its parts are imported only here: a wrong option should not cost their time."""
+    """The client of a connection. It is imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, Pacer

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a reader is asked for, checked before any request.
+"""The options of the modules that only read, checked before any request.
 
 Pure, and free of libraries, as _policy is. Private to this collection: anything here may change in any release.
 """
@@ -28,14 +28,14 @@ def nothing(_options: Mapping[str, Any]) -> None:
 
 
 def some_symbols(options: Mapping[str, Any]) -> list[str]:
-    """The symbols of a reader that can't do without. Raises InputRefused."""
+    """The symbols of a reader that needs at least one. Raises InputRefused."""
     if not options["symbols"]:
         raise InputRefused("symbols is empty: name at least one symbol, such as [BTCUSDT]")
     return _policy.symbols(options["symbols"])
 
 
 def any_symbols(options: Mapping[str, Any]) -> list[str] | None:
-    """The symbols, or None for all: those of an empty list are none, so it is refused. Raises InputRefused."""
+    """The symbols, or None for all. An empty list is refused. Raises InputRefused."""
     if options["symbols"] is None:
         return None
     if not options["symbols"]:
@@ -52,7 +52,7 @@ def orders(options: Mapping[str, Any]) -> OrdersQuery:
 
 
 def _time(name: str, value: Any) -> int | None:
-    """Unix milliseconds, as a number or in plain digits: of a time given in seconds, 1970 would be made."""
+    """Unix milliseconds, as a number or in plain digits. A time in seconds is refused: it would be in 1970."""
     if value is None:
         return None
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""

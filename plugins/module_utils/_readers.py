@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules that only read return, in the fewest requests.
+"""The results of the modules that only read, with the fewest requests.
 
 Every function takes the account's Futures and what is asked for, and gives the Report of its module. A name is held
 against the list of instruments only where an answer leaves in doubt whether it is a symbol. Private to this collection:
@@ -37,7 +37,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 
-# How far a clock may be off without a word: the exchange recommends no more, and refuses more than 60 s.
+# How far a clock can be off without a warning. The exchange recommends no more, and refuses more than 60 s.
 RECOMMENDED_SKEW = 5.0
 
 # A time outside of these (2001 to 2286) is not in milliseconds: it is in seconds or microseconds.
@@ -49,7 +49,7 @@ Row = Dict[str, Any]
 
 
 class _Symbols:
-    """The symbols asked for. Each may have an error of its own; a name that is no symbol is an error of all."""
+    """The desired symbols. Each can have its own error. A name that is not a symbol is an error of the whole task."""
 
     def __init__(self, futures: Futures, names: list[str]) -> None:
         self._futures = futures
@@ -57,7 +57,7 @@ class _Symbols:
         self._unchecked = True
 
     def ask(self, symbol: str, read: Callable[[str], _T]) -> _T:
-        """What is read of one of the symbols; what goes wrong with it names it."""
+        """The result of one symbol. An error names the symbol."""
         try:
             return read(symbol)
         except CoinSwitchError as error:
@@ -68,7 +68,7 @@ class _Symbols:
             raise CoinSwitchError(f"{symbol}: {error}") from None
 
     def check_listed(self, symbols: list[str]) -> None:
-        """Have the exchange's list decide whether these are symbols, once a task: CoinSwitchError names those not."""
+        """Check the symbols against the list of the exchange, once a task. CoinSwitchError names unknown ones."""
         if symbols and self._unchecked:
             self._unchecked = False
             _must_be_listed(symbols, self._listed(symbols), self._futures.exchange)
@@ -83,7 +83,7 @@ class _Symbols:
             raise CoinSwitchError(f"{question}: {error}") from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
-        """Nothing found is reported a flat symbol and of none alike."""
+        """Check a symbol without results: the exchange answers the same for a flat symbol and for an unknown one."""
         found = {row["symbol"] for row in rows}
         self.check_listed([name for name in self._names if name not in found])
 
@@ -95,7 +95,7 @@ def _must_be_listed(symbols: list[str], listed: Mapping[str, Instrument], exchan
 
 
 def read_leverages(futures: Futures, names: list[str]) -> Report:
-    """`leverages`: a row a symbol; where the exchange returns none, it is None, and its words are the `reason`."""
+    """`leverages`: a row for each symbol. Without a leverage, it is None, and the answer is the `reason`."""
     symbols = _Symbols(futures, names)
     futures.client.pacer.expect({READ_LEVERAGE: len(names)})
     rows: list[Row] = []
@@ -115,7 +115,7 @@ def _leverage(futures: Futures, symbol: str) -> Row:
 
 
 def read_instruments(futures: Futures, names: list[str] | None) -> Report:
-    """`instruments`: those named, in their order, or all (None)."""
+    """`instruments`: the named ones in their order, or all (None)."""
     listed = futures.instruments()
     if names is not None:
         _must_be_listed(names, listed, futures.exchange)
@@ -140,7 +140,7 @@ def read_positions(futures: Futures, names: list[str]) -> Report:
 
 
 def _all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
-    """Those of several symbols in one request, where the exchange grants that (it is not documented)."""
+    """The positions of several symbols in one request, if the exchange allows that (it is not documented)."""
     if len(names) == 1:
         return None
     try:
@@ -150,10 +150,10 @@ def _all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
 
 
 def read_orders(futures: Futures, query: OrdersQuery) -> Report:
-    """`orders`: the newest first; without a from_time, those of five weeks."""
+    """`orders`: the newest first. Without a from_time, those of five weeks."""
     names, since, last = query
     now = futures.client.now_ms()
-    # Whether the exchange counts `to_time` itself in is not known; one in the future is the same as none.
+    # It is not known whether the exchange includes `to_time` itself. A time in the future is the same as none.
     until = None if last is None or last >= now else last + 1
     if since is None:
         since = now - ORDERS_SPAN_MS if until is None else until - 5 * LONGEST_SPAN_MS
@@ -173,7 +173,7 @@ def _flat(pages: Iterable[list[Row]]) -> list[Row]:
 
 
 def _is_within(row: Row, query: OrdersQuery) -> bool:
-    """Whether an order belongs to the time asked for. One whose time is not in Unix milliseconds does: it is open."""
+    """Whether an order belongs to the period. An order whose time is not in Unix milliseconds does: it is open."""
     created = whole(row.get("created_at"))
     if created is None or not EARLIEST_MS <= created <= LATEST_MS:
         return True
@@ -182,7 +182,7 @@ def _is_within(row: Row, query: OrdersQuery) -> bool:
 
 
 def _ties(rows: list[Row]) -> list[str]:
-    """A warning where one millisecond has a whole page of orders: pages can't tell whether there are more."""
+    """Warnings for each millisecond with a full page of orders: there can be more orders than the exchange lists."""
     times = Counter(whole(row.get("created_at")) for row in rows)
     return [
         f"{count} of the open orders were created in the same millisecond ({time}): the exchange answers with "
@@ -209,14 +209,14 @@ def check_keys(futures: Futures, _query: None) -> Report:
         futures.validate_keys()
     except KeysRefused as error:
         result.update(valid=False, reason=str(error))
-    # Asked for last: what takes time now is the exchange alone, and no longer the making of the connection.
+    # Read last, when the connection exists: only the exchange's own time is measured.
     offset, warnings = _clock_offset(futures)
     result.update(clock_offset=offset, round_trip=round(client.timing.received - client.timing.sent, 3))
     return Report(result, warnings=warnings)
 
 
 def _clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
-    """Seconds that this machine is ahead of the exchange's own time, else of an answer's `Date`; and warnings."""
+    """Seconds that this machine is ahead of the exchange's time, or of the `Date` of an answer, and warnings."""
     warnings = []
     try:
         returned = futures.server_time() / 1000

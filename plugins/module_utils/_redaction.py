@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps secrets out of all that leaves a module, also where the exchange sends them back in another form.
+"""Keeps secrets out of all output of a module, also if the exchange sends them back in another form.
 
 Private to this collection: anything here may change in any release.
 """
@@ -16,14 +16,14 @@ from urllib.parse import unquote
 HIDDEN = "********"
 # The characters of hexadecimal, base64 and percent-encoding.
 _CODED = "A-Za-z0-9+/=_%-"
-# A signature in any form is longer than this, and nothing else that the exchange sends is.
+# A signature in any form is longer than this. Nothing else that the exchange sends is.
 _LONGEST_TOKEN = 120
-# What stands before the host of a URL. A password may hold a slash or an @ that nobody encoded.
+# The part of a URL before the host. A password can contain a slash or an @ that is not encoded.
 _USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-# To hide a shorter one would leave nothing legible; in a URL it is hidden all the same.
+# Hiding a shorter password everywhere would make messages unreadable. In a URL it is hidden anyway.
 _SHORTEST_PASSWORD = 4
-# What is shorter is no key (and is refused as one), and hiding it would leave nothing legible.
+# A shorter value is refused as a key, and hiding it would make messages unreadable.
 _SHORTEST_FORM = 8
 
 
@@ -40,12 +40,12 @@ class Redactor:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         pattern = "|".join([*map(re.escape, longest_first), rf"[{_CODED}]{{{_LONGEST_TOKEN},}}"])
-        # Where there are too few such characters in a row nothing can begin: megabytes are looked through at once.
+        # A shorter run of such characters cannot contain a secret. This makes the search of megabytes fast.
         characters = re.escape("".join(sorted(set("".join(forms)))))
         self._pattern = re.compile(rf"(?=[{characters}{_CODED}]{{{_SHORTEST_FORM}}})(?:{pattern})", re.IGNORECASE)
 
     def clean(self, value: Any) -> Any:
-        """The value without the secrets: mappings (keys too), lists and texts; all else as it is."""
+        """The value without the secrets: in mappings (also their keys), lists and texts. Other values are unchanged."""
         if isinstance(value, str):
             return self._others.sub(HIDDEN, self._pattern.sub(HIDDEN, value))
         if isinstance(value, dict):
@@ -56,7 +56,7 @@ class Redactor:
 
 
 def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
-    """The passwords in the proxy variables of an environment, as they stand and decoded."""
+    """The passwords in the proxy variables of an environment, as they are and decoded."""
     passwords = set()
     for name, value in environment.items():
         if name.lower() in _PROXY_VARIABLES and "@" in value:
@@ -67,7 +67,7 @@ def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
 
 
 def _forms(secret: str) -> list[str]:
-    """The forms in which a hexadecimal secret may come back: both halves of a long one count on their own."""
+    """The forms in which a hexadecimal secret can come back. Each half of a long one is a secret, too."""
     halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
     forms = []
     for text in filter(None, [secret, *halves]):
@@ -80,7 +80,7 @@ def _forms(secret: str) -> list[str]:
 
 
 def _base64(data: bytes) -> list[str]:
-    """The base64 texts of the data at each of the three places it can have in a longer whole, edges cut off."""
+    """The base64 texts of the data at each of its three possible offsets in a longer text, without the edges."""
     forms = []
     for before in range(3):
         text = b64encode(b"\0" * before + data).decode()

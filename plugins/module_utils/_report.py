@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Sequence
 # accounts that were not reached.
 NOT_READ = "the current leverage is not known"
 
-# What is returned is nested less deeply by far, and Ansible fails at some three hundred.
+# Real results are nested much less deeply. Ansible fails at about 300 levels.
 DEEPEST = 32
 
 
@@ -25,7 +25,7 @@ class Report(NamedTuple):
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value as Ansible can return it, whatever the exchange sent.
+    """The value in a form that Ansible can return.
 
     It takes no Decimal (a number where that loses nothing, else text), no half of a surrogate pair ("?"), and not what
     is nested without end ("...").

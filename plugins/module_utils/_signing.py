@@ -22,12 +22,12 @@ SEED_DIGITS = 64
 
 
 def message(method: str, path: str, epoch: str) -> bytes:
-    """What is signed: the method, the path with its decoded query, and the epoch (Unix ms). The body is not signed."""
+    """The signed message: the method, the path with its decoded query, and the epoch (Unix ms), without the body."""
     return f"{method.upper()}{unquote_plus(path)}{epoch}".encode()
 
 
 class SignedAuth(AuthBase):
-    """Signs each request anew at the moment it is prepared.
+    """Signs each request when it is prepared.
 
     api_key and secret_key are hexadecimal; of a secret of 128 digits (seed, then public key) the seed is used.
     clock() gives Unix seconds.
@@ -46,8 +46,8 @@ class SignedAuth(AuthBase):
         return r
 
     def pair_matches(self) -> bool:
-        """Whether the API key is the public key that the secret gives. Older keys may differ and still be good."""
-        # By a signature: cryptography's module for writing keys takes longer to import than this one to check.
+        """Whether the API key is the public key of the secret. Older pairs can differ and still be valid."""
+        # Checked with a signature: importing cryptography's module for writing keys takes longer.
         try:
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(self._api_key)).verify(self._key.sign(b""), b"")
         except (ValueError, InvalidSignature):
