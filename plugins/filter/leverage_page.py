@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from hashlib import sha256
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
@@ -31,8 +31,10 @@ options:
     description:
       - The text of a Jinja2 template. Everything that it inserts is escaped for HTML.
       - Its variables are C(report), the input; C(findings), those that are shown; C(symbols), those with findings
-        first; and C(grid), pairs of an account and its rows, one for each of the symbols (V(none) if the policy does
+        first; and C(matrix), pairs of an account and its rows, one for each of C(symbols) (V(none) if the policy does
         not name it).
+      - C(grid) is the same as C(matrix) in the order of the symbols of the report. C(quiet) has the numbers of its
+        columns, from 1 for that of the accounts, whose symbols are in policy everywhere.
       - Its filter C(css) makes a text fit for a string in a style sheet. C(csp_hash) is the hash of a script for the
         content security policy. C(factor) formats a factor.
     type: str
@@ -66,14 +68,26 @@ def leverage_page(report: Mapping[str, Any], template: str) -> str:
     """The page as text. Errors of a template are those of Jinja2."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(css=_css, csp_hash=_csp_hash, factor=_findings.shown)
-    found = {symbol for finding in report["findings"] for symbol in finding["symbols"] if finding["symbol"] is not None}
+    found = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
     symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in found, symbol))
-    grid = []
+    return environment.from_string(template).render(
+        report=report,
+        findings=report["findings"][:MOST_FINDINGS],
+        symbols=symbols,
+        matrix=_matrix(report, symbols),
+        # For templates that were written for 1.0.
+        grid=_matrix(report, report["symbols"]),
+        quiet=[number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in found],
+    )
+
+
+def _matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
+    """Each account with its row of each symbol."""
+    matrix = []
     for account in report["accounts"]:
         rows = {row["symbol"]: row for row in account["results"]}
-        grid.append((account, [rows.get(symbol) for symbol in symbols]))
-    findings = report["findings"][:MOST_FINDINGS]
-    return environment.from_string(template).render(report=report, findings=findings, symbols=symbols, grid=grid)
+        matrix.append((account, [rows.get(symbol) for symbol in symbols]))
+    return matrix
 
 
 def _css(text: str) -> str:

@@ -178,6 +178,20 @@ def test_a_desk_with_very_many_findings_says_that_the_table_is_cut() -> None:
     assert len(page.encode()) < 1_500_000
 
 
+def test_a_template_of_1_0_still_has_its_variables() -> None:
+    rows = [
+        row("AUSDT", "unchanged", 10, 10),
+        row("BUSDT", "unknown", None, None, "why"),
+        row("CUSDT", "changed", 5, 10),
+    ]
+    seen = {"alpha": account(*rows), "beta": account(rows[0])}
+    cells = (
+        "{% for _account, cells in grid %}{% for row in cells %}{{ row.symbol if row else 0 }},{% endfor %}{% endfor %}"
+    )
+    template = "{{ quiet | join(' ') }};" + cells
+    assert leverage_page(leverage_report(seen), template) == "2 4;AUSDT,BUSDT,CUSDT,AUSDT,0,0,"
+
+
 def test_nothing_said_by_others_becomes_markup() -> None:
     plain = read({"alpha": account(row("BTCUSDT", "blocked", 1, 1, "held"), row("ETHUSDT", "unchanged", 1, 1))})
     hostile = read(
