@@ -36,7 +36,7 @@ LONGEST_LOCK_WAIT = 10.0
 _FIRST_LOCK_PAUSE = 0.001
 _LONGEST_LOCK_PAUSE = 0.064
 _OPEN_ATTEMPTS = 5
-_LARGEST_FILE = 1 << 20
+_LARGEST_FILE = 64 << 10
 
 
 class Endpoint(NamedTuple):
@@ -202,7 +202,13 @@ def _write(file: int, budgets: dict[str, Any]) -> bool:
     """Keep the budgets; False where the file could not take them (a full disk)."""
     content = json.dumps(budgets).encode()
     try:
-        os.ftruncate(file, 0)
+        size = os.fstat(file).st_size
+        if size > _LARGEST_FILE:
+            os.ftruncate(file, 0)
+        else:
+            # Overwrite what is left of longer content with spaces. Some file systems flush a file to disk when it was
+            # truncated and closed, which takes milliseconds.
+            content = content.ljust(size)
         return os.pwrite(file, content, 0) == len(content)
     except OSError:
         return False
