@@ -26,7 +26,7 @@ from .client_setup import (
     ClientSetup,
     Fault,
     Quirks,
-    row,
+    find_row,
 )
 
 NewSetup = Callable[..., ClientSetup]
@@ -70,7 +70,7 @@ def test_changed_costs_two(setup: ClientSetup) -> None:
     assert report.failure is None
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
     assert report.result["changed"] is True
-    assert row(report) == {
+    assert find_row(report) == {
         "symbol": "BTCUSDT",
         "exchange": "EXCHANGE_2",
         "leverage": 13,
@@ -133,7 +133,7 @@ def test_a_maximum_of_what_was_never_set_is_not_known(new_setup: NewSetup, readi
     )
     assert report.failure.startswith(start)
     assert report.failure.endswith("): set it once with enforce=exact")
-    assert row(report)["blockers"] == []
+    assert find_row(report)["blockers"] == []
     assert setup.sent == [READ, INSTRUMENTS]
 
 
@@ -151,8 +151,8 @@ def test_a_maximum_without_the_list_of_symbols_says_so(new_setup: NewSetup) -> N
     setup = new_setup(Quirks(unset_leverage="404"))
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["403"], times=None)
     report = setup.enforce({"BTCUSDT": 5, "ETHUSDT": 5}, enforce="maximum")
-    assert row(report)["outcome"] == row(report, "ETHUSDT")["outcome"] == "unknown"
-    assert "; the list of symbols could not be read (the exchange refused GET" in row(report)["reason"]
+    assert find_row(report)["outcome"] == find_row(report, "ETHUSDT")["outcome"] == "unknown"
+    assert "; the list of symbols could not be read (the exchange refused GET" in find_row(report)["reason"]
 
 
 # --- a refused write is explained from state ---
@@ -241,9 +241,9 @@ def test_a_refusal_is_explained_and_predicted_in_the_same_words(
     assert setup.current == {"BTCUSDT": 10, "XRPUSDT": 10}
     assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {desired}: {reason}", report.failure or "")
     assert report.failure == predicted.failure
-    returned = row(report, symbol)
+    returned = find_row(report, symbol)
     assert "leverage" in returned.pop("exchange_message").lower()
-    assert returned == row(predicted, symbol)
+    assert returned == find_row(predicted, symbol)
     assert returned["outcome"] == outcome
     assert returned["leverage"] == returned["previous_leverage"] == 10
     assert report.result["changed"] is predicted.result["changed"] is False
@@ -253,7 +253,7 @@ def test_a_refusal_is_explained_and_predicted_in_the_same_words(
 def test_blockers_are_rows_that_identify_them(setup: ClientSetup) -> None:
     position_id = setup.account.open_position("BTCUSDT", "SHORT", "2")
     order_id = setup.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
-    assert row(setup.enforce({"BTCUSDT": 13}))["blockers"] == [
+    assert find_row(setup.enforce({"BTCUSDT": 13}))["blockers"] == [
         {"kind": "position", "position_id": position_id, "side": "SHORT", "size": "2"},
         {"kind": "order", "order_id": order_id, "side": "SELL", "quantity": "0.5"},
     ]
@@ -268,8 +268,8 @@ def test_an_order_older_than_five_weeks_is_not_found(setup: ClientSetup) -> None
         "BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST /trade/api/v2/futures/leverage with "
         'HTTP 400: "Leverage cannot be changed with open positions or orders"'
     )
-    assert row(report)["blockers"] == []
-    assert row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
+    assert find_row(report)["blockers"] == []
+    assert find_row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -289,7 +289,7 @@ def test_blocked_may_be_only_warned_of(setup: ClientSetup) -> None:
         report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn", check=check)
         assert report.failure is None
         (warning,) = report.warnings
-        assert warning == f"BTCUSDT: {row(report)['reason']}"
+        assert warning == f"BTCUSDT: {find_row(report)['reason']}"
         assert "blocked by an open position (LONG 0.010); close the position first" in warning
         assert report.result["outcome"] == "blocked"
 
@@ -312,7 +312,7 @@ def test_what_is_closed_to_us_is_warned_of(setup: ClientSetup, closed: str, chec
     assert warning.startswith(f"BTCUSDT: {what} could not be read, so it is not known whether they block a change: ")
     assert "HTTP 403" in warning
     assert report.result["outcome"] == "blocked"
-    kinds = [blocker["kind"] for blocker in row(report)["blockers"]]
+    kinds = [blocker["kind"] for blocker in find_row(report)["blockers"]]
     assert kinds == {INSTRUMENTS: ["position", "order"], POSITIONS: ["order"], ORDERS: ["position"]}[closed]
 
 
@@ -403,9 +403,9 @@ def test_every_reading_of_what_is_not_known_ends_with_the_truth(
     assert report.failure == predicted.failure
     assert report.result["diff"] == predicted.result["diff"]
     for symbol, outcome in ends.items():
-        assert row(report, symbol)["outcome"] == row(predicted, symbol)["outcome"] == outcome
-        assert row(report, symbol)["leverage"] == setup.account.leverage_in_force(symbol)
-        assert row(report, symbol)["leverage"].__class__ is int
+        assert find_row(report, symbol)["outcome"] == find_row(predicted, symbol)["outcome"] == outcome
+        assert find_row(report, symbol)["leverage"] == setup.account.leverage_in_force(symbol)
+        assert find_row(report, symbol)["leverage"].__class__ is int
 
 
 # --- an unclear write is read back ---
@@ -426,7 +426,7 @@ def test_a_write_that_was_done_without_saying_so_is_found(setup: ClientSetup, fa
     assert report.result["outcome"] == "changed"
     assert report.result["leverage"] == setup.current["BTCUSDT"] == 13
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
-    assert "reason" not in row(report)
+    assert "reason" not in find_row(report)
     assert setup.clock.slept == []
     first, write, back = setup.exchange.connections
     assert first == write != back, "what the old connection may still bring answers the write"
@@ -480,7 +480,7 @@ def test_what_cannot_be_read_back_is_not_known(new_setup: NewSetup, fault: str, 
 
 def test_a_write_that_lands_while_it_is_waited_for_is_confirmed_by_the_next(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["drop-before"])
-    setup.clock.while_asleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 13)
+    setup.clock.on_sleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 13)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ, WRITE, READ, WRITE]
     assert report.failure is None
@@ -600,13 +600,13 @@ def test_keys_refused_after_an_unclear_write_leave_it_unknown(setup: ClientSetup
     assert "the write may yet take effect" in str(report.failure)
 
 
-def test_nobody_there_ends_it_after_the_retries(new_setup: NewSetup, nobody: str) -> None:
-    setup = new_setup(url=nobody, retries=2)
+def test_nobody_there_ends_it_after_the_retries(new_setup: NewSetup, unused_url: str) -> None:
+    setup = new_setup(url=unused_url, retries=2)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.client.requests == 0, "nothing was sent"
     assert len(setup.clock.slept) == 2
     assert report.result["outcome"] == "unknown"
-    assert f"no connection to {nobody} (" in str(report.failure)
+    assert f"no connection to {unused_url} (" in str(report.failure)
     assert "check api_url and the network" in str(report.failure)
 
 
@@ -651,7 +651,7 @@ def test_a_budget_that_another_task_spends_at_the_last_moment_leaves_it_unwritte
     def expect_and_be_overtaken(ahead: Any) -> None:
         expect(ahead)
         if ahead.get(WRITE_LEVERAGE):
-            spend(new_setup(beside=setup, machine="this"), WRITE_LEVERAGE, 10)
+            spend(new_setup(same_account_as=setup, machine="this"), WRITE_LEVERAGE, 10)
 
     monkeypatch.setattr(setup.pacer, "expect", expect_and_be_overtaken)
     report = setup.enforce({"BTCUSDT": 13})
@@ -771,7 +771,7 @@ def test_an_impossible_desired_leverage_leaves_all_unwritten(
         f"is impossible ({symbol}); {symbol}: {reason}"
     )
     assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
-    assert row(report)["leverage"] == 10
+    assert find_row(report)["leverage"] == 10
     assert report.result["changed"] is False
 
 
@@ -779,14 +779,14 @@ def test_every_impossible_desired_leverage_is_named(several: ClientSetup) -> Non
     report = several.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
     assert several.writes() == []
     assert (
-        row(report)["reason"]
+        find_row(report)["reason"]
         == "not written: nothing is written while one desired leverage is impossible (SOLUSDT, ETHUSDT)"
     )
     for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
-        assert row(report, symbol)["leverage"] == row(report, symbol)["previous_leverage"] == leverage
-        assert row(report, symbol)["outcome"] == "refused"
-        assert row(report, symbol)["reason"].startswith("a leverage of ")
-        assert row(report, symbol)["blockers"] == []
+        assert find_row(report, symbol)["leverage"] == find_row(report, symbol)["previous_leverage"] == leverage
+        assert find_row(report, symbol)["outcome"] == "refused"
+        assert find_row(report, symbol)["reason"].startswith("a leverage of ")
+        assert find_row(report, symbol)["blockers"] == []
 
 
 def test_an_unlisted_symbol_leaves_all_unwritten(several: ClientSetup) -> None:
@@ -826,7 +826,7 @@ def test_a_symbol_that_cannot_be_read_does_not_stop_the_others(several: ClientSe
         "1 of 3 symbols do not have the desired leverage. BTCUSDT: the current leverage is not known: "
     )
     assert several.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
-    assert row(report)["leverage"] is None
+    assert find_row(report)["leverage"] is None
 
 
 def test_a_blocked_symbol_does_not_stop_the_others(several: ClientSetup) -> None:
@@ -882,7 +882,7 @@ def test_an_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
     several.exchange.add_fault(WRITE, FAULTS["503"], times=None, symbol="ETHUSDT")
     report = several.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "changed"}
-    assert row(report, "ETHUSDT")["leverage"] == 20
+    assert find_row(report, "ETHUSDT")["leverage"] == 20
 
 
 def test_an_unclear_write_is_looked_up_over_a_new_connection(several: ClientSetup) -> None:
@@ -911,8 +911,8 @@ def test_keys_refused_at_a_write_leave_the_rest_unwritten(several: ClientSetup) 
     assert written(several) == [("BTCUSDT", 9)]
     assert several.sent == [READ] * 3 + [INSTRUMENTS, WRITE]
     assert outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
-    assert row(report, "SOLUSDT")["leverage"] == 10
-    assert row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
+    assert find_row(report, "SOLUSDT")["leverage"] == 10
+    assert find_row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
 
 
 def test_after_three_silent_symbols_the_rest_is_not_asked(new_setup: NewSetup) -> None:
@@ -949,7 +949,7 @@ def test_what_is_queued_when_it_ends_is_told_as_not_written(new_setup: NewSetup)
         "DOTUSDT": "unknown",
         "ETHUSDT": "unknown",
     }
-    assert row(report)["reason"].startswith("not written: ")
+    assert find_row(report)["reason"].startswith("not written: ")
 
 
 def test_after_three_writes_without_an_answer_the_rest_is_not_written(new_setup: NewSetup) -> None:
@@ -1014,9 +1014,9 @@ def test_a_defect_at_a_write_keeps_what_was_done(several: ClientSetup, after: bo
     assert outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "refused"}
     assert report.result["changed"] is True
     assert report.result["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 9}}
-    assert row(report, "ETHUSDT")["leverage"] is None
-    assert row(report, "ETHUSDT")["previous_leverage"] == 20
-    assert row(report, "SOLUSDT")["leverage"] == 10
+    assert find_row(report, "ETHUSDT")["leverage"] is None
+    assert find_row(report, "ETHUSDT")["previous_leverage"] == 20
+    assert find_row(report, "SOLUSDT")["leverage"] == 10
     assert "a defect of this collection, please report it: RuntimeError at " in str(report.failure)
     assert "thread" not in str(report.failure)
 
@@ -1064,8 +1064,8 @@ def test_a_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, stop: 
         several.exchange.add_fault(WRITE, FAULTS[stop], times=None, symbol=symbol)
     policy = {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9, "ADAUSDT": 9, "DOTUSDT": 9}
     report = several.enforce(policy, on_blocked="warn")
-    assert row(report)["outcome"] == "blocked"
-    assert row(report)["blockers"][0]["kind"] == "position"
+    assert find_row(report)["outcome"] == "blocked"
+    assert find_row(report)["blockers"][0]["kind"] == "position"
     assert "BTCUSDT" not in str(report.failure), "blocked is warned of, and other symbols fail the task"
     assert outcomes(report)["DOTUSDT"] == "refused"
     if stop == "401":
@@ -1140,14 +1140,14 @@ def test_an_impossible_desired_leverage_that_is_not_read_yet_leaves_all_unwritte
     *_read, unread, last = policy
     report = several.enforce({**change(policy, 2), last: 21})
     assert several.sent == [READ] * 20 + [INSTRUMENTS]
-    assert row(report, last)["outcome"] == "refused"
-    assert row(report, last)["leverage"] is None
-    assert row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
+    assert find_row(report, last)["outcome"] == "refused"
+    assert find_row(report, last)["leverage"] is None
+    assert find_row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
     why = f"nothing is written while one desired leverage is impossible ({last})"
-    assert row(report, unread)["outcome"] == "unknown"
-    assert row(report, unread)["reason"] == f"the current leverage is not known: {why}"
-    assert row(report, "COIN0USDT")["reason"] == f"not written: {why}"
-    assert row(report, "COIN1USDT")["outcome"] == "unchanged"
+    assert find_row(report, unread)["outcome"] == "unknown"
+    assert find_row(report, unread)["reason"] == f"the current leverage is not known: {why}"
+    assert find_row(report, "COIN0USDT")["reason"] == f"not written: {why}"
+    assert find_row(report, "COIN1USDT")["outcome"] == "unchanged"
 
 
 def test_the_plan_says_how_long_it_may_take(new_setup: NewSetup) -> None:
@@ -1196,7 +1196,7 @@ def test_limits_of_another_kind_are_survived_by_waiting(new_setup: NewSetup, qui
 @pytest.mark.parametrize("scope", ["key", "address"])
 def test_a_bot_on_another_machine_is_survived_by_waiting(new_setup: NewSetup, scope: Any) -> None:
     several, policy = market(new_setup, 15, Quirks(limit_scope=scope))
-    bot = new_setup(beside=several)
+    bot = new_setup(same_account_as=several)
     for _request in range(20):
         bot.futures.leverage("BTCUSDT")
     report = several.enforce(change(policy, 3))
@@ -1259,7 +1259,7 @@ def test_check_mode_predicts_what_the_write_budget_allows(
 
 def test_two_tasks_of_one_machine_share_the_budget(new_setup: NewSetup) -> None:
     several, policy = market(new_setup, 12, machine="this")
-    other = new_setup(beside=several, machine="this")
+    other = new_setup(same_account_as=several, machine="this")
     assert several.enforce(policy).failure is None
     assert other.enforce(change(policy, 1)).failure is None
     assert several.exchange.refused_by_rate_limit == 0
