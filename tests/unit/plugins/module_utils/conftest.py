@@ -1,13 +1,13 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fixtures of the core's tests; what they hand out is in client_setup.py."""
+"""Fixtures for the tests of module_utils. The classes behind them are in client_setup.py."""
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "extensions"))
 
 from sandbox.server import LOOPBACK
 
-from .client_setup import ClientSetup, Clock, Exchange, SharedSandbox
+from .client_setup import ClientSetup, Clock, Exchange, NewSetup, SharedSandbox
 
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the machine's user has set for other work is no part of what is tried here."""
+    """Remove proxy settings of the user, so that requests reach the sandbox."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -38,10 +38,10 @@ def server() -> Iterator[SharedSandbox]:
 
 @pytest.fixture
 def sandbox(server: SharedSandbox) -> Iterator[SharedSandbox]:
-    """The server, which holds back what it waits for until the test ends."""
-    server.opened = opened = Event()
+    """The server for one test. Delayed answers are sent when the test ends."""
+    server.delay_over = delay_over = Event()
     yield server
-    opened.set()
+    delay_over.set()
 
 
 @pytest.fixture
@@ -50,10 +50,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def new_setup(sandbox: SharedSandbox, request: pytest.FixtureRequest) -> Iterator[Callable[..., ClientSetup]]:
-    """Prepares a setup: `new_setup(current={"BTCUSDT": 10}, retries=0)`. Its arguments are ClientSetup's.
+def new_setup(sandbox: SharedSandbox, request: pytest.FixtureRequest) -> Iterator[NewSetup]:
+    """A function that builds a setup: `new_setup(current={"BTCUSDT": 10}, retries=0)`.
 
-    Desks of one `machine` share their budgets, in a file; without one each has its own, in memory.
+    It takes the arguments of `ClientSetup`, without `sandbox` and `budgets`. Setups with the same `machine` share their
+    request budgets in a file. A setup without a `machine` has its own budgets in memory.
     """
     setups: list[ClientSetup] = []
 
@@ -68,12 +69,13 @@ def new_setup(sandbox: SharedSandbox, request: pytest.FixtureRequest) -> Iterato
 
 
 @pytest.fixture
-def setup(new_setup: Callable[..., ClientSetup]) -> ClientSetup:
+def setup(new_setup: NewSetup) -> ClientSetup:
+    """A setup with one configured symbol: BTCUSDT with a leverage of 10."""
     return new_setup(current={"BTCUSDT": 10})
 
 
 @pytest.fixture
-def nobody() -> str:
-    """An address on which nobody listens."""
-    with socket.create_server((LOOPBACK, 0)) as closed:
-        return f"http://{LOOPBACK}:{closed.getsockname()[1]}"
+def unused_url() -> str:
+    """A URL on which no server listens."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        return f"http://{LOOPBACK}:{server.getsockname()[1]}"

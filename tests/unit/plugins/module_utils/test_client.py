@@ -122,9 +122,9 @@ def test_a_write_is_asked_once(setup: ClientSetup) -> None:
 
 @pytest.mark.parametrize(("again", "pauses"), [(True, 3), (False, 0)])
 def test_an_address_that_cannot_be_asked_is_not_asked_again(
-    new_setup: NewSetup, nobody: str, again: bool, pauses: int
+    new_setup: NewSetup, unused_url: str, again: bool, pauses: int
 ) -> None:
-    setup = new_setup(url=nobody if again else "http://[::1]nowhere")
+    setup = new_setup(url=unused_url if again else "http://[::1]nowhere")
     with pytest.raises(Unreachable) as unreachable:
         read(setup)
     assert unreachable.value.again is again

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user reads of an error."""
+"""Tests of _errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Refused, Unreachable
 
+# --- CoinSwitchError.stops ---
+
 
 @pytest.mark.parametrize(
-    ("kind", "stops"),
+    ("name", "stops"),
     [
         ("InputRefused", True),
         ("LibraryMissing", True),
@@ -30,19 +32,33 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
         ("Unconfirmed", False),
     ],
 )
-def test_which_errors_other_symbols_would_meet_too(kind: str, stops: bool) -> None:
-    error = getattr(_errors, kind)
+def test_error_stops_the_task_if_other_symbols_would_fail_too(name: str, stops: bool) -> None:
+    error = getattr(_errors, name)
     assert issubclass(error, CoinSwitchError)
     assert error.stops is stops
 
 
-def test_every_error_is_in_the_table_above() -> None:
-    kinds = {kind for kind in vars(_errors).values() if isinstance(kind, type) and issubclass(kind, CoinSwitchError)}
-    assert len(kinds) == 15
+def test_module_defines_14_errors_and_their_base_class() -> None:
+    """A new error needs a line in the table above."""
+    errors = {
+        value for value in vars(_errors).values() if isinstance(value, type) and issubclass(value, CoinSwitchError)
+    }
+    assert len(errors) == 15
+
+
+# --- Unreachable ---
+
+
+def test_unreachable_is_retried_by_default() -> None:
+    assert Unreachable("x").again is True
+    assert Unreachable("x", again=False).again is False
+
+
+# --- Refused ---
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "said"),
+    ("status", "exchange_message", "message"),
     [
         (400, "No", 'the exchange refused GET /x with HTTP 400: "No"'),
         (400, "", "the exchange refused GET /x with HTTP 400"),
@@ -51,10 +67,7 @@ def test_every_error_is_in_the_table_above() -> None:
         (302, "", f"the exchange refused GET /x with HTTP 302{_errors._ADVICE[3]}"),
     ],
 )
-def test_a_refusal_says_what_to_do_about_it(status: int, words: str, said: str) -> None:
-    assert str(Refused(status, words, "GET /x")) == said
-
-
-def test_an_unreachable_exchange_may_be_tried_again() -> None:
-    assert Unreachable("x").again is True
-    assert Unreachable("x", again=False).again is False
+def test_message_of_a_refusal_contains_the_advice_for_its_status(
+    status: int, exchange_message: str, message: str
+) -> None:
+    assert str(Refused(status, exchange_message, "GET /x")) == message

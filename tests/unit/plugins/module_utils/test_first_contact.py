@@ -211,8 +211,8 @@ def test_refused_keys_end_the_check(new_setup: NewSetup) -> None:
     assert len(setup.sent) == 2
 
 
-def test_an_exchange_that_cannot_be_reached(new_setup: NewSetup, nobody: str) -> None:
-    report = check(prepared(new_setup, url=nobody, retries=0))
+def test_an_exchange_that_cannot_be_reached(new_setup: NewSetup, unused_url: str) -> None:
+    report = check(prepared(new_setup, url=unused_url, retries=0))
     assert report.failure is not None
     assert report.failure.startswith("no connection to ")
 

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users type, good and bad; and the decision of a desired leverage against what is in force and possible."""
+"""Tests of _policy."""
 
 from __future__ import annotations
 
@@ -18,31 +18,49 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import
 Limits = tuple["int | None", "int | None", "int | None"]
 
 
-def options(symbol: Any = None, leverage: Any = None, leverages: Any = None) -> dict[str, Any]:
+def make_options(symbol: Any = None, leverage: Any = None, leverages: Any = None) -> dict[str, Any]:
     return {"symbol": symbol, "leverage": leverage, "leverages": leverages, "enforce": EXACT, "on_blocked": "fail"}
 
 
-def refusal(**typed: Any) -> str:
+def get_refusal(**options: Any) -> str:
+    """Return the message of a refusal. Check that it is one line and that the task stops."""
     with pytest.raises(InputRefused) as refused:
-        from_options(options(**typed))
+        from_options(make_options(**options))
     assert "\n" not in str(refused.value)
     assert refused.value.stops
     return str(refused.value)
 
 
-# --- symbols ---
+# --- from_options ---
+
+
+def test_leverages_keep_their_order() -> None:
+    policy = from_options(make_options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
+    assert policy == _policy.Policy([Desired("ETHUSDT", 5), Desired("BTCUSDT", 10)], EXACT, "fail", single=False)
+
+
+def test_symbol_and_leverage_give_a_single_policy() -> None:
+    options = {**make_options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
+    assert from_options(options) == _policy.Policy([Desired("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
+
+
+def test_empty_leverages_is_refused() -> None:
+    assert "leverages is empty" in get_refusal(leverages={})
+
+
+# --- symbol ---
 
 
 @pytest.mark.parametrize(
     ("typed", "symbol"),
     [("BTCUSDT", "BTCUSDT"), ("btcusdt", "BTCUSDT"), ("BtcUsdt", "BTCUSDT"), ("1000pepeusdt", "1000PEPEUSDT")],
 )
-def test_a_symbol_is_letters_and_digits_in_any_case(typed: str, symbol: str) -> None:
-    assert from_options(options(typed, 10)).entries == [Desired(symbol, 10)]
+def test_symbol_of_letters_and_digits_is_returned_in_upper_case(typed: str, symbol: str) -> None:
+    assert from_options(make_options(typed, 10)).entries == [Desired(symbol, 10)]
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "suggestion"),
     [
         ("BTC/USDT", "BTCUSDT"),
         ("BTC/USDT:USDT", "BTCUSDT"),
@@ -66,74 +84,59 @@ def test_a_symbol_is_letters_and_digits_in_any_case(typed: str, symbol: str) -> 
         ("\u0661000PEPEUSDT", "000PEPEUSDT"),
     ],
 )
-def test_another_form_is_refused_with_the_one_meant(typed: str, meant: str) -> None:
-    said = refusal(symbol=typed, leverage=10)
-    assert said == f"symbol {typed!r} is not a symbol (letters and digits, at most 40): did you mean {meant}?"
-    assert refusal(leverages={typed: 10}).startswith(f"the symbol {typed!r} is not a symbol")
+def test_other_form_of_a_symbol_is_refused_with_a_suggestion(typed: str, suggestion: str) -> None:
+    message = get_refusal(symbol=typed, leverage=10)
+    assert message == f"symbol {typed!r} is not a symbol (letters and digits, at most 40): did you mean {suggestion}?"
+    assert get_refusal(leverages={typed: 10}).startswith(f"the symbol {typed!r} is not a symbol")
 
 
 @pytest.mark.parametrize("typed", ["", " ", "/", "\n", "::", "\u20bf", ":USDT", "💰"])
-def test_what_means_nothing_is_refused_with_an_example(typed: str) -> None:
-    assert refusal(symbol=typed, leverage=10).endswith(
+def test_symbol_without_letters_and_digits_is_refused_with_an_example(typed: str) -> None:
+    assert get_refusal(symbol=typed, leverage=10).endswith(
         "is not a symbol (letters and digits, at most 40): write it as BTCUSDT"
     )
 
 
-def test_what_was_typed_is_shown_up_to_a_length() -> None:
-    said = refusal(symbol="B/" * 500_000, leverage=10)
-    assert said.startswith("symbol 'B/B/")
-    assert len(said) < 200
-    assert said.endswith("write it as BTCUSDT")
-
-
-def test_a_symbol_of_any_length_costs_no_request() -> None:
+def test_symbol_has_at_most_40_characters() -> None:
     assert _policy.symbol("A" * 40) == "A" * 40
-    assert "is not a symbol (letters and digits, at most 40): write it as BTCUSDT" in refusal(
+    assert "is not a symbol (letters and digits, at most 40): write it as BTCUSDT" in get_refusal(
         symbol="A" * 41, leverage=1
     )
 
 
+# --- symbols ---
+
+
+def test_symbols_returns_each_symbol_in_upper_case_and_refuses_duplicates() -> None:
+    assert _policy.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
+    with pytest.raises(InputRefused, match="symbols names BTCUSDT more than once"):
+        _policy.symbols(["btcusdt", "BTCUSDT"])
+
+
+# --- unique ---
+
+
 @pytest.mark.parametrize(
-    ("table", "twice"),
+    ("leverages", "duplicates"),
     [
         ({"BTCUSDT": 10, "btcusdt": 10}, "BTCUSDT"),
         ({"BTCUSDT": 10, "btcusdt": 5, "ethusdt": 1, "ETHUSDT": 1}, "BTCUSDT, ETHUSDT"),
         ({"1": 10, 1: 10}, "1"),
     ],
 )
-def test_a_symbol_twice_is_refused(table: dict[Any, int], twice: str) -> None:
-    said = refusal(leverages=table)
-    assert said == f"leverages names {twice} more than once (upper case and lower case are the same symbol)"
+def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplicates: str) -> None:
+    message = get_refusal(leverages=leverages)
+    assert message == f"leverages names {duplicates} more than once (upper case and lower case are the same symbol)"
 
 
-def test_an_empty_table_is_refused() -> None:
-    assert "leverages is empty" in refusal(leverages={})
-
-
-def test_many_are_wished_in_the_order_typed() -> None:
-    policy = from_options(options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
-    assert policy == _policy.Policy([Desired("ETHUSDT", 5), Desired("BTCUSDT", 10)], EXACT, "fail", single=False)
-
-
-def test_one_is_single() -> None:
-    typed = {**options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
-    assert from_options(typed) == _policy.Policy([Desired("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
-
-
-def test_a_list_of_symbols() -> None:
-    assert _policy.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
-    with pytest.raises(InputRefused, match="symbols names BTCUSDT more than once"):
-        _policy.symbols(["btcusdt", "BTCUSDT"])
-
-
-# --- leverages ---
+# --- _leverage ---
 
 
 @pytest.mark.parametrize(
     ("typed", "leverage"), [(1, 1), (10, 10), ("10", 10), ("1", 1), (125, 125), (999_999_999, 999_999_999)]
 )
-def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> None:
-    (desired,) = from_options(options("BTCUSDT", typed)).entries
+def test_leverage_is_a_whole_number_of_1_or_more(typed: Any, leverage: int) -> None:
+    (desired,) = from_options(make_options("BTCUSDT", typed)).entries
     assert desired.leverage == leverage
     assert desired.leverage.__class__ is int
 
@@ -182,22 +185,32 @@ def test_a_leverage_is_a_whole_number_from_1_up(typed: Any, leverage: int) -> No
         b"10",
     ],
 )
-def test_anything_else_is_refused(typed: Any) -> None:
-    for said in (refusal(symbol="BTCUSDT", leverage=typed), refusal(leverages={"BTCUSDT": typed})):
-        assert said.startswith("leverage ")
-        assert said.endswith(" of 'BTCUSDT' is not a whole number of 1 or more, such as 10")
-        assert len(said) < 200
+def test_leverage_that_is_not_a_whole_number_of_1_or_more_is_refused(typed: Any) -> None:
+    for message in (get_refusal(symbol="BTCUSDT", leverage=typed), get_refusal(leverages={"BTCUSDT": typed})):
+        assert message.startswith("leverage ")
+        assert message.endswith(" of 'BTCUSDT' is not a whole number of 1 or more, such as 10")
+        assert len(message) < 200
 
 
-def test_one_wrong_desired_leverage_among_good_ones_is_named() -> None:
-    assert refusal(leverages={"BTCUSDT": 10, "ETHUSDT": "10.0"}).startswith("leverage '10.0' of 'ETHUSDT' is not")
+def test_message_names_the_symbol_with_the_wrong_leverage() -> None:
+    assert get_refusal(leverages={"BTCUSDT": 10, "ETHUSDT": "10.0"}).startswith("leverage '10.0' of 'ETHUSDT' is not")
 
 
-# --- the decision ---
+# --- _shown ---
+
+
+def test_message_shows_only_the_start_of_a_long_symbol() -> None:
+    message = get_refusal(symbol="B/" * 500_000, leverage=10)
+    assert message.startswith("symbol 'B/B/")
+    assert len(message) < 200
+    assert message.endswith("write it as BTCUSDT")
+
+
+# --- differs ---
 
 
 @pytest.mark.parametrize(
-    ("in_force", "desired", "enforce", "change"),
+    ("current", "desired", "enforce", "differs"),
     [
         (10, 10, EXACT, False),
         (10, 11, EXACT, True),
@@ -209,8 +222,13 @@ def test_one_wrong_desired_leverage_among_good_ones_is_named() -> None:
         (None, 10, MAXIMUM, False),
     ],
 )
-def test_whether_to_change(in_force: int | None, desired: int, enforce: str, change: bool) -> None:
-    assert _policy.differs(in_force, desired, enforce) is change
+def test_differs_compares_the_current_leverage_with_the_desired_leverage(
+    current: int | None, desired: int, enforce: str, differs: bool
+) -> None:
+    assert _policy.differs(current, desired, enforce) is differs
+
+
+# --- impossible ---
 
 
 @pytest.mark.parametrize("enforce", [EXACT, MAXIMUM])
@@ -227,36 +245,41 @@ def test_whether_to_change(in_force: int | None, desired: int, enforce: str, cha
         ((1, 25, 0), [1, 7, 25], []),
     ],
 )
-def test_what_is_possible(limits: Limits, possible: list[int], impossible: list[int], enforce: str) -> None:
+def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
+    limits: Limits, possible: list[int], impossible: list[int], enforce: str
+) -> None:
     instrument = Instrument("BTCUSDT", *limits, {})
     assert [_policy.impossible(desired, instrument, enforce) for desired in possible] == [None] * len(possible)
     for desired in impossible:
-        said = _policy.impossible(desired, instrument, enforce)
-        assert said
-        assert said.startswith(f"a leverage of {desired} is not allowed: the exchange accepts {limits[0] or 1} ")
+        message = _policy.impossible(desired, instrument, enforce)
+        assert message
+        assert message.startswith(f"a leverage of {desired} is not allowed: the exchange accepts {limits[0] or 1} ")
 
 
 @pytest.mark.parametrize(
     ("limits", "bounds"),
     [((1, 25, 1), "1 to 25 in steps of 1"), ((2, None, 2), "2 or more in steps of 2")],
 )
-def test_the_bounds_are_reported(limits: Limits, bounds: str) -> None:
+def test_impossible_names_the_bounds_and_the_step(limits: Limits, bounds: str) -> None:
     desired = 27
     assert _policy.impossible(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
         f"a leverage of {desired} is not allowed: the exchange accepts {bounds}"
     )
 
 
-def test_only_a_maximum_may_be_above_the_most() -> None:
+def test_leverage_above_the_limit_is_possible_only_with_enforce_maximum() -> None:
     instrument = Instrument("BTCUSDT", 1, 25, 1, {})
     assert _policy.impossible(26, instrument, MAXIMUM) is None
     assert _policy.impossible(26, instrument, EXACT)
+
+
+# --- unlisted ---
 
 
 @pytest.mark.parametrize(
     ("name", "advice"),
     [("BTCUSTD", "did you mean BTCUSDT?"), ("XBTUSDT", "did you mean BTCUSDT?"), ("Q", "check the name")],
 )
-def test_an_unlisted_symbol(name: str, advice: str) -> None:
-    said = _policy.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
-    assert said == f"EXCHANGE_2 does not list this symbol: {advice}"
+def test_unlisted_suggests_a_similar_symbol_if_there_is_one(name: str, advice: str) -> None:
+    message = _policy.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
+    assert message == f"EXCHANGE_2 does not list this symbol: {advice}"

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the exchange sends, as Ansible can return it."""
+"""Tests of _report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import DEEPEST, plain
+
+# --- plain ---
 
 
 @pytest.mark.parametrize(
@@ -29,19 +31,19 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import
         ({"\udfff": {"\ud800": "\udc80"}}, {"?": {"?": "?"}}),
     ],
 )
-def test_a_value_as_ansible_can_return_it(value: Any, returned: Any) -> None:
+def test_plain_returns_a_value_that_ansible_can_return(value: Any, returned: Any) -> None:
     assert plain(value) == returned
     json.dumps(plain(value), allow_nan=False).encode("utf-8")
 
 
-@pytest.mark.parametrize("kind", ["[%s]", '{"a": %s}'])
-def test_what_is_nested_too_deeply_is_cut(kind: str) -> None:
-    def nested(depth: int) -> Any:
+@pytest.mark.parametrize("container", ["[%s]", '{"a": %s}'])
+def test_plain_cuts_a_value_that_is_nested_too_deeply(container: str) -> None:
+    def nest(depth: int) -> Any:
         text = "5"
         for _level in range(depth):
-            text = kind % text
+            text = container % text
         return json.loads(text)
 
-    assert plain(nested(DEEPEST)) == nested(DEEPEST)
-    assert json.dumps(plain(nested(300))).count('"..."') == 1
-    assert "5" not in json.dumps(plain(nested(300)))
+    assert plain(nest(DEEPEST)) == nest(DEEPEST)
+    assert json.dumps(plain(nest(300))).count('"..."') == 1
+    assert "5" not in json.dumps(plain(nest(300)))

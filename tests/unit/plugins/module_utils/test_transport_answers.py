@@ -130,28 +130,28 @@ def test_an_answer_takes_no_longer_than_the_timeout(new_setup: NewSetup, fault: 
 # --- where it goes ---
 
 
-def test_nobody_there(new_setup: NewSetup, nobody: str) -> None:
+def test_nobody_there(new_setup: NewSetup, unused_url: str) -> None:
     with pytest.raises(Unreachable) as unreachable:
-        new_setup(url=nobody).transport(ASK)
+        new_setup(url=unused_url).transport(ASK)
     assert str(unreachable.value) == (
-        f"no connection to {nobody} ([Errno 111] Connection refused): check api_url and the network"
+        f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
     )
     assert unreachable.value.again
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 def test_plain_http_goes_through_no_proxy(
-    setup: ClientSetup, nobody: str, monkeypatch: pytest.MonkeyPatch, name: str
+    setup: ClientSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv(name, nobody)
+    monkeypatch.setenv(name, unused_url)
     assert ask(setup).status == 200
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
 def test_https_goes_through_the_proxy_of_the_environment(
-    new_setup: NewSetup, nobody: str, monkeypatch: pytest.MonkeyPatch, name: str
+    new_setup: NewSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv(name, nobody)
+    monkeypatch.setenv(name, unused_url)
     setup = new_setup(url="https://coinswitch.invalid")
     with pytest.raises(Unreachable, match=r"^no connection to https://coinswitch.invalid through the proxy \("):
         setup.transport(ASK)
