@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metrics: the text format of Prometheus, with every label escaped."""
+"""The metrics in the text format of Prometheus, with every label escaped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report impo
 NAME = 'a"b\\c\nd'
 
 
-def test_the_metrics_of_a_report() -> None:
+# --- leverage_metrics ---
+
+
+def test_metrics_have_the_numbers_of_the_report_and_escaped_labels() -> None:
     row = {"symbol": "BTCUSDT", "outcome": "changed", "previous_leverage": 25, "leverage": 10}
-    seen = {NAME: {"policy": {"BTCUSDT": 10}, "enforce": "exact", "check_mode": True, "results": [row]}, "gone": {}}
-    text = leverage_metrics(leverage_report(seen, NAME, "2026-11-23T02:00:00Z"))
+    accounts = {
+        NAME: {"policy": {"BTCUSDT": 10}, "enforce": "exact", "check_mode": True, "results": [row]},
+        "absent": {},
+    }
+    text = leverage_metrics(leverage_report(accounts, NAME, "2026-11-23T02:00:00Z"))
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     escaped = r"a\"b\\c\nd"
     prefix = "coinswitch_leverage_"
@@ -29,14 +35,17 @@ def test_the_metrics_of_a_report() -> None:
     assert samples[f'{prefix}above_policy_factor{{report="{escaped}",account="{escaped}",symbol="BTCUSDT"}}'] == "2.5"
     pattern = r'[a-z_]+\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\}'
     assert all(re.fullmatch(pattern, name) for name in samples)
-    helped = re.findall("^# HELP (\\S+) ", text, re.MULTILINE)
-    assert len(helped) == len(set(helped))
-    assert {name.partition("{")[0] for name in samples} <= set(helped)
+    names_with_help = re.findall("^# HELP (\\S+) ", text, re.MULTILINE)
+    assert len(names_with_help) == len(set(names_with_help))
+    assert {name.partition("{")[0] for name in samples} <= set(names_with_help)
 
 
-def test_without_a_time_there_is_no_timestamp() -> None:
+def test_report_without_a_time_has_no_timestamp() -> None:
     assert "timestamp_seconds{" not in leverage_metrics(leverage_report({}))
 
 
-def test_ansible_finds_it() -> None:
+# --- FilterModule ---
+
+
+def test_filter_module_returns_the_filter() -> None:
     assert FilterModule().filters() == {"leverage_metrics": leverage_metrics}

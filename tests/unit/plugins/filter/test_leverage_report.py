@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The document: each outcome of the module, in check mode and for real, and accounts of which nothing was returned."""
+"""The report for each outcome of the module, with and without check mode, and for accounts without a result."""
 
 from __future__ import annotations
 
@@ -26,165 +26,78 @@ ROOT = Path(__file__).resolve().parents[4]
 BLOCKERS = [{"kind": "position", "position_id": "3f1c", "side": "LONG", "size": "0.010"}]
 
 
-def returned(symbol: str, outcome: str, before: int | None, now: int | None, reason: str = "") -> dict[str, Any]:
-    """A row as the module returns it."""
+def make_row(
+    symbol: str, outcome: str, previous_leverage: int | None, leverage: int | None, reason: str = ""
+) -> dict[str, Any]:
+    """Return a row of results as the module returns it."""
     row = {
         "symbol": symbol,
         "exchange": "EXCHANGE_2",
-        "leverage": now,
-        "previous_leverage": before,
+        "leverage": leverage,
+        "previous_leverage": previous_leverage,
         "changed": outcome == "changed",
         "outcome": outcome,
     }
     return {**row, "reason": reason, "blockers": BLOCKERS} if reason else row
 
 
-def seen(policy: dict[str, Any], *results: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """What the role notes of an account."""
+def make_account(policy: dict[str, Any], *results: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Return an account as the role passes it to the filter."""
     return {
         "policy": policy,
         "enforce": "exact",
         "check_mode": False,
         "message": "",
         "results": list(results),
-        **more,
+        **options,
     }
 
 
-def only(account: dict[str, Any]) -> dict[str, Any]:
-    """The report's part on a single account."""
-    (part,) = leverage_report({"alpha": account})["accounts"]
-    return dict(part)
+def get_account_report(account: dict[str, Any]) -> dict[str, Any]:
+    """Return what the report says of a single account."""
+    (account_report,) = leverage_report({"alpha": account})["accounts"]
+    return dict(account_report)
 
 
-CELLS = [
-    # the module's row, check mode, and of it: outcome, in force, reason, severity
-    (returned("BTCUSDT", "unchanged", 10, 10), False, "unchanged", 10, "", None),
-    (returned("BTCUSDT", "unchanged", 10, 10), True, "unchanged", 10, "", None),
-    (returned("BTCUSDT", "changed", 20, 10), False, "changed", 10, "", None),
-    (returned("BTCUSDT", "changed", 20, 10), True, "drifted", 20, "leverage is 20 instead of 10", "above_policy"),
-    (
-        returned("BTCUSDT", "changed", None, 10),
-        True,
-        "drifted",
-        None,
-        "leverage is not configured instead of 10",
-        "unknown",
-    ),
-    (returned("BTCUSDT", "blocked", 20, 20, "held"), False, "blocked", 20, "held", "above_policy"),
-    (returned("BTCUSDT", "blocked", 20, 20, "held"), True, "blocked", 20, "held", "above_policy"),
-    (returned("BTCUSDT", "refused", 20, 20, "too high"), False, "refused", 20, "too high", "above_policy"),
-    (returned("BTCUSDT", "unknown", None, None, "silence"), False, "unknown", None, "silence", "unknown"),
-    (returned("BTCUSDT", "unknown", None, None, "silence"), True, "unknown", None, "silence", "unknown"),
-    (returned("BTCUSDT", "changed", 5, 10), True, "drifted", 5, "leverage is 5 instead of 10", "below_policy"),
-    (returned("BTCUSDT", "blocked", 5, 5, "held"), False, "blocked", 5, "held", "blocked"),
-    (returned("BTCUSDT", "refused", 5, 5, "no step"), False, "refused", 5, "no step", "refused"),
-    (returned("BTCUSDT", "refused", None, None, "unlisted"), False, "refused", None, "unlisted", "refused"),
-    (returned("BTCUSDT", "unknown", None, None, NOT_READ), False, "unknown", None, NOT_READ, "not_reached"),
-]
+def has_all_keys(old: Any, new: Any) -> bool:
+    """Whether every key of the old report is in the new one."""
+    if isinstance(old, dict):
+        return all(key in new and has_all_keys(value, new[key]) for key, value in old.items())
+    if isinstance(old, list):
+        return all(has_all_keys(old_item, new_item) for old_item, new_item in zip(old, new, strict=True))
+    return True
 
 
-@pytest.mark.parametrize(("row", "check_mode", "outcome", "in_force", "reason", "severity"), CELLS)
-def test_a_symbol_has_its_outcome_and_what_is_in_force(
-    row: dict[str, Any], check_mode: bool, outcome: str, in_force: int | None, reason: str, severity: str | None
-) -> None:
-    account = only(seen({"BTCUSDT": 10}, row, check_mode=check_mode))
-    assert account["results"] == [
-        {
-            "symbol": "BTCUSDT",
-            "wish": 10,
-            "policy": 10,
-            "leverage": in_force,
-            "previous_leverage": row["previous_leverage"],
-            "outcome": outcome,
-            "reason": reason,
-            "blockers": row.get("blockers", []),
-            "severity": severity,
-        }
-    ]
-    assert account["in_order"] == (outcome in ("unchanged", "changed"))
-    assert account["outcomes"] == [outcome]
-    factor = "above policy (2x): " if severity == "above_policy" else ""
-    assert account["message"] == (f"{factor}BTCUSDT: {reason}" if reason else "")
+def check_keys_are_described(root: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    """Fail if the value has a key that the schema does not describe."""
+    schema = root["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if isinstance(value, dict) and "properties" in schema:
+        assert set(value) <= set(schema["properties"])
+        for key, item in value.items():
+            check_keys_are_described(root, schema["properties"][key], item)
+    for item in value if isinstance(value, list) else []:
+        check_keys_are_described(root, schema.get("items", {}), item)
 
 
-def test_a_maximum_is_named_as_one() -> None:
-    account = only(seen({"BTCUSDT": 10}, returned("BTCUSDT", "changed", 20, 10), check_mode=True, enforce="maximum"))
-    assert account["enforce"] == "maximum"
-    assert account["message"] == "above policy (2x): BTCUSDT: leverage is 20 instead of at most 10"
+# --- leverage_report ---
 
 
-def test_the_rows_are_those_of_the_policy_in_any_case_sorted() -> None:
-    account = only(seen({"ethusdt": "5", "BTCUSDT": 10}, returned("BTCUSDT", "unchanged", 10, 10)))
-    assert [(row["symbol"], row["wish"], row["outcome"]) for row in account["results"]] == [
-        ("BTCUSDT", 10, "unchanged"),
-        ("ETHUSDT", 5, "unknown"),
-    ]
-    assert account["message"] == f"1 of 2 symbols are not in policy. ETHUSDT: {NO_ROW}"
-
-
-@pytest.mark.parametrize("wish", [True, 1.5, "10.0", "", "٣", "-1", None])
-def test_a_wish_that_is_no_whole_number_stays_as_it_stands(wish: Any) -> None:
-    account = only(seen({"BTCUSDT": wish}, message="leverage is not a whole number"))
-    assert account["results"][0]["wish"] == str(wish)
-
-
-def test_an_account_that_could_not_be_asked_is_unknown_with_the_reason_once() -> None:
-    account = only(seen({"ETHUSDT": 5, "BTCUSDT": 10}, message="the keys\n are refused"))
-    assert account["troubles"] == [
-        {
-            "severity": "not_reached",
-            "outcome": "unknown",
-            "factor": None,
-            "symbols": ["BTCUSDT", "ETHUSDT"],
-            "reason": "the keys are refused",
-        }
-    ]
-    assert account["message"] == "2 of 2 symbols are not in policy. BTCUSDT, ETHUSDT: the keys are refused"
-
-
-@pytest.mark.parametrize(("account", "reason"), [({}, NOT_ASKED), (seen({}), NO_POLICY)])
-def test_an_account_without_a_policy_is_not_in_order(account: dict[str, Any], reason: str) -> None:
-    report = leverage_report({"alpha": account})
-    assert not report["in_order"]
-    assert report["summary"]["accounts_in_order"] == 0
-    (part,) = report["accounts"]
-    assert part["results"] == []
-    assert part["outcomes"] == ["unknown"]
-    assert part["message"] == reason
-
-
-def test_the_most_dangerous_comes_first_and_the_same_together() -> None:
-    rows = [
-        returned("AUSDT", "changed", 5, 10),
-        returned("BUSDT", "blocked", 20, 20, "held"),
-        returned("CUSDT", "unknown", None, None, "silence"),
-        returned("DUSDT", "changed", 5, 10),
-        returned("EUSDT", "unchanged", 10, 10),
-    ]
-    account = only(seen({row["symbol"]: 10 for row in rows}, *rows, check_mode=True))
-    assert account["outcomes"] == ["unknown", "blocked", "drifted", "unchanged"]
-    assert [(trouble["outcome"], trouble["symbols"]) for trouble in account["troubles"]] == [
-        ("blocked", ["BUSDT"]),
-        ("unknown", ["CUSDT"]),
-        ("drifted", ["AUSDT", "DUSDT"]),
-    ]
-
-
-def test_the_report_counts_and_keeps_the_order_of_accounts() -> None:
+def test_report_counts_outcomes_and_keeps_the_order_of_accounts() -> None:
     report = leverage_report(
         {
-            "beta": seen({"BTCUSDT": 10, "ETHUSDT": 5}, returned("BTCUSDT", "unchanged", 10, 10), message="why"),
-            "alpha": seen({"SOLUSDT": 3}, returned("SOLUSDT", "changed", 9, 3)),
-            "gone": {},
+            "beta": make_account(
+                {"BTCUSDT": 10, "ETHUSDT": 5}, make_row("BTCUSDT", "unchanged", 10, 10), message="why"
+            ),
+            "alpha": make_account({"SOLUSDT": 3}, make_row("SOLUSDT", "changed", 9, 3)),
+            "absent": {},
         },
         "Desk",
         "2026-11-23T01:30:00Z",
     )
-    assert [account["account"] for account in report["accounts"]] == ["beta", "alpha", "gone"]
+    assert [account["account"] for account in report["accounts"]] == ["beta", "alpha", "absent"]
     assert report["symbols"] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     assert [(finding["severity"], finding["account"], finding["symbol"]) for finding in report["findings"]] == [
-        ("not_reached", "gone", None),
+        ("not_reached", "absent", None),
         ("unknown", "beta", "ETHUSDT"),
     ]
     del report["accounts"], report["symbols"], report["findings"]
@@ -225,14 +138,14 @@ def test_the_report_counts_and_keeps_the_order_of_accounts() -> None:
     }
 
 
-def test_above_policy_with_a_position_comes_before_a_higher_factor() -> None:
+def test_finding_with_an_open_position_comes_before_a_higher_factor() -> None:
     rows = [
-        returned("AUSDT", "changed", 40, 10),
-        returned("BUSDT", "blocked", 20, 20, "held"),
-        returned("CUSDT", "changed", 15, 10),
-        returned("DUSDT", "changed", 2, 10),
+        make_row("AUSDT", "changed", 40, 10),
+        make_row("BUSDT", "blocked", 20, 20, "blocked by a position"),
+        make_row("CUSDT", "changed", 15, 10),
+        make_row("DUSDT", "changed", 2, 10),
     ]
-    report = leverage_report({"alpha": seen({row["symbol"]: 10 for row in rows}, *rows, check_mode=True)})
+    report = leverage_report({"alpha": make_account({row["symbol"]: 10 for row in rows}, *rows, check_mode=True)})
     assert [(row["symbol"], row["factor"], row["positions"]) for row in report["findings"]] == [
         ("BUSDT", 2.0, ["LONG 0.010"]),
         ("AUSDT", 4.0, []),
@@ -245,27 +158,29 @@ def test_above_policy_with_a_position_comes_before_a_higher_factor() -> None:
     )
 
 
-def test_the_shipped_schema_describes_every_key() -> None:
+def test_schema_describes_every_key() -> None:
     schema = json.loads((ROOT / "docs" / "leverage_report.schema.json").read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
-    rows = [row for row, *_others in CELLS[4:8]]
+    rows = [row for row, *_others in ROWS[4:8]]
     accounts: dict[str, dict[str, Any]] = {
-        "alpha": seen({"BTCUSDT": 10}, rows[0], check_mode=True),
-        "beta": seen({"BTCUSDT": 10}, rows[1]),
-        "gone": {},
+        "alpha": make_account({"BTCUSDT": 10}, rows[0], check_mode=True),
+        "beta": make_account({"BTCUSDT": 10}, rows[1]),
+        "absent": {},
     }
     first = leverage_report(accounts, time="2026-11-22T01:30:00Z", previous={})
     later = leverage_report({"beta": accounts["alpha"]}, time="2026-11-23T01:30:00Z", previous=first)
-    last = leverage_report({"alpha": seen({"BTCUSDT": 10}, CELLS[0][0])}, time="2026-11-24T01:30:00Z", previous=later)
+    last = leverage_report(
+        {"alpha": make_account({"BTCUSDT": 10}, ROWS[0][0])}, time="2026-11-24T01:30:00Z", previous=later
+    )
     for report in (leverage_report(accounts), first, later, last):
         validator.validate(report)
-        strict(schema, schema, report)
+        check_keys_are_described(schema, schema, report)
     assert last["history"]["resolved"]
     assert last["history"]["not_checked"]
     assert not validator.is_valid({**first, "version": 2})
 
 
-def test_a_report_of_1_0_validates_and_starts_the_history() -> None:
+def test_report_of_1_0_matches_the_schema_and_starts_the_history() -> None:
     schema = json.loads((ROOT / "docs" / "leverage_report.schema.json").read_text(encoding="utf-8"))
     old = {
         "schema": "tradeops.coinswitch.leverage_report",
@@ -310,36 +225,179 @@ def test_a_report_of_1_0_validates_and_starts_the_history() -> None:
         ],
     }
     jsonschema.Draft202012Validator(schema).validate(old)
-    now = leverage_report(
-        {"alpha": seen({"BTCUSDT": 10}, returned("BTCUSDT", "changed", 20, 10), check_mode=True)},
+    new = leverage_report(
+        {"alpha": make_account({"BTCUSDT": 10}, make_row("BTCUSDT", "changed", 20, 10), check_mode=True)},
         time="2026-11-23T02:00:00Z",
         previous=old,
     )
-    assert included(old, now), "keys are only added"
-    (finding,) = now["findings"]
+    assert has_all_keys(old, new), "keys are only added"
+    (finding,) = new["findings"]
     assert (finding["first_seen"], finding["runs"], finding["status"]) == ("2026-11-22T02:00:00Z", 2, "continues")
-    assert [run["above_policy"] for run in now["history"]["runs"]] == [1, 1]
+    assert [run["above_policy"] for run in new["history"]["runs"]] == [1, 1]
 
 
-def included(old: Any, new: Any) -> bool:
-    """Whether every key of the old document is in the new one."""
-    if isinstance(old, dict):
-        return all(key in new and included(value, new[key]) for key, value in old.items())
-    if isinstance(old, list):
-        return all(included(one, other) for one, other in zip(old, new, strict=True))
-    return True
+# --- _account ---
+
+ROWS = [
+    # the row of the module, check mode, and the expected outcome, leverage, reason and severity
+    (make_row("BTCUSDT", "unchanged", 10, 10), False, "unchanged", 10, "", None),
+    (make_row("BTCUSDT", "unchanged", 10, 10), True, "unchanged", 10, "", None),
+    (make_row("BTCUSDT", "changed", 20, 10), False, "changed", 10, "", None),
+    (make_row("BTCUSDT", "changed", 20, 10), True, "drifted", 20, "leverage is 20 instead of 10", "above_policy"),
+    (
+        make_row("BTCUSDT", "changed", None, 10),
+        True,
+        "drifted",
+        None,
+        "leverage is not configured instead of 10",
+        "unknown",
+    ),
+    (
+        make_row("BTCUSDT", "blocked", 20, 20, "blocked by a position"),
+        False,
+        "blocked",
+        20,
+        "blocked by a position",
+        "above_policy",
+    ),
+    (
+        make_row("BTCUSDT", "blocked", 20, 20, "blocked by a position"),
+        True,
+        "blocked",
+        20,
+        "blocked by a position",
+        "above_policy",
+    ),
+    (make_row("BTCUSDT", "refused", 20, 20, "too high"), False, "refused", 20, "too high", "above_policy"),
+    (make_row("BTCUSDT", "unknown", None, None, "no answer"), False, "unknown", None, "no answer", "unknown"),
+    (make_row("BTCUSDT", "unknown", None, None, "no answer"), True, "unknown", None, "no answer", "unknown"),
+    (make_row("BTCUSDT", "changed", 5, 10), True, "drifted", 5, "leverage is 5 instead of 10", "below_policy"),
+    (
+        make_row("BTCUSDT", "blocked", 5, 5, "blocked by a position"),
+        False,
+        "blocked",
+        5,
+        "blocked by a position",
+        "blocked",
+    ),
+    (
+        make_row("BTCUSDT", "refused", 5, 5, "not a multiple of the step"),
+        False,
+        "refused",
+        5,
+        "not a multiple of the step",
+        "refused",
+    ),
+    (make_row("BTCUSDT", "refused", None, None, "not listed"), False, "refused", None, "not listed", "refused"),
+    (make_row("BTCUSDT", "unknown", None, None, NOT_READ), False, "unknown", None, NOT_READ, "not_reached"),
+]
 
 
-def strict(root: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
-    """Fail for a key of the value that the schema does not describe."""
-    schema = root["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    if isinstance(value, dict) and "properties" in schema:
-        assert set(value) <= set(schema["properties"])
-        for key, item in value.items():
-            strict(root, schema["properties"][key], item)
-    for item in value if isinstance(value, list) else []:
-        strict(root, schema.get("items", {}), item)
+@pytest.mark.parametrize(("row", "check_mode", "outcome", "leverage", "reason", "severity"), ROWS)
+def test_symbol_has_its_outcome_current_leverage_and_severity(
+    row: dict[str, Any], check_mode: bool, outcome: str, leverage: int | None, reason: str, severity: str | None
+) -> None:
+    account = get_account_report(make_account({"BTCUSDT": 10}, row, check_mode=check_mode))
+    assert account["results"] == [
+        {
+            "symbol": "BTCUSDT",
+            "wish": 10,
+            "policy": 10,
+            "leverage": leverage,
+            "previous_leverage": row["previous_leverage"],
+            "outcome": outcome,
+            "reason": reason,
+            "blockers": row.get("blockers", []),
+            "severity": severity,
+        }
+    ]
+    assert account["in_order"] == (outcome in ("unchanged", "changed"))
+    assert account["outcomes"] == [outcome]
+    prefix = "above policy (2x): " if severity == "above_policy" else ""
+    assert account["message"] == (f"{prefix}BTCUSDT: {reason}" if reason else "")
 
 
-def test_ansible_finds_it() -> None:
+@pytest.mark.parametrize(("account", "reason"), [({}, NOT_ASKED), (make_account({}), NO_POLICY)])
+def test_account_without_a_policy_is_not_in_policy(account: dict[str, Any], reason: str) -> None:
+    report = leverage_report({"alpha": account})
+    assert not report["in_order"]
+    assert report["summary"]["accounts_in_order"] == 0
+    (account_report,) = report["accounts"]
+    assert account_report["results"] == []
+    assert account_report["outcomes"] == ["unknown"]
+    assert account_report["message"] == reason
+
+
+# --- _rows ---
+
+
+def test_rows_are_the_symbols_of_the_policy_in_upper_case_sorted() -> None:
+    account = get_account_report(
+        make_account({"ethusdt": "5", "BTCUSDT": 10}, make_row("BTCUSDT", "unchanged", 10, 10))
+    )
+    assert [(row["symbol"], row["wish"], row["outcome"]) for row in account["results"]] == [
+        ("BTCUSDT", 10, "unchanged"),
+        ("ETHUSDT", 5, "unknown"),
+    ]
+    assert account["message"] == f"1 of 2 symbols are not in policy. ETHUSDT: {NO_ROW}"
+
+
+# --- _as_drift ---
+
+
+def test_message_of_a_maximum_says_at_most() -> None:
+    account = get_account_report(
+        make_account({"BTCUSDT": 10}, make_row("BTCUSDT", "changed", 20, 10), check_mode=True, enforce="maximum")
+    )
+    assert account["enforce"] == "maximum"
+    assert account["message"] == "above policy (2x): BTCUSDT: leverage is 20 instead of at most 10"
+
+
+# --- _whole ---
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "10.0", "", "٣", "-1", None])
+def test_policy_value_that_is_not_a_whole_number_is_unchanged(value: Any) -> None:
+    account = get_account_report(make_account({"BTCUSDT": value}, message="leverage is not a whole number"))
+    assert account["results"][0]["wish"] == str(value)
+
+
+# --- _troubles ---
+
+
+def test_account_that_was_not_reached_has_its_reason_once() -> None:
+    account = get_account_report(make_account({"ETHUSDT": 5, "BTCUSDT": 10}, message="the keys\n are refused"))
+    assert account["troubles"] == [
+        {
+            "severity": "not_reached",
+            "outcome": "unknown",
+            "factor": None,
+            "symbols": ["BTCUSDT", "ETHUSDT"],
+            "reason": "the keys are refused",
+        }
+    ]
+    assert account["message"] == "2 of 2 symbols are not in policy. BTCUSDT, ETHUSDT: the keys are refused"
+
+
+def test_troubles_with_the_same_reason_are_one_entry_most_dangerous_first() -> None:
+    rows = [
+        make_row("AUSDT", "changed", 5, 10),
+        make_row("BUSDT", "blocked", 20, 20, "blocked by a position"),
+        make_row("CUSDT", "unknown", None, None, "no answer"),
+        make_row("DUSDT", "changed", 5, 10),
+        make_row("EUSDT", "unchanged", 10, 10),
+    ]
+    account = get_account_report(make_account({row["symbol"]: 10 for row in rows}, *rows, check_mode=True))
+    assert account["outcomes"] == ["unknown", "blocked", "drifted", "unchanged"]
+    assert [(trouble["outcome"], trouble["symbols"]) for trouble in account["troubles"]] == [
+        ("blocked", ["BUSDT"]),
+        ("unknown", ["CUSDT"]),
+        ("drifted", ["AUSDT", "DUSDT"]),
+    ]
+
+
+# --- FilterModule ---
+
+
+def test_filter_module_returns_the_filter() -> None:
     assert FilterModule().filters() == {"leverage_report": leverage_report}

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One question to the exchange: its answer judged, asked again where that is safe, explained where it is refused."""
+"""What the client sends, when it retries, and what it returns or raises for each answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from sandbox import FAULTS
 from .client_setup import API_KEY, NOW, READ, WRITE, ClientSetup, Fault
 
 NewSetup = Callable[..., ClientSetup]
-
 PARAMS = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2"}
 PATH = "/trade/api/v2/futures/leverage"
 
@@ -42,17 +41,17 @@ def write(setup: ClientSetup) -> Any:
     return setup.client.request(WRITE_LEVERAGE, body={**PARAMS, "leverage": 13})
 
 
-def answered(setup: ClientSetup, body: Any, status: int = 200, **headers: str | None) -> Any:
-    """What becomes of an answer to a read that comes every time."""
+def read_with_answer(setup: ClientSetup, body: Any, status: int = 200, **headers: str | None) -> Any:
+    """Send a read. The exchange answers every attempt with this body, status and headers."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     setup.exchange.add_fault(READ, Fault(status=status, body=body, headers=headers), times=None)
     return read(setup)
 
 
-# --- what is asked ---
+# --- Client.request ---
 
 
-def test_a_read_is_asked_by_a_query(setup: ClientSetup) -> None:
+def test_read_sends_its_parameters_in_the_query(setup: ClientSetup) -> None:
     assert read(setup) == {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "10"}}
     (request,) = setup.exchange.requests
     assert (request.method, request.path, request.query, request.body) == ("GET", PATH, PARAMS, None)
@@ -62,7 +61,7 @@ def test_a_read_is_asked_by_a_query(setup: ClientSetup) -> None:
     assert setup.client.requests == 1
 
 
-def test_a_write_is_asked_by_a_body(setup: ClientSetup) -> None:
+def test_write_sends_its_parameters_in_the_json_body(setup: ClientSetup) -> None:
     write(setup)
     (request,) = setup.exchange.requests
     assert (request.method, request.path, request.query) == ("POST", PATH, {})
@@ -70,29 +69,17 @@ def test_a_write_is_asked_by_a_body(setup: ClientSetup) -> None:
     assert request.headers["content-type"] == "application/json"
 
 
-def test_what_a_query_must_encode_is_signed_decoded(setup: ClientSetup) -> None:
+def test_query_with_special_characters_is_sent_and_signed_correctly(setup: ClientSetup) -> None:
     setup.client.request(READ_LEVERAGE, {**PARAMS, "note": "a b+c,d/é%20&="})
     (request,) = setup.exchange.requests
     assert request.query["note"] == "a b+c,d/é%20&="
     assert request.status == 200
 
 
-def test_the_time_of_an_answer_is_kept(new_setup: NewSetup) -> None:
-    setup = new_setup(current={"BTCUSDT": 10}, latency=0.25)
-    assert setup.client.timing == (0.0, 0.0, "")
-    read(setup)
-    assert setup.client.timing == (NOW, NOW + 0.5, formatdate(NOW, usegmt=True))
-    assert setup.client.timing.midpoint == NOW + 0.25
-    assert setup.client.now_ms() == NOW * 1000 + 500
-
-
-# --- asked again ---
-
-
 @pytest.mark.parametrize(
     "fault", ["500", "502-html", "503-empty", "504", "drop-before", "drop-after", "garbage", "nan"]
 )
-def test_an_unclear_read_is_asked_again(setup: ClientSetup, fault: str) -> None:
+def test_read_is_retried_after_an_unclear_answer(setup: ClientSetup, fault: str) -> None:
     setup.exchange.add_fault(READ, FAULTS[fault], times=3)
     assert read(setup)["data"]["leverage"] == "10"
     assert setup.sent == [READ] * 4
@@ -101,18 +88,18 @@ def test_an_unclear_read_is_asked_again(setup: ClientSetup, fault: str) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_an_unclear_read_is_asked_again_so_often(new_setup: NewSetup, retries: int) -> None:
+def test_read_raises_unclear_after_the_last_retry(new_setup: NewSetup, retries: int) -> None:
     setup = new_setup(retries=retries)
     setup.exchange.add_fault(READ, FAULTS["503"], times=None)
-    with pytest.raises(Unclear) as unclear:
+    with pytest.raises(Unclear) as raised:
         read(setup)
-    assert str(unclear.value) == f'the exchange answered GET {PATH} with HTTP 503: "Service Unavailable"'
-    assert not unclear.value.stops
+    assert str(raised.value) == f'the exchange answered GET {PATH} with HTTP 503: "Service Unavailable"'
+    assert not raised.value.stops
     assert setup.client.requests == 1 + retries
     assert len(setup.clock.slept) == retries
 
 
-def test_a_write_is_asked_once(setup: ClientSetup) -> None:
+def test_write_is_never_retried(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
     with pytest.raises(Unclear):
         write(setup)
@@ -120,33 +107,162 @@ def test_a_write_is_asked_once(setup: ClientSetup) -> None:
     assert setup.clock.slept == []
 
 
-@pytest.mark.parametrize(("again", "pauses"), [(True, 3), (False, 0)])
-def test_an_address_that_cannot_be_asked_is_not_asked_again(
-    new_setup: NewSetup, unused_url: str, again: bool, pauses: int
+@pytest.mark.parametrize(("can_retry", "pauses"), [(True, 3), (False, 0)])
+def test_unreachable_address_is_retried_only_if_a_retry_can_succeed(
+    new_setup: NewSetup, unused_url: str, can_retry: bool, pauses: int
 ) -> None:
-    setup = new_setup(url=unused_url if again else "http://[::1]nowhere")
-    with pytest.raises(Unreachable) as unreachable:
+    setup = new_setup(url=unused_url if can_retry else "http://[::1]nowhere")
+    with pytest.raises(Unreachable) as raised:
         read(setup)
-    assert unreachable.value.again is again
-    assert unreachable.value.stops
+    assert raised.value.again is can_retry
+    assert raised.value.stops
     assert len(setup.clock.slept) == pauses
-    assert setup.client.requests == 0, "only what was sent is counted"
-    assert setup.pacer.delay(READ_LEVERAGE, 20) == 0, "nothing of the budget is spent"
+    assert setup.client.requests == 0, "a request that was not sent is not counted"
+    assert setup.pacer.delay(READ_LEVERAGE, 20) == 0, "the budget is unused"
 
 
-def test_pauses_grow_to_a_bound_and_are_never_in_step(setup: ClientSetup) -> None:
+# --- Client.timing, Client.now_ms ---
+
+
+def test_timing_holds_the_send_and_receive_times_of_the_last_answer(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, latency=0.25)
+    assert setup.client.timing == (0.0, 0.0, "")
+    read(setup)
+    assert setup.client.timing == (NOW, NOW + 0.5, formatdate(NOW, usegmt=True))
+    assert setup.client.timing.midpoint == NOW + 0.25
+    assert setup.client.now_ms() == NOW * 1000 + 500
+
+
+# --- Client.reset_connection ---
+
+
+def test_connection_is_reused_until_it_is_reset(setup: ClientSetup) -> None:
+    for _request in range(3):
+        read(setup)
+    assert len(set(setup.exchange.connections)) == 1
+    setup.client.reset_connection()
+    read(setup)
+    assert len(set(setup.exchange.connections)) == 2
+
+
+def test_reset_connection_discards_a_duplicate_answer(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["twice"])
+    read(setup)
+    setup.account.set_leverage("BTCUSDT", 7)
+    setup.client.reset_connection()
+    assert read(setup)["data"]["leverage"] == "7"
+    assert len(set(setup.exchange.connections)) == 2
+
+
+# --- Client.pause ---
+
+
+def test_pause_doubles_up_to_8_seconds_with_random_variation(setup: ClientSetup) -> None:
     random.seed(1)
-    longest = [0.5, 1, 2, 4, 8, 8, 8]
-    for attempt, bound in enumerate(longest, start=1):
+    max_pauses = [0.5, 1, 2, 4, 8, 8, 8]  # seconds
+    for attempt, max_pause in enumerate(max_pauses, start=1):
         setup.clock.slept.clear()
         for _pause in range(200):
             setup.client.pause(attempt)
-        assert 0.5 * bound <= min(setup.clock.slept) < 0.51 * bound
-        assert 0.99 * bound < max(setup.clock.slept) <= bound
+        assert 0.5 * max_pause <= min(setup.clock.slept) < 0.51 * max_pause
+        assert 0.99 * max_pause < max(setup.clock.slept) <= max_pause
         assert len(set(setup.clock.slept)) == 200
 
 
-# --- refused ---
+# --- Client._paced ---
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait"),
+    [
+        (None, 60),
+        ("", 60),
+        ("0", 1),
+        ("1", 1),
+        ("2", 2),
+        ("30", 30),
+        ("300", 300),
+        ("301", 60),
+        ("99999999999999999999", 60),
+        ("-5", 60),
+        ("1.5", 60),
+        ("soon", 60),
+        ("0x10", 60),
+        ("\u0663", 60),
+        (formatdate(NOW + 25, usegmt=True), 25),
+        (formatdate(NOW + 300, usegmt=True), 300),
+        (formatdate(NOW + 301, usegmt=True), 60),
+        (formatdate(NOW, usegmt=True), 1),
+        (formatdate(NOW - 5, usegmt=True), 60),
+    ],
+)
+@pytest.mark.parametrize("send", [read, write])
+def test_429_waits_for_a_valid_retry_after_or_else_60_seconds(
+    setup: ClientSetup, send: Callable[[ClientSetup], Any], retry_after: str | None, wait: float
+) -> None:
+    value = retry_after.encode().decode("latin-1") if retry_after else retry_after
+    fault = Fault(status=429, headers={"Retry-After": value})
+    for endpoint in (READ, WRITE):
+        setup.exchange.add_fault(endpoint, fault)
+    assert "data" in send(setup)
+    assert setup.clock.slept == pytest.approx([wait])
+    assert setup.pacer.waited == pytest.approx(wait)
+    assert setup.client.requests == 2
+
+
+def test_second_429_waits_60_seconds_despite_retry_after(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["429-retry-after"], times=3)
+    read(setup)
+    assert setup.clock.slept == pytest.approx([1, 60, 60])
+
+
+def test_429_does_not_count_as_a_retry(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
+    setup.exchange.add_fault(READ, FAULTS["429"], times=2)
+    assert "data" in read(setup)
+
+
+@pytest.mark.parametrize(("max_wait", "requests"), [(59, 1), (60, 2), (600, 11)])
+def test_repeated_429_raises_budget_spent_after_the_max_wait(
+    new_setup: NewSetup, max_wait: float, requests: int
+) -> None:
+    setup = new_setup(max_wait=max_wait)
+    setup.exchange.add_fault(READ, FAULTS["429"], times=None)
+    with pytest.raises(BudgetSpent) as raised:
+        read(setup)
+    assert raised.value.sent
+    assert setup.client.requests == requests
+    assert setup.pacer.waited <= max_wait
+
+
+def test_nothing_is_sent_if_the_budget_is_already_spent(new_setup: NewSetup) -> None:
+    setup = new_setup(max_wait=0)
+    for _request in range(20):
+        setup.pacer.take(READ_LEVERAGE)
+    with pytest.raises(BudgetSpent) as raised:
+        read(setup)
+    assert not raised.value.sent
+    assert setup.sent == []
+    assert setup.client.requests == 0
+
+
+@pytest.mark.parametrize("fault", ["503", "drop-before", "400", "429"])
+def test_failed_request_counts_against_the_budget(new_setup: NewSetup, fault: str) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0, latency=1.0, max_wait=0)
+    setup.exchange.add_fault(READ, FAULTS[fault])
+    with pytest.raises(CoinSwitchError):
+        read(setup)
+    setup.clock.now += 60
+    assert setup.pacer.delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "the window starts at the end of the request"
+    assert setup.pacer.delay(READ_LEVERAGE, 19) == 0
+
+
+# --- Client._judge ---
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_every_2xx_status_returns_the_value(setup: ClientSetup, status: int) -> None:
+    assert read_with_answer(setup, {"a": 1}, status) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -164,30 +280,81 @@ def test_pauses_grow_to_a_bound_and_are_never_in_step(setup: ClientSetup) -> Non
         (499, ""),
     ],
 )
-@pytest.mark.parametrize("ask", [read, write])
-def test_a_clear_no_is_not_asked_again(
-    setup: ClientSetup, ask: Callable[[ClientSetup], Any], status: int, advice: str
+@pytest.mark.parametrize("send", [read, write])
+def test_3xx_or_4xx_raises_refused_without_a_retry(
+    setup: ClientSetup, send: Callable[[ClientSetup], Any], status: int, advice: str
 ) -> None:
     for endpoint in (READ, WRITE):
         setup.exchange.add_fault(endpoint, Fault(status=status, body={"message": "No way"}), times=None)
-    with pytest.raises(Refused) as refused:
-        ask(setup)
-    method = "GET" if ask is read else "POST"
-    assert str(refused.value) == f'the exchange refused {method} {PATH} with HTTP {status}{advice}: "No way"'
-    assert (refused.value.status, refused.value.api_message, refused.value.envelope) == (status, "No way", True)
-    assert not refused.value.stops
+    with pytest.raises(Refused) as raised:
+        send(setup)
+    method = "GET" if send is read else "POST"
+    assert str(raised.value) == f'the exchange refused {method} {PATH} with HTTP {status}{advice}: "No way"'
+    assert (raised.value.status, raised.value.api_message, raised.value.envelope) == (status, "No way", True)
+    assert not raised.value.stops
     assert setup.client.requests == 1
     assert setup.clock.slept == []
 
 
 @pytest.mark.parametrize("status", [408, 500, 501, 520, 599, 600, 999])
-def test_no_clear_answer(new_setup: NewSetup, status: int) -> None:
+def test_status_408_or_from_500_raises_unclear(new_setup: NewSetup, status: int) -> None:
     setup = new_setup(retries=0)
     with pytest.raises(Unclear, match=f'^the exchange answered GET {PATH} with HTTP {status}: "x"$'):
-        answered(setup, {"message": "x"}, status)
+        read_with_answer(setup, {"message": "x"}, status)
 
 
-WORDS: list[tuple[Any, str, bool]] = [
+# --- Client._value ---
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("null", None),
+        ("[]", []),
+        ('"text"', "text"),
+        ("5", 5),
+        ("5.10", Decimal("5.10")),
+        ("1e3", Decimal(1000)),
+        ('{"a": [1, 2.5, "3", true, null]}', {"a": [1, Decimal("2.5"), "3", True, None]}),
+        ("[" * 100 + "]" * 100, json.loads("[" * 100 + "]" * 100)),
+    ],
+)
+def test_value_keeps_decimal_numbers_exact(setup: ClientSetup, body: str, value: Any) -> None:
+    returned = read_with_answer(setup, body)
+    assert returned == value
+    assert returned.__class__ is value.__class__
+
+
+@pytest.mark.parametrize(
+    ("body", "quote"),
+    [
+        ("", ""),
+        ("<p>Checking your browser</p>", ': "Checking your browser"'),
+        ("{", ': "{"'),
+        ("NaN", ': "NaN"'),
+        ('{"data": -Infinity}', ': "{"data": -Infinity}"'),
+        ('{"message": "said", "data": NaN}', ': "said"'),
+        ('{"data": 1e99999999999999999999}', ': "{"data": 1e99999999999999999999}"'),
+        ("{} {}", ': "{} {}"'),
+        ("'single'", ": \"'single'\""),
+        (b"\x80", ': "\ufffd"'),
+        ("[" * 100_000, ': "' + "[" * 300 + '..."'),
+        ("[" * 985 + "]" * 985, ': "' + "[" * 300 + '..."'),
+        ("9" * 5000, ': "********"'),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_answer_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, quote: str) -> None:
+    setup = new_setup(retries=0)
+    with pytest.raises(Unclear) as raised:
+        read_with_answer(setup, body)
+    assert str(raised.value) == f"the exchange's answer is not JSON{quote}"
+
+
+# --- Client._api_message ---
+
+
+API_MESSAGES: list[tuple[Any, str, bool]] = [
     ({"message": "Input exchange is missing"}, "Input exchange is missing", True),
     ({"message": "a\r\n b\t\x00\x1b[31mc\u2028d\u200b"}, "a b [31mc d", True),
     ({"message": "<b>bold</b>"}, "<b>bold</b>", True),
@@ -213,80 +380,39 @@ WORDS: list[tuple[Any, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "words", "envelope"), WORDS, ids=lambda value: str(value)[:30])
-def test_the_words_of_a_refusal(setup: ClientSetup, body: Any, words: str, envelope: bool) -> None:
-    with pytest.raises(Refused) as refused:
-        answered(setup, body, 400)
-    assert refused.value.api_message == words
-    assert refused.value.envelope is envelope
-    assert str(refused.value).endswith(f': "{words}"' if words else "with HTTP 400")
-
-
-# --- values ---
-
-
-@pytest.mark.parametrize(
-    ("body", "value"),
-    [
-        ("null", None),
-        ("[]", []),
-        ('"text"', "text"),
-        ("5", 5),
-        ("5.10", Decimal("5.10")),
-        ("1e3", Decimal(1000)),
-        ('{"a": [1, 2.5, "3", true, null]}', {"a": [1, Decimal("2.5"), "3", True, None]}),
-        ("[" * 100 + "]" * 100, json.loads("[" * 100 + "]" * 100)),
-    ],
-)
-def test_values_come_with_exact_numbers(setup: ClientSetup, body: str, value: Any) -> None:
-    came = answered(setup, body)
-    assert came == value
-    assert came.__class__ is value.__class__
-
-
-@pytest.mark.parametrize("status", [200, 201, 299])
-def test_every_status_of_success_has_a_value(setup: ClientSetup, status: int) -> None:
-    assert answered(setup, {"a": 1}, status) == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("", ""),
-        ("<p>Checking your browser</p>", ': "Checking your browser"'),
-        ("{", ': "{"'),
-        ("NaN", ': "NaN"'),
-        ('{"data": -Infinity}', ': "{"data": -Infinity}"'),
-        ('{"message": "said", "data": NaN}', ': "said"'),
-        ('{"data": 1e99999999999999999999}', ': "{"data": 1e99999999999999999999}"'),
-        ("{} {}", ': "{} {}"'),
-        ("'single'", ": \"'single'\""),
-        (b"\x80", ': "\ufffd"'),
-        ("[" * 100_000, ': "' + "[" * 300 + '..."'),
-        ("[" * 985 + "]" * 985, ': "' + "[" * 300 + '..."'),
-        ("9" * 5000, ': "********"'),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_what_is_no_value_is_unclear(new_setup: NewSetup, body: Any, words: str) -> None:
-    setup = new_setup(retries=0)
-    with pytest.raises(Unclear) as unclear:
-        answered(setup, body)
-    assert str(unclear.value) == f"the exchange's answer is not JSON{words}"
+@pytest.mark.parametrize(("body", "api_message", "envelope"), API_MESSAGES, ids=lambda value: str(value)[:30])
+def test_refusal_quotes_the_message_or_the_text_of_the_body(
+    setup: ClientSetup, body: Any, api_message: str, envelope: bool
+) -> None:
+    with pytest.raises(Refused) as raised:
+        read_with_answer(setup, body, 400)
+    assert raised.value.api_message == api_message
+    assert raised.value.envelope is envelope
+    assert str(raised.value).endswith(f': "{api_message}"' if api_message else "with HTTP 400")
 
 
 @pytest.mark.parametrize("message", [False, True])
-def test_words_are_looked_for_only_near_the_beginning(new_setup: NewSetup, message: bool) -> None:
+def test_text_after_64_kib_is_not_quoted(new_setup: NewSetup, message: bool) -> None:
     text = " " * (64 * 1024 - 6) + "seen" + "  " + "not seen"
     with pytest.raises(Unclear, match=r'^the exchange.* "seen"$'):
-        answered(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
+        read_with_answer(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
 
 
-# --- the keys refused ---
+# --- Client._explain_keys ---
+
+
+def test_401_reports_keys_that_do_not_match_before_the_clock(new_setup: NewSetup) -> None:
+    setup = new_setup(keys=(API_KEY, "11" * 32))
+    with pytest.raises(KeysRefused) as raised:
+        read_with_answer(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
+    assert str(raised.value) == (
+        "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key (its public key is another "
+        "one); take both from the same pair"
+    )
 
 
 @pytest.mark.parametrize(
-    ("skew", "returned"),
+    ("skew", "explanation"),
     [
         (300, "the clock of this machine is 300 s behind the exchange's, and more than 60 s is refused; set the clock"),
         (
@@ -300,34 +426,29 @@ def test_words_are_looked_for_only_near_the_beginning(new_setup: NewSetup, messa
         (0, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
     ],
 )
-def test_a_clock_that_is_off_is_told_with_direction_and_size(setup: ClientSetup, skew: float, returned: str) -> None:
-    with pytest.raises(KeysRefused) as refused:
-        answered(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
-    assert str(refused.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {returned}')
-    assert str(refused.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
-    assert refused.value.stops
+def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
+    setup: ClientSetup, skew: float, explanation: str
+) -> None:
+    with pytest.raises(KeysRefused) as raised:
+        read_with_answer(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
+    assert str(raised.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {explanation}')
+    assert str(raised.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
+    assert raised.value.stops
     assert setup.client.requests == 1
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Nov 2023 22:13:20 GMT", "0"])
-def test_without_a_date_the_clock_is_not_judged(setup: ClientSetup, date: str | None) -> None:
-    with pytest.raises(KeysRefused) as refused:
-        answered(setup, "", 401, Date=date)
-    assert str(refused.value) == (
+def test_401_without_a_valid_date_does_not_report_the_clock(setup: ClientSetup, date: str | None) -> None:
+    with pytest.raises(KeysRefused) as raised:
+        read_with_answer(setup, "", 401, Date=date)
+    assert str(raised.value) == (
         "the exchange refused the keys (HTTP 401): the keys are a pair and the answer has no time to compare "
         "the clock with, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair "
         "and use both of its keys"
     )
 
 
-def test_keys_that_are_no_pair_are_told_first(new_setup: NewSetup) -> None:
-    setup = new_setup(keys=(API_KEY, "11" * 32))
-    with pytest.raises(KeysRefused) as refused:
-        answered(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
-    assert str(refused.value) == (
-        "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key (its public key is another "
-        "one); take both from the same pair"
-    )
+# --- clock_offset ---
 
 
 @pytest.mark.parametrize(
@@ -342,109 +463,5 @@ def test_keys_that_are_no_pair_are_told_first(new_setup: NewSetup) -> None:
         ("Tue, 14 Nov 99999 22:13:20 GMT", None),
     ],
 )
-def test_the_offset_of_a_clock(date: str, offset: float | None) -> None:
+def test_clock_offset_is_the_difference_to_the_date_or_none(date: str, offset: float | None) -> None:
     assert _client.clock_offset(date, NOW + 0.5) == offset
-
-
-# --- too many requests ---
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "waits"),
-    [
-        (None, 60),
-        ("", 60),
-        ("0", 1),
-        ("1", 1),
-        ("2", 2),
-        ("30", 30),
-        ("300", 300),
-        ("301", 60),
-        ("99999999999999999999", 60),
-        ("-5", 60),
-        ("1.5", 60),
-        ("soon", 60),
-        ("0x10", 60),
-        ("\u0663", 60),
-        (formatdate(NOW + 25, usegmt=True), 25),
-        (formatdate(NOW + 300, usegmt=True), 300),
-        (formatdate(NOW + 301, usegmt=True), 60),
-        (formatdate(NOW, usegmt=True), 1),
-        (formatdate(NOW - 5, usegmt=True), 60),
-    ],
-)
-@pytest.mark.parametrize("ask", [read, write])
-def test_429_is_waited_for_as_long_as_is_said_where_that_is_sane(
-    setup: ClientSetup, ask: Callable[[ClientSetup], Any], retry_after: str | None, waits: float
-) -> None:
-    value = retry_after.encode().decode("latin-1") if retry_after else retry_after
-    fault = Fault(status=429, headers={"Retry-After": value})
-    for endpoint in (READ, WRITE):
-        setup.exchange.add_fault(endpoint, fault)
-    assert "data" in ask(setup)
-    assert setup.clock.slept == pytest.approx([waits])
-    assert setup.pacer.waited == pytest.approx(waits)
-    assert setup.client.requests == 2
-
-
-def test_what_429_asks_for_is_tried_once(setup: ClientSetup) -> None:
-    setup.exchange.add_fault(READ, FAULTS["429-retry-after"], times=3)
-    read(setup)
-    assert setup.clock.slept == pytest.approx([1, 60, 60])
-
-
-def test_429_counts_as_no_try(new_setup: NewSetup) -> None:
-    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
-    setup.exchange.add_fault(READ, FAULTS["429"], times=2)
-    assert "data" in read(setup)
-
-
-@pytest.mark.parametrize(("max_wait", "asked"), [(59, 1), (60, 2), (600, 11)])
-def test_429_without_end_ends_with_the_max_wait(new_setup: NewSetup, max_wait: float, asked: int) -> None:
-    setup = new_setup(max_wait=max_wait)
-    setup.exchange.add_fault(READ, FAULTS["429"], times=None)
-    with pytest.raises(BudgetSpent) as spent:
-        read(setup)
-    assert spent.value.sent
-    assert setup.client.requests == asked
-    assert setup.pacer.waited <= max_wait
-
-
-def test_a_budget_spent_before_tells_that_nothing_was_sent(new_setup: NewSetup) -> None:
-    setup = new_setup(max_wait=0)
-    for _request in range(20):
-        setup.pacer.take(READ_LEVERAGE)
-    with pytest.raises(BudgetSpent) as spent:
-        read(setup)
-    assert not spent.value.sent
-    assert setup.sent == []
-    assert setup.client.requests == 0
-
-
-@pytest.mark.parametrize("fault", ["503", "drop-before", "400", "429"])
-def test_every_request_counts_whatever_came_of_it(new_setup: NewSetup, fault: str) -> None:
-    setup = new_setup(current={"BTCUSDT": 10}, retries=0, latency=1.0, max_wait=0)
-    setup.exchange.add_fault(READ, FAULTS[fault])
-    with pytest.raises(CoinSwitchError):
-        read(setup)
-    setup.clock.now += 60
-    assert setup.pacer.delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "counted from the end of the request"
-    assert setup.pacer.delay(READ_LEVERAGE, 19) == 0
-
-
-def test_answers_are_told_apart_by_a_new_connection(setup: ClientSetup) -> None:
-    setup.exchange.add_fault(READ, FAULTS["twice"])
-    read(setup)
-    setup.account.set_leverage("BTCUSDT", 7)
-    setup.client.reset_connection()
-    assert read(setup)["data"]["leverage"] == "7"
-    assert len(set(setup.exchange.connections)) == 2
-
-
-def test_a_connection_is_kept_until_it_is_renewed(setup: ClientSetup) -> None:
-    for _request in range(3):
-        read(setup)
-    assert len(set(setup.exchange.connections)) == 1
-    setup.client.reset_connection()
-    read(setup)
-    assert len(set(setup.exchange.connections)) == 2

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection options: what is taken, and the one line for what is not."""
+"""Which connection options are accepted, and the message for each that is not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 
 from .client_setup import API_KEY, SECRET_KEY
 
-GOOD: dict[str, Any] = {
+VALID_OPTIONS: dict[str, Any] = {
     "api_key": API_KEY,
     "secret_key": SECRET_KEY,
     "api_url": "https://coinswitch.co",
@@ -30,17 +30,48 @@ GOOD: dict[str, Any] = {
 }
 
 
-def refusal(**typed: Any) -> str:
-    with pytest.raises(InputRefused) as refused:
-        check({**GOOD, **typed})
-    said = str(refused.value)
-    assert "\n" not in said
-    assert not any(value in said for name, value in typed.items() if name.endswith("_key") and value)
-    return said
+def get_refusal(**changes: Any) -> str:
+    """Change valid options so that they are refused. Return the message, which must not show a key."""
+    with pytest.raises(InputRefused) as raised:
+        check({**VALID_OPTIONS, **changes})
+    message = str(raised.value)
+    assert "\n" not in message
+    assert not any(value in message for name, value in changes.items() if name.endswith("_key") and value)
+    return message
 
 
-def test_the_defaults() -> None:
-    assert check(GOOD) == Connection(
+# --- AsTyped ---
+
+
+@pytest.mark.parametrize("value", [True, "10.0", "1e999999999", None, 10, [1]])
+def test_number_types_return_the_value_unchanged(value: Any) -> None:
+    assert INT(value) is value
+    assert FLOAT(value) is value
+    assert (INT, FLOAT) == ("int", "float")
+
+
+# --- Connection.identity ---
+
+
+def test_identity_depends_only_on_the_address_and_the_api_key() -> None:
+    identities = {
+        check({**VALID_OPTIONS, **changes}).identity
+        for changes in (
+            {},
+            {"api_key": API_KEY.upper()},
+            {"timeout": 1},
+            {"api_key": "other"},
+            {"api_url": "https://other.example"},
+        )
+    }
+    assert len(identities) == 3
+
+
+# --- check ---
+
+
+def test_valid_options_become_a_connection() -> None:
+    assert check(VALID_OPTIONS) == Connection(
         api_key=API_KEY,
         secret_key=SECRET_KEY,
         api_url="https://coinswitch.co",
@@ -53,30 +84,39 @@ def test_the_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [True, "10.0", "1e999999999", None, 10, [1]])
-def test_numbers_reach_us_as_they_were_typed(value: Any) -> None:
-    assert INT(value) is value
-    assert FLOAT(value) is value
-    assert (INT, FLOAT) == ("int", "float")
-
-
-# --- keys ---
+# --- _given ---
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_key_names_option_and_variable(name: str, value: Any) -> None:
-    said = refusal(**{name: value})
-    assert said == f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}"
+def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: Any) -> None:
+    message = get_refusal(**{name: value})
+    assert message == f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}"
+
+
+# --- _api_key ---
+
+
+@pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!"])
+def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
+    assert check({**VALID_OPTIONS, "api_key": key}).api_key == key
+
+
+@pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
+def test_api_key_with_another_character_is_refused(key: str) -> None:
+    assert get_refusal(api_key=key).startswith("api_key holds a blank, a line's end or another character")
+
+
+# --- _secret_key ---
 
 
 @pytest.mark.parametrize("secret", [SECRET_KEY, SECRET_KEY.upper(), SECRET_KEY + API_KEY])
-def test_good_secrets(secret: str) -> None:
-    assert check({**GOOD, "secret_key": secret}).secret_key == secret
+def test_valid_secret_key_is_accepted(secret: str) -> None:
+    assert check({**VALID_OPTIONS, "secret_key": secret}).secret_key == secret
 
 
 @pytest.mark.parametrize(
-    ("secret", "has"),
+    ("secret", "description"),
     [
         (SECRET_KEY[:63], "has 63: "),
         (SECRET_KEY + "0", "has 65: "),
@@ -90,41 +130,17 @@ def test_good_secrets(secret: str) -> None:
         ("my secret key", "has 13, some of them not hexadecimal: "),
     ],
 )
-def test_bad_secrets_are_described_and_not_shown(secret: str, has: str) -> None:
-    said = refusal(secret_key=secret)
-    assert said.startswith("secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128")
-    assert said.endswith(f"{has}copy it again")
+def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
+    message = get_refusal(secret_key=secret)
+    assert message.startswith("secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128")
+    assert message.endswith(f"{description}copy it again")
 
 
-@pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!"])
-def test_an_api_key_is_any_word(key: str) -> None:
-    assert check({**GOOD, "api_key": key}).api_key == key
-
-
-@pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
-def test_an_api_key_that_no_header_could_hold_is_refused(key: str) -> None:
-    assert refusal(api_key=key).startswith("api_key holds a blank, a line's end or another character")
-
-
-def test_budgets_belong_to_the_key_at_the_address() -> None:
-    identities = {
-        check({**GOOD, **typed}).identity
-        for typed in (
-            {},
-            {"api_key": API_KEY.upper()},
-            {"timeout": 1},
-            {"api_key": "other"},
-            {"api_url": "https://other.example"},
-        )
-    }
-    assert len(identities) == 3
-
-
-# --- api_url ---
+# --- _url ---
 
 
 @pytest.mark.parametrize(
-    ("typed", "url"),
+    ("value", "url"),
     [
         ("https://coinswitch.co", "https://coinswitch.co"),
         ("https://coinswitch.co/", "https://coinswitch.co"),
@@ -140,40 +156,8 @@ def test_budgets_belong_to_the_key_at_the_address() -> None:
         ("HTTP://[::1]", "http://[::1]"),
     ],
 )
-def test_good_addresses(typed: str, url: str) -> None:
-    assert check({**GOOD, "api_url": typed}).api_url == url
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "coinswitch.co",
-        "10.0.0.1",
-        "0.0.0.0",
-        "localhost.evil.example",
-        "localhost.",
-        "localhostx",
-        "127.0.0.1.evil.example",
-        "127.0.0.1.",
-        "evil-127.0.0.1",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.0.0.1",
-        "0177.0.0.1",
-        "127.1",
-        "127.0.0.01",
-        "127.0.0.256",
-        "128.0.0.1",
-        "[::]",
-        "[::2]",
-        "[fe80::1]",
-        "[2001:db8::1]",
-        "ip6-localhost",
-    ],
-)
-def test_plain_http_is_for_loopback_alone(host: str) -> None:
-    said = refusal(api_url=f"http://{host}:8080")
-    assert said == "api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)"
+def test_valid_url_is_accepted(value: str, url: str) -> None:
+    assert check({**VALID_OPTIONS, "api_url": value}).api_url == url
 
 
 @pytest.mark.parametrize(
@@ -228,25 +212,76 @@ def test_plain_http_is_for_loopback_alone(host: str) -> None:
         "http://[127.0.0.1]",
     ],
 )
-def test_an_address_that_is_not_clear_is_refused(url: str) -> None:
-    assert refusal(api_url=url).startswith("api_url must ")
+def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
+    assert get_refusal(api_url=url).startswith("api_url must ")
 
 
-# --- the rest ---
+# --- _is_loopback ---
 
 
-@pytest.mark.parametrize(("typed", "exchange"), [("EXCHANGE_2", "EXCHANGE_2"), ("exchange_2", "EXCHANGE_2")])
-def test_the_exchange_is_upper_cased(typed: str, exchange: str) -> None:
-    assert check({**GOOD, "exchange": typed}).exchange == exchange
+@pytest.mark.parametrize(
+    "host",
+    [
+        "coinswitch.co",
+        "10.0.0.1",
+        "0.0.0.0",
+        "localhost.evil.example",
+        "localhost.",
+        "localhostx",
+        "127.0.0.1.evil.example",
+        "127.0.0.1.",
+        "evil-127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.01",
+        "127.0.0.256",
+        "128.0.0.1",
+        "[::]",
+        "[::2]",
+        "[fe80::1]",
+        "[2001:db8::1]",
+        "ip6-localhost",
+    ],
+)
+def test_http_is_refused_for_a_host_that_is_not_loopback(host: str) -> None:
+    message = get_refusal(api_url=f"http://{host}:8080")
+    assert message == "api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)"
 
 
-@pytest.mark.parametrize("typed", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
-def test_another_exchange_is_refused(typed: str) -> None:
-    assert refusal(exchange=typed) == "exchange must be letters, digits and underscores, such as EXCHANGE_2"
+# --- _exchange ---
 
 
-NO_NUMBER: list[Any] = [True, False, None, "", " ", "ten", "1e1", "-1", -1, "+1", "1_0", " 1", "1\n", "0x1", "\u0661"]
-NO_NUMBER += [
+@pytest.mark.parametrize(("value", "exchange"), [("EXCHANGE_2", "EXCHANGE_2"), ("exchange_2", "EXCHANGE_2")])
+def test_exchange_is_converted_to_upper_case(value: str, exchange: str) -> None:
+    assert check({**VALID_OPTIONS, "exchange": value}).exchange == exchange
+
+
+@pytest.mark.parametrize("value", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
+def test_invalid_exchange_is_refused(value: str) -> None:
+    assert get_refusal(exchange=value) == "exchange must be letters, digits and underscores, such as EXCHANGE_2"
+
+
+# --- _number ---
+
+NOT_NUMBERS: list[Any] = [
+    True,
+    False,
+    None,
+    "",
+    " ",
+    "ten",
+    "1e1",
+    "-1",
+    -1,
+    "+1",
+    "1_0",
+    " 1",
+    "1\n",
+    "0x1",
+    "\u0661",
     math.nan,
     math.inf,
     -math.inf,
@@ -264,49 +299,57 @@ NO_NUMBER += [
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "bad", "bounds"),
+    ("name", "valid", "invalid", "bounds"),
     [
         ("timeout", [0.001, 1, 10.5, 3600, "10", "0.5", "2."], [0, "0", 3601, 1e300], "above 0 and up to 3600"),
         ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0"),
         ("rate_limit_share", [0.001, 0.5, 1, 1.0, "0.5", "1"], [0, 0.0, 1.001, 2, "2"], "above 0 and up to 1"),
     ],
 )
-def test_seconds_and_shares(name: str, good: list[Any], bad: list[Any], bounds: str) -> None:
-    for typed in good:
-        number = getattr(check({**GOOD, name: typed}), name)
+def test_only_numbers_within_the_bounds_are_accepted(
+    name: str, valid: list[Any], invalid: list[Any], bounds: str
+) -> None:
+    for value in valid:
+        number = getattr(check({**VALID_OPTIONS, name: value}), name)
         assert isinstance(number, float)
-        assert number == float(typed)
-    for typed in [*NO_NUMBER, *bad]:
-        assert refusal(**{name: typed}) == f"{name} must be a number {bounds}", typed
+        assert number == float(value)
+    for value in [*NOT_NUMBERS, *invalid]:
+        assert get_refusal(**{name: value}) == f"{name} must be a number {bounds}", value
 
 
-@pytest.mark.parametrize(("typed", "retries"), [(0, 0), (3, 3), ("3", 3), ("0", 0), (999, 999)])
-def test_retries(typed: Any, retries: int) -> None:
-    assert check({**GOOD, "retries": typed}).retries == retries
+# --- _retries ---
 
 
-@pytest.mark.parametrize("typed", [*NO_NUMBER, 1000, 3.0, "3.0", 10**30])
-def test_other_retries_are_refused(typed: Any) -> None:
-    assert refusal(retries=typed) == "retries must be a whole number from 0 to 999"
+@pytest.mark.parametrize(("value", "retries"), [(0, 0), (3, 3), ("3", 3), ("0", 0), (999, 999)])
+def test_valid_retries_are_accepted(value: Any, retries: int) -> None:
+    assert check({**VALID_OPTIONS, "retries": value}).retries == retries
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_authorities_come_from_a_file_or_a_folder(tmp_path: Path, folder: bool) -> None:
-    path = tmp_path / "authorities"
-    if folder:
+@pytest.mark.parametrize("value", [*NOT_NUMBERS, 1000, 3.0, "3.0", 10**30])
+def test_invalid_retries_are_refused(value: Any) -> None:
+    assert get_refusal(retries=value) == "retries must be a whole number from 0 to 999"
+
+
+# --- _verify ---
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_ca_path_can_be_a_file_or_a_folder(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "certificates"
+    if is_folder:
         path.mkdir()
     else:
         path.touch()
-    assert check({**GOOD, "ca_path": str(path)}).verify == str(path)
-    assert check({**GOOD, "ca_path": str(path), "validate_certs": False}).verify is False
+    assert check({**VALID_OPTIONS, "ca_path": str(path)}).verify == str(path)
+    assert check({**VALID_OPTIONS, "ca_path": str(path), "validate_certs": False}).verify is False
 
 
-def test_authorities_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "none")
-    assert refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on"
+    assert get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on"
 
 
 @pytest.mark.parametrize("path", [None, ""])
-def test_without_a_path_the_usual_authorities_count(path: Any) -> None:
-    assert check({**GOOD, "ca_path": path}).verify is True
-    assert check({**GOOD, "ca_path": path, "validate_certs": False}).verify is False
+def test_without_ca_path_verify_is_validate_certs(path: Any) -> None:
+    assert check({**VALID_OPTIONS, "ca_path": path}).verify is True
+    assert check({**VALID_OPTIONS, "ca_path": path, "validate_certs": False}).verify is False

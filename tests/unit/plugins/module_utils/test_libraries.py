@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that imports what may be missing."""
+"""The import of the third-party libraries, of which some can be missing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils import _librar
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import LibraryMissing
 
 
-def imported_without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> ModuleType:
-    """A fresh copy of the file, imported where libraries are missing."""
+def import_without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> ModuleType:
+    """Import a fresh copy of the file as if these libraries were missing. Return it."""
     for name in list(sys.modules):
         if name.partition(".")[0] in missing:
             monkeypatch.setitem(sys.modules, name, None)
@@ -28,13 +28,16 @@ def imported_without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> ModuleTy
     return copy
 
 
-def test_with_all_there_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+# --- need ---
+
+
+def test_need_raises_nothing_if_no_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     _libraries.need()
-    imported_without(monkeypatch).need()
+    import_without(monkeypatch).need()
 
 
 @pytest.mark.parametrize(
-    ("missing", "returned"),
+    ("missing", "library"),
     [
         (("requests",), "requests"),
         (("cryptography",), "cryptography"),
@@ -42,12 +45,12 @@ def test_with_all_there_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
         (("requests", "cryptography"), "requests"),
     ],
 )
-def test_what_is_missing_is_told_only_when_it_is_needed(
-    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], returned: str
+def test_missing_library_is_reported_only_by_need(
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], library: str
 ) -> None:
-    copy = imported_without(monkeypatch, *missing)
+    copy = import_without(monkeypatch, *missing)
     assert all(hasattr(copy, name) for name in copy.__all__), "files that use them can still be imported"
-    with pytest.raises(LibraryMissing) as lacking:
+    with pytest.raises(LibraryMissing) as raised:
         copy.need()
-    assert lacking.value.library == returned
-    assert "ModuleNotFoundError" in lacking.value.error
+    assert raised.value.library == library
+    assert "ModuleNotFoundError" in raised.value.error

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a reader is asked for, right and wrong."""
+"""Which options of the modules that only read are accepted, and the message for each that is not."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _queries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
-MAY, JUNE = 1777593600000, 1780272000000
+MAY_2026, JUNE_2026 = 1777593600000, 1780272000000  # Unix ms
 
 
-def orders(symbols: Any = None, from_time: Any = None, to_time: Any = None) -> _queries.OrdersQuery:
+def make_query(symbols: Any = None, from_time: Any = None, to_time: Any = None) -> _queries.OrdersQuery:
     return _queries.orders({"symbols": symbols, "from_time": from_time, "to_time": to_time})
 
 
+# --- some_symbols, any_symbols ---
+
+
 @pytest.mark.parametrize("check", [_queries.some_symbols, _queries.any_symbols])
-def test_symbols_are_worked_with_in_upper_case_and_in_their_order(check: Any) -> None:
+def test_symbols_are_converted_to_upper_case_and_keep_their_order(check: Any) -> None:
     assert check({"symbols": ["ethusdt", "BTCUSDT", "1000pepeUSDT"]}) == ["ETHUSDT", "BTCUSDT", "1000PEPEUSDT"]
 
 
-@pytest.mark.parametrize("check", [_queries.some_symbols, _queries.any_symbols, lambda options: orders(**options)])
+@pytest.mark.parametrize("check", [_queries.some_symbols, _queries.any_symbols, lambda options: make_query(**options)])
 @pytest.mark.parametrize(
-    ("symbols", "says"),
+    ("symbols", "message"),
     [
         ([], "symbols is empty"),
         ([""], "is not a symbol (letters and digits, at most 40)"),
@@ -37,39 +40,70 @@ def test_symbols_are_worked_with_in_upper_case_and_in_their_order(check: Any) ->
         (["\uff22TCUSDT"], "is not a symbol (letters and digits, at most 40)"),
     ],
 )
-def test_other_symbols_are_refused(check: Any, symbols: list[str], says: str) -> None:
-    with pytest.raises(InputRefused, match="symbol") as refused:
+def test_invalid_symbols_are_refused(check: Any, symbols: list[str], message: str) -> None:
+    with pytest.raises(InputRefused, match="symbol") as raised:
         check({"symbols": symbols})
-    assert says in str(refused.value)
+    assert message in str(raised.value)
 
 
-def test_symbols_left_out_are_all_where_there_is_no_need_of_some() -> None:
+def test_symbols_can_be_omitted_only_if_the_module_does_not_need_them() -> None:
     assert _queries.any_symbols({"symbols": None}) is None
-    assert orders() == (None, None, None)
+    assert make_query() == (None, None, None)
     with pytest.raises(InputRefused, match="name at least one symbol"):
         _queries.some_symbols({"symbols": None})
 
 
-@pytest.mark.parametrize(("start", "end"), [(MAY, JUNE), (str(MAY), str(JUNE)), (MAY, MAY), (MAY, None), (None, JUNE)])
-def test_times_are_unix_milliseconds(start: Any, end: Any) -> None:
-    whole = [None if time is None else int(time) for time in (start, end)]
-    assert orders(["btcusdt"], start, end) == (["BTCUSDT"], *whole)
+# --- orders ---
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(MAY_2026, JUNE_2026), (str(MAY_2026), str(JUNE_2026)), (MAY_2026, MAY_2026), (MAY_2026, None), (None, JUNE_2026)],
+)
+def test_times_are_unix_milliseconds_as_a_number_or_text(start: Any, end: Any) -> None:
+    times = [None if time is None else int(time) for time in (start, end)]
+    assert make_query(["btcusdt"], start, end) == (["BTCUSDT"], *times)
+
+
+def test_from_time_after_to_time_is_refused() -> None:
+    with pytest.raises(InputRefused, match=rf"from_time \({JUNE_2026}\) is later than to_time \({MAY_2026}\)"):
+        make_query(from_time=JUNE_2026, to_time=MAY_2026)
+
+
+# --- _time ---
 
 
 @pytest.mark.parametrize("name", ["from_time", "to_time"])
 @pytest.mark.parametrize(
     "time",
     [
-        *(1777593600, 0, -MAY, MAY * 10, True, False, float(MAY), "", "now", "2026-05-01", f"{MAY}.0", f" {MAY}"),
-        *(f"{MAY}\n", f"+{MAY}", "1_777_593_600_000", "1e12", "١٧٧٧٥٩٣٦٠٠٠٠٠", [MAY], {}, b"1777593600000"),
+        *(
+            1777593600,
+            0,
+            -MAY_2026,
+            MAY_2026 * 10,
+            True,
+            False,
+            float(MAY_2026),
+            "",
+            "now",
+            "2026-05-01",
+            f"{MAY_2026}.0",
+            f" {MAY_2026}",
+        ),
+        *(
+            f"{MAY_2026}\n",
+            f"+{MAY_2026}",
+            "1_777_593_600_000",
+            "1e12",
+            "١٧٧٧٥٩٣٦٠٠٠٠٠",
+            [MAY_2026],
+            {},
+            b"1777593600000",
+        ),
     ],
     ids=repr,
 )
-def test_everything_else_is_no_time(name: str, time: Any) -> None:
+def test_invalid_time_is_refused(name: str, time: Any) -> None:
     with pytest.raises(InputRefused, match=f"{name} must be Unix milliseconds, a whole number of 13 digits"):
-        orders(**{name: time})
-
-
-def test_a_time_that_ends_before_it_begins_is_refused() -> None:
-    with pytest.raises(InputRefused, match=rf"from_time \({JUNE}\) is later than to_time \({MAY}\)"):
-        orders(from_time=JUNE, to_time=MAY)
+        make_query(**{name: time})

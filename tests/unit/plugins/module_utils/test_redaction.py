@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret in what leaves a module, in whatever form the exchange sends it back."""
+"""No output of a module contains a secret, in any form in which the exchange can send the secret back."""
 
 from __future__ import annotations
 
@@ -26,46 +26,52 @@ def redactor() -> Redactor:
     return Redactor([API_KEY, SECRET_KEY])
 
 
-def b64(text: str | bytes) -> str:
+def encode_base64(text: str | bytes) -> str:
     return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
-def spellings(secret: str) -> dict[str, str]:
-    """The forms in which a secret may come back."""
+def get_forms(secret: str) -> dict[str, str]:
+    """Return the forms in which the exchange can send a secret back."""
     raw = bytes.fromhex(secret)
     return {
-        "as it is": secret,
-        "upper": secret.upper(),
-        "mixed": "".join(c.upper() if i % 2 else c for i, c in enumerate(secret)),
+        "unchanged": secret,
+        "upper case": secret.upper(),
+        "mixed case": "".join(character.upper() if index % 2 else character for index, character in enumerate(secret)),
         "percent-encoded": "".join(f"%{byte:02X}" for byte in secret.encode()),
         "quoted": quote(secret),
-        "base64": b64(secret),
-        "base64 of upper": b64(secret.upper()),
-        "base64 of bytes": b64(raw),
+        "base64": encode_base64(secret),
+        "base64 of upper case": encode_base64(secret.upper()),
+        "base64 of bytes": encode_base64(raw),
         "base64url of bytes": base64.urlsafe_b64encode(raw).decode(),
-        **{f"base64 after {n}": b64("x" * n + secret + "y" * 5) for n in range(4)},
-        **{f"base64 of bytes after {n}": b64(b"x" * n + raw + b"yyyyy") for n in range(4)},
+        **{f"base64 at offset {offset}": encode_base64("x" * offset + secret + "y" * 5) for offset in range(4)},
+        **{f"base64 of bytes at offset {offset}": encode_base64(b"x" * offset + raw + b"yyyyy") for offset in range(4)},
         "JSON": json.dumps({"key": secret}),
         "in a URL": f"https://coinswitch.co/?key={secret}&a=b",
         "twice": secret + secret,
     }
 
 
-def leaked(text: str, secret: str, length: int = 12) -> list[str]:
-    """The pieces of a secret in a text, in any of its forms."""
+def find_leaks(text: str, secret: str, length: int = 12) -> list[str]:
+    """Return the pieces of a secret, in any of its forms, that a text contains."""
     raw = bytes.fromhex(secret)
-    cores = [secret, *(b64(b"\0" * n + data)[4:-4] for data in (raw, secret.encode()) for n in range(3))]
-    pieces = {core[i : i + length].lower() for core in cores for i in range(len(core) - length + 1)}
+    cores = [
+        secret,
+        *(encode_base64(b"\0" * offset + data)[4:-4] for data in (raw, secret.encode()) for offset in range(3)),
+    ]
+    pieces = {core[index : index + length].lower() for core in cores for index in range(len(core) - length + 1)}
     return sorted(piece for piece in pieces if piece in text.lower())
 
 
-@pytest.mark.parametrize("form", list(spellings(SECRET_KEY)))
+# --- Redactor.clean ---
+
+
+@pytest.mark.parametrize("form", list(get_forms(SECRET_KEY)))
 @pytest.mark.parametrize("secret", [API_KEY, SECRET_KEY])
-@pytest.mark.parametrize("around", ["{}", "Invalid key {}!", "a{}b", "-{}=", "\n{}\n"])
-def test_every_form_is_hidden(redactor: Redactor, secret: str, form: str, around: str) -> None:
-    spelled = spellings(secret)[form]
-    cleaned = redactor.clean(around.format(spelled))
-    assert leaked(cleaned, secret) == []
+@pytest.mark.parametrize("template", ["{}", "Invalid key {}!", "a{}b", "-{}=", "\n{}\n"])
+def test_secret_is_hidden_in_every_form(redactor: Redactor, secret: str, form: str, template: str) -> None:
+    secret_form = get_forms(secret)[form]
+    cleaned = redactor.clean(template.format(secret_form))
+    assert find_leaks(cleaned, secret) == []
     assert HIDDEN in cleaned
 
 
@@ -74,11 +80,28 @@ def test_both_halves_of_a_long_secret_are_hidden(part: str) -> None:
     assert Redactor([LONG_SECRET]).clean(f"a {part} b") == f"a {HIDDEN} b"
 
 
+@pytest.mark.parametrize("key", ["an-old-key", "odd-keys", "a.b+c(d)e"])
+def test_key_that_is_not_hexadecimal_is_hidden(key: str) -> None:
+    cleaned = Redactor([key]).clean(f"1 {key} 2 {key.upper()} 3 {encode_base64(key)} 4")
+    assert cleaned.startswith(f"1 {HIDDEN} 2 {HIDDEN} 3 ")
+    assert encode_base64(key)[:-4] not in cleaned
+
+
+@pytest.mark.parametrize("key", ["", "a", "ab", "abc", "secret", "1234567"])
+def test_key_of_less_than_8_characters_is_not_hidden(key: str) -> None:
+    text = "secret_key must be 64 hexadecimal characters: copy it again 1234567"
+    assert Redactor([key]).clean(text) == text
+
+
 @pytest.mark.parametrize(
-    "signature", [SIGNATURE, SIGNATURE.upper(), b64(SIGNATURE), quote(SIGNATURE), f"a={SIGNATURE}&b"]
+    "signature", [SIGNATURE, SIGNATURE.upper(), encode_base64(SIGNATURE), quote(SIGNATURE), f"a={SIGNATURE}&b"]
 )
-def test_what_is_as_long_as_a_signature_is_hidden(redactor: Redactor, signature: str) -> None:
-    assert leaked(redactor.clean(signature), SIGNATURE) == []
+def test_text_as_long_as_a_signature_is_hidden(redactor: Redactor, signature: str) -> None:
+    assert find_leaks(redactor.clean(signature), SIGNATURE) == []
+
+
+def test_without_secrets_only_signatures_are_hidden() -> None:
+    assert Redactor([]).clean(f"a {API_KEY} {SIGNATURE}") == f"a {API_KEY} {HIDDEN}"
 
 
 @pytest.mark.parametrize(
@@ -92,73 +115,16 @@ def test_what_is_as_long_as_a_signature_is_hidden(redactor: Redactor, signature:
         "X" * 60,
     ],
 )
-def test_all_else_is_left(redactor: Redactor, text: str) -> None:
+def test_other_text_is_unchanged(redactor: Redactor, text: str) -> None:
     assert redactor.clean(text) == text
 
 
-def test_nested_values_are_cleaned_keys_too(redactor: Redactor) -> None:
+def test_nested_values_and_their_names_are_cleaned(redactor: Redactor) -> None:
     value = {SECRET_KEY: [1, None, True, 1.5, (API_KEY,), {"a": f"x {SECRET_KEY.upper()}"}], "b": {"c": API_KEY}}
     assert redactor.clean(value) == {
         HIDDEN: [1, None, True, 1.5, [HIDDEN], {"a": f"x {HIDDEN}"}],
         "b": {"c": HIDDEN},
     }
-
-
-def test_without_secrets_only_signatures_are_hidden() -> None:
-    assert Redactor([]).clean(f"a {API_KEY} {SIGNATURE}") == f"a {API_KEY} {HIDDEN}"
-
-
-@pytest.mark.parametrize("key", ["an-old-key", "odd-keys", "a.b+c(d)e"])
-def test_a_key_that_is_not_hexadecimal_is_hidden_too(key: str) -> None:
-    cleaned = Redactor([key]).clean(f"1 {key} 2 {key.upper()} 3 {b64(key)} 4")
-    assert cleaned.startswith(f"1 {HIDDEN} 2 {HIDDEN} 3 ")
-    assert b64(key)[:-4] not in cleaned
-
-
-@pytest.mark.parametrize("typed", ["", "a", "ab", "abc", "secret", "1234567"])
-def test_what_is_too_short_for_a_key_hides_nothing(typed: str) -> None:
-    text = "secret_key must be 64 hexadecimal characters: copy it again 1234567"
-    assert Redactor([typed]).clean(text) == text
-
-
-# --- through the client: nothing is cut before it is clean ---
-
-
-def bodies(secret: str) -> dict[str, Any]:
-    """Bodies in which a secret lies where texts are cut: at 300 characters, and at 64 KiB."""
-    return {
-        "message": {"message": "x " * 140 + secret},
-        "text": "x " * 140 + secret,
-        "markup": "<p>" + "x " * 140 + secret + "</p>",
-        "far in blanks": " " * (65536 - 32) + secret,
-        "far in markup": "<" + "x" * (65536 - 34) + ">" + secret,
-        "far message": {"message": " " * (65536 - 20) + secret},
-        "key of an object": {secret: {"a": secret}, "data": secret},
-        "list": [secret, [secret]],
-        "JSON text": json.dumps(secret),
-    }
-
-
-@pytest.mark.parametrize("status", [200, 400, 503])
-@pytest.mark.parametrize("endpoint", [READ, WRITE])
-@pytest.mark.parametrize("form", list(bodies("")))
-def test_no_part_of_a_secret_is_shown(setup: ClientSetup, endpoint: str, form: str, status: int) -> None:
-    for secret in (SECRET_KEY, API_KEY):
-        setup.exchange.clear_faults()
-        setup.exchange.add_fault(endpoint, Fault(status=status, body=bodies(secret)[form]), times=None)
-        report = setup.enforce({"BTCUSDT": 5}, enforce="maximum")
-        assert report.failure
-        assert leaked(repr(report), secret) == []
-
-
-@pytest.mark.parametrize("endpoint", [READ, WRITE])
-def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, endpoint: str) -> None:
-    setup.exchange.add_fault(endpoint, FAULTS["echo-keys"], times=None)
-    report = repr(setup.enforce({"BTCUSDT": 5}, enforce="maximum"))
-    assert HIDDEN in report
-    for request in setup.exchange.requests:
-        assert leaked(report, request.headers["x-auth-signature"], 16) == []
-    assert leaked(report, API_KEY) == []
 
 
 @pytest.mark.parametrize(
@@ -171,13 +137,63 @@ def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, en
         ("mail a@example.com", "mail a@example.com"),
     ],
 )
-def test_the_user_of_a_url_is_hidden(redactor: Redactor, text: str, shown: str) -> None:
+def test_user_and_password_in_a_url_are_hidden(redactor: Redactor, text: str, shown: str) -> None:
     assert redactor.clean(text) == shown
+
+
+def test_text_with_very_many_urls_is_cleaned_quickly(redactor: Redactor) -> None:
+    # Without a limit on the length that is searched after each "://", this would take minutes.
+    assert redactor.clean("://" * 300_000) == "://" * 300_000
+
+
+# --- Redactor.clean, called by the client ---
+
+
+def get_bodies(secret: str) -> dict[str, Any]:
+    """Return bodies with a secret where the client cuts texts: at 300 characters and at 64 KiB."""
+    return {
+        "message": {"message": "x " * 140 + secret},
+        "text": "x " * 140 + secret,
+        "markup": "<p>" + "x " * 140 + secret + "</p>",
+        "at 64 KiB after blanks": " " * (65536 - 32) + secret,
+        "at 64 KiB after markup": "<" + "x" * (65536 - 34) + ">" + secret,
+        "at 64 KiB in a message": {"message": " " * (65536 - 20) + secret},
+        "name in an object": {secret: {"a": secret}, "data": secret},
+        "list": [secret, [secret]],
+        "JSON text": json.dumps(secret),
+    }
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+@pytest.mark.parametrize("endpoint", [READ, WRITE])
+@pytest.mark.parametrize("form", list(get_bodies("")))
+def test_no_part_of_a_secret_is_shown_where_a_text_is_cut(
+    setup: ClientSetup, endpoint: str, form: str, status: int
+) -> None:
+    for secret in (SECRET_KEY, API_KEY):
+        setup.exchange.clear_faults()
+        setup.exchange.add_fault(endpoint, Fault(status=status, body=get_bodies(secret)[form]), times=None)
+        report = setup.enforce({"BTCUSDT": 5}, enforce="maximum")
+        assert report.failure
+        assert find_leaks(repr(report), secret) == []
+
+
+@pytest.mark.parametrize("endpoint", [READ, WRITE])
+def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, endpoint: str) -> None:
+    setup.exchange.add_fault(endpoint, FAULTS["echo-keys"], times=None)
+    report = repr(setup.enforce({"BTCUSDT": 5}, enforce="maximum"))
+    assert HIDDEN in report
+    for request in setup.exchange.requests:
+        assert find_leaks(report, request.headers["x-auth-signature"], 16) == []
+    assert find_leaks(report, API_KEY) == []
+
+
+# --- proxy_passwords ---
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"])
 @pytest.mark.parametrize("url", ["http://user:pa%23ss@host:1", "user:pa%23ss@host", "http://user:pa%23ss@[::1"])
-def test_the_password_of_a_proxy_is_hidden_wherever_it_stands(name: str, url: str) -> None:
+def test_proxy_password_is_hidden_in_any_text(name: str, url: str) -> None:
     redactor = Redactor([SECRET_KEY], proxy_passwords({name: url, "NO_PROXY": "a:b@c"}))
     for text in ("pa%23ss", "pa#ss"):
         assert redactor.clean(f"said {text} loud") == "said ******** loud"
@@ -185,10 +201,5 @@ def test_the_password_of_a_proxy_is_hidden_wherever_it_stands(name: str, url: st
 
 
 @pytest.mark.parametrize("url", ["http://host:3128", "http://u:abc@host", "data@proxy", "", "@"])
-def test_short_passwords_and_none_hide_nothing(url: str) -> None:
+def test_short_or_missing_proxy_password_is_ignored(url: str) -> None:
     assert proxy_passwords({"HTTPS_PROXY": url}) == set()
-
-
-def test_a_text_full_of_urls_takes_no_longer_than_another(redactor: Redactor) -> None:
-    """Each is followed for a bounded length; without a bound this would take minutes."""
-    assert redactor.clean("://" * 300_000) == "://" * 300_000

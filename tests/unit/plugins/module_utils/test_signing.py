@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The signed message against the vectors of the API's notes, and the pair of keys."""
+"""The signatures for known requests, and the check that two keys are a pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox import FAULTS
 
 from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup, Clock
 
-# Ed25519 is deterministic: method, path and query, Unix ms, signature by the seed 00 01 02 … 1f.
+# Method, path with query, epoch (Unix ms), and the signature with the seed 00 01 02 … 1f. Ed25519 is deterministic.
 VECTORS = [
     (
         "GET",
@@ -36,7 +36,7 @@ VECTORS = [
             "c911effeabf6ab3d93a914f066ea354eb052c11c416e5d071639b3f07dbb7908"
         ),
     ),
-    # Of the message GET/trade/api/v2/futures/leverage?symbol=a b,c+é/&=%&exchange=EXCHANGE_21700000000000.
+    # The message is GET/trade/api/v2/futures/leverage?symbol=a b,c+é/&=%&exchange=EXCHANGE_21700000000000.
     (
         "GET",
         "/trade/api/v2/futures/leverage?symbol=a+b%2Cc%2B%C3%A9%2F%26%3D%25&exchange=EXCHANGE_2",
@@ -67,16 +67,38 @@ VECTORS = [
 ]
 
 
-def request(method: str, path: str) -> SimpleNamespace:
+def make_request(method: str, path: str) -> SimpleNamespace:
     return SimpleNamespace(method=method, path_url=path, headers={})
+
+
+# --- message ---
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "signed"),
+    [
+        ("get", "/a", b"GET/a5"),
+        ("POST", "/a", b"POST/a5"),
+        ("GET", "/a?b=c%2Cd", b"GET/a?b=c,d5"),
+        ("GET", "/a?b=c+d", b"GET/a?b=c d5"),
+        ("GET", "/a?b=c%20d", b"GET/a?b=c d5"),
+        ("GET", "/a?b=%2B", b"GET/a?b=+5"),
+        ("GET", "/a?b=%C3%A9", "GET/a?b=é5".encode()),
+    ],
+)
+def test_message_is_the_method_the_decoded_path_and_the_epoch(method: str, path: str, signed: bytes) -> None:
+    assert message(method, path, "5") == signed
+
+
+# --- SignedAuth.__call__ ---
 
 
 @pytest.mark.parametrize(
     "secret", [SECRET_KEY, SECRET_KEY.upper(), SECRET_KEY + API_KEY, SECRET_KEY + "f" * 64], ids=len
 )
 @pytest.mark.parametrize(("method", "path", "epoch", "signature"), VECTORS)
-def test_the_vectors(method: str, path: str, epoch: int, signature: str, secret: str) -> None:
-    signed = SignedAuth(API_KEY, secret, lambda: epoch / 1000)(request(method, path))
+def test_signature_is_that_of_the_test_vector(method: str, path: str, epoch: int, signature: str, secret: str) -> None:
+    signed = SignedAuth(API_KEY, secret, lambda: epoch / 1000)(make_request(method, path))
     assert signed.headers == {
         "X-AUTH-APIKEY": API_KEY,
         "X-AUTH-EPOCH": str(epoch),
@@ -93,7 +115,7 @@ def test_the_vectors(method: str, path: str, epoch: int, signature: str, secret:
     ],
     ids=["characters to encode", "a repeated parameter", "an empty value"],
 )
-def test_the_library_writes_a_query_as_the_vectors_have_it(params: list[tuple[str, str]], path: str) -> None:
+def test_requests_encodes_a_query_as_in_the_test_vector(params: list[tuple[str, str]], path: str) -> None:
     url = "http://127.0.0.1" + path.partition("?")[0]
     auth = SignedAuth(API_KEY, SECRET_KEY, lambda: 1700000000.0)
     prepared = requests.Request("GET", url, params=params, auth=auth).prepare()
@@ -103,26 +125,28 @@ def test_the_library_writes_a_query_as_the_vectors_have_it(params: list[tuple[st
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "signed"),
-    [
-        ("get", "/a", b"GET/a5"),
-        ("POST", "/a", b"POST/a5"),
-        ("GET", "/a?b=c%2Cd", b"GET/a?b=c,d5"),
-        ("GET", "/a?b=c+d", b"GET/a?b=c d5"),
-        ("GET", "/a?b=c%20d", b"GET/a?b=c d5"),
-        ("GET", "/a?b=%2B", b"GET/a?b=+5"),
-        ("GET", "/a?b=%C3%A9", "GET/a?b=é5".encode()),
-    ],
-)
-def test_the_message(method: str, path: str, signed: bytes) -> None:
-    assert message(method, path, "5") == signed
-
-
-@pytest.mark.parametrize(
     ("seconds", "epoch"), [(1700000000.0, "1700000000000"), (1.9996, "1999"), (0.0, "0"), (1e10, "10000000000000")]
 )
-def test_the_epoch_is_whole_milliseconds(seconds: float, epoch: str) -> None:
-    assert SignedAuth(API_KEY, SECRET_KEY, lambda: seconds)(request("GET", "/")).headers["X-AUTH-EPOCH"] == epoch
+def test_epoch_is_in_whole_milliseconds(seconds: float, epoch: str) -> None:
+    assert SignedAuth(API_KEY, SECRET_KEY, lambda: seconds)(make_request("GET", "/")).headers["X-AUTH-EPOCH"] == epoch
+
+
+def test_each_attempt_gets_a_new_signature(new_setup: Callable[..., ClientSetup]) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, latency=0.01)
+    for endpoint in (READ, WRITE):
+        setup.exchange.add_fault(endpoint, FAULTS["503"], times=2)
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    headers = [request.headers for request in setup.exchange.requests]
+    assert setup.sent == [READ] * 3 + [WRITE, READ] * 2 + [WRITE]
+    epochs = [int(header["x-auth-epoch"]) for header in headers]
+    assert epochs == sorted(set(epochs))
+    assert [request.at * 1000 - epoch for request, epoch in zip(setup.exchange.requests, epochs, strict=True)] == (
+        pytest.approx([10] * 8, abs=1.01)
+    )
+    assert len({header["x-auth-signature"] for header in headers}) == 8
+
+
+# --- SignedAuth.pair_matches ---
 
 
 @pytest.mark.parametrize(
@@ -138,20 +162,5 @@ def test_the_epoch_is_whole_milliseconds(seconds: float, epoch: str) -> None:
         ("an-old-key", SECRET_KEY, False),
     ],
 )
-def test_a_pair(api_key: str, secret: str, matches: bool) -> None:
+def test_pair_matches_if_the_api_key_is_the_public_key_of_the_seed(api_key: str, secret: str, matches: bool) -> None:
     assert SignedAuth(api_key, secret, Clock()).pair_matches() is matches
-
-
-def test_each_attempt_is_signed_anew(new_setup: Callable[..., ClientSetup]) -> None:
-    setup = new_setup(current={"BTCUSDT": 10}, latency=0.01)
-    for endpoint in (READ, WRITE):
-        setup.exchange.add_fault(endpoint, FAULTS["503"], times=2)
-    assert setup.enforce({"BTCUSDT": 13}).failure is None
-    headers = [request.headers for request in setup.exchange.requests]
-    assert setup.sent == [READ] * 3 + [WRITE, READ] * 2 + [WRITE]
-    epochs = [int(header["x-auth-epoch"]) for header in headers]
-    assert epochs == sorted(set(epochs))
-    assert [request.at * 1000 - epoch for request, epoch in zip(setup.exchange.requests, epochs, strict=True)] == (
-        pytest.approx([10] * 8, abs=1.01)
-    )
-    assert len({header["x-auth-signature"] for header in headers}) == 8

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A transcript keeps only what is known to be safe, whatever the exchange sends."""
+"""A transcript keeps only words that are known to be safe, for any answer of the exchange."""
 
 from __future__ import annotations
 
@@ -18,64 +18,52 @@ from hypothesis import strategies as st
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transcript import body_shape, safe_headers, shape
 
-# All that a shape may be made of, beside the names of the API's fields.
-WORDS = {
+# All words that a shape can contain, in addition to the field names of the API.
+KNOWN_WORDS = {
     *_transcript._WORDS,
     *(name for name, _form in _transcript._TEXTS),
     *["text", "null", "true_or_false", "whole_number", "unix_ms", "decimal_number", "nested", "none", "absent"],
     *["rows", "row", "0", "1", "2-49", "50", "51+", "<other>", "<or>", "html", "not_json", "empty"],
 }
-VALUES = st.recursive(
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False) | st.text(),
     lambda values: st.lists(values) | st.dictionaries(st.text() | st.sampled_from(sorted(_transcript._FIELDS)), values),
     max_leaves=20,
 )
+HEADER_WORDS = {"http_date", "other", *_transcript._TYPES}
 
 
-def words_of(value: Any) -> Iterator[str]:
+def get_words(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, item in value.items():
             yield name
-            yield from words_of(item)
+            yield from get_words(item)
     else:
         yield from value.split("|")
 
 
-@given(VALUES)
-def test_a_shape_is_made_of_known_words(value: Any) -> None:
-    assert set(words_of(shape(value))) <= WORDS | _transcript._FIELDS
+# --- body_shape ---
 
 
-@given(st.binary() | VALUES.map(lambda value: json.dumps(value, default=str).encode()))
-def test_any_body_has_a_shape(body: bytes) -> None:
-    assert set(words_of(body_shape(body))) <= WORDS | _transcript._FIELDS
-
-
-@given(st.dictionaries(st.text() | st.sampled_from(["Date", "Retry-After", "Content-Type"]), st.text()))
-def test_headers_keep_short_numbers_alone(headers: dict[str, str]) -> None:
-    kept = safe_headers(headers)
-    assert all(re.fullmatch("date|content-type|retry-after|(x-)?ratelimit-.*", name) for name in kept)
-    assert all(re.fullmatch("[0-9]{1,3}", value) or value in HEADER_WORDS for value in kept.values())
-
-
-HEADER_WORDS = {"http_date", "other", *_transcript._TYPES}
+@given(st.binary() | JSON_VALUES.map(lambda value: json.dumps(value, default=str).encode()))
+def test_shape_of_any_body_has_only_known_words(body: bytes) -> None:
+    assert set(get_words(body_shape(body))) <= KNOWN_WORDS | _transcript._FIELDS
 
 
 @pytest.mark.parametrize(
-    ("headers", "kept"),
-    [
-        ({"DATE": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"date": "http_date"}),
-        ({"Date": "today"}, {"date": "other"}),
-        ({"Content-Type": "application/json; charset=utf-8"}, {"content-type": "application/json"}),
-        ({"Content-Type": "application/x-ndjson"}, {"content-type": "other"}),
-        ({"Retry-After": "30"}, {"retry-after": "30"}),
-        ({"Retry-After": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"retry-after": "http_date"}),
-        ({"X-RateLimit-Reset": "1700000000"}, {"x-ratelimit-reset": "other"}),
-        ({"Set-Cookie": "session=secret", "CF-Ray": "77ab", "X-Request-Id": "12"}, {}),
-    ],
+    ("body", "expected"),
+    [(b"", "empty"), (b" <html>", "html"), (b"{", "not_json"), (b"[" * 100_000, "not_json"), (b"\xff", "not_json")],
 )
-def test_headers(headers: dict[str, str], kept: dict[str, str]) -> None:
-    assert safe_headers(headers) == kept
+def test_body_that_is_not_json_becomes_one_word(body: bytes, expected: str) -> None:
+    assert body_shape(body) == expected
+
+
+# --- shape ---
+
+
+@given(JSON_VALUES)
+def test_shape_of_any_value_has_only_known_words(value: Any) -> None:
+    assert set(get_words(shape(value))) <= KNOWN_WORDS | _transcript._FIELDS
 
 
 @pytest.mark.parametrize(
@@ -106,19 +94,38 @@ def test_headers(headers: dict[str, str], kept: dict[str, str]) -> None:
             {"BTCUSDT": {"price": 5}, "me@home": {"price": "5"}},
             {"<other>": {"price": "whole_number|whole_number_text"}},
         ),
-        ([[[[[[[[[["deep"]]]]]]]]]], None),
+        ([[[[[[[[[["deep"]]]]]]]]]], None),  # nested too deeply
     ],
 )
-def test_shapes(value: Any, expected: Any) -> None:
+def test_shape_replaces_each_value_by_its_type(value: Any, expected: Any) -> None:
     if expected is None:
         assert "nested" in json.dumps(shape(value))
     else:
         assert shape(value) == expected
 
 
+# --- safe_headers ---
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(["Date", "Retry-After", "Content-Type"]), st.text()))
+def test_any_headers_keep_only_known_words_and_short_numbers(headers: dict[str, str]) -> None:
+    kept = safe_headers(headers)
+    assert all(re.fullmatch("date|content-type|retry-after|(x-)?ratelimit-.*", name) for name in kept)
+    assert all(re.fullmatch("[0-9]{1,3}", value) or value in HEADER_WORDS for value in kept.values())
+
+
 @pytest.mark.parametrize(
-    ("body", "expected"),
-    [(b"", "empty"), (b" <html>", "html"), (b"{", "not_json"), (b"[" * 100_000, "not_json"), (b"\xff", "not_json")],
+    ("headers", "kept"),
+    [
+        ({"DATE": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"date": "http_date"}),
+        ({"Date": "today"}, {"date": "other"}),
+        ({"Content-Type": "application/json; charset=utf-8"}, {"content-type": "application/json"}),
+        ({"Content-Type": "application/x-ndjson"}, {"content-type": "other"}),
+        ({"Retry-After": "30"}, {"retry-after": "30"}),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:20 GMT"}, {"retry-after": "http_date"}),
+        ({"X-RateLimit-Reset": "1700000000"}, {"x-ratelimit-reset": "other"}),
+        ({"Set-Cookie": "session=secret", "CF-Ray": "77ab", "X-Request-Id": "12"}, {}),
+    ],
 )
-def test_bodies_that_are_not_json(body: bytes, expected: str) -> None:
-    assert body_shape(body) == expected
+def test_only_safe_headers_are_kept(headers: dict[str, str], kept: dict[str, str]) -> None:
+    assert safe_headers(headers) == kept
