@@ -1,9 +1,9 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation site: the project's own pages as they lie in the repository, and the reference of the plugins.
+"""The documentation site: the pages of the repository, and the generated reference of the plugins.
 
-`make docs` lays both side by side and has Sphinx build them. Nothing is fetched.
+`make docs` copies both into one folder, and runs Sphinx. The build downloads nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ version = release = _GALAXY["version"]
 html_title = f"{project} {release}"
 
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
-# The README is the first page.
+# docs/site/index.md includes the README as the first page.
 exclude_patterns = [".*", "LICENSES", "README.md", "changelogs", "docs/site", "plugins", "tests"]
 highlight_language = "yaml"
 pygments_style = "ansible"
 nitpicky = True
-# The reference names Python's and Ansible's own documentation, which is not fetched.
+# The reference links to the documentation of Python and Ansible. The build does not download their inventories.
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
 suppress_warnings = ["ref.ref"]
 
@@ -55,5 +55,5 @@ html_theme_options = {
         "color-bad": "#ff938a",
     },
 }
-# static/site.css gives the tables of options the theme's colours, light and dark.
+# static/site.css sets the colors of the option tables, for the light and the dark theme.
 antsibull_ext_color_scheme = "none"

@@ -1,26 +1,26 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The attributes of all modules, documented once."""
+"""The documentation of the attributes, shared by all modules."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Used as `tradeops.coinswitch.attributes`."""
+    """The fragment `tradeops.coinswitch.attributes`."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode). Predicts what would change, and changes nothing.
+    description: Can run in C(check_mode), and predicts what would change without changing anything.
   diff_mode:
-    description: Returns in diff mode what changed, or what would change in C(check_mode).
+    description: Returns what has changed (or, in C(check_mode), what would change) when in diff mode.
   idempotent:
-    description: A second run with the same options changes nothing.
+    description: If you run it again with the same options, nothing changes.
 """
 
-    # Beside the standard fragment, for a module that only reads.
+    # An addition to the standard fragment, for modules that only read.
     INFO_MODULE = r"""
 options: {}
 attributes:
@@ -42,7 +42,7 @@ attributes:
 options: {}
 attributes:
   action_group:
-    description: Use C(group/tradeops.coinswitch.coinswitch) in C(module_defaults) to set the connection once.
+    description: Use C(group/tradeops.coinswitch.coinswitch) in C(module_defaults) to set options of all modules.
     support: full
     membership:
       - tradeops.coinswitch.coinswitch

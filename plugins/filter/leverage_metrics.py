@@ -12,16 +12,16 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findin
 
 DOCUMENTATION = r"""
 name: leverage_metrics
-short_description: Turn a report of leverage into metrics for Prometheus
+short_description: Convert a report of leverages to metrics for Prometheus
 version_added: 1.1.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Makes a file for the textfile collector of the Prometheus node exporter.
-  - All metrics have the label C(report), the title of the report, so that several reports can be collected.
+  - Returns metrics in the format of the textfile collector of the Prometheus node exporter.
+  - Each metric has the label C(report) with the title of the report, so you can collect several reports.
 options:
   _input:
-    description: What P(tradeops.coinswitch.leverage_report#filter) returns.
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
     type: dict
     required: true
 seealso:

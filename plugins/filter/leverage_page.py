@@ -16,27 +16,31 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findin
 
 DOCUMENTATION = r"""
 name: leverage_page
-short_description: Show a report of leverage as an HTML page
+short_description: Convert a report of leverages to an HTML page
 version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Fills the page of the role P(tradeops.coinswitch.leverage#role).
+  - Renders a report with a Jinja2 template, such as the template of the role P(tradeops.coinswitch.leverage#role).
 options:
   _input:
-    description: What P(tradeops.coinswitch.leverage_report#filter) returns.
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
     type: dict
     required: true
   template:
     description:
-      - The text of a Jinja2 template. Everything that it inserts is escaped for HTML.
-      - Its variables are C(report), the input; C(findings), those that are shown; C(symbols), those with findings
-        first; and C(matrix), pairs of an account and its rows, one for each of C(symbols) (V(none) if the policy does
-        not name it).
-      - C(grid) is the same as C(matrix) in the order of the symbols of the report. C(quiet) has the numbers of its
-        columns, from 1 for that of the accounts, whose symbols are in policy everywhere.
-      - Its filter C(css) makes a text fit for a string in a style sheet. C(csp_hash) is the hash of a script for the
-        content security policy. C(factor) formats a factor.
+      - The text of a Jinja2 template. All values that the template inserts are escaped for HTML.
+      - The variable C(report) is the report.
+      - The variable C(findings) is the list of the findings to show, at most 2000.
+      - The variable C(symbols) is the list of the symbols. Symbols with findings come first.
+      - The variable C(matrix) is a list with one pair for each account. A pair is the account, and a list with its row
+        for each symbol of C(symbols). If the policy of the account does not name the symbol, the row is V(none).
+      - The variable C(grid) is the same as C(matrix), but in the order of the symbols in the report.
+      - The variable C(quiet) is the list of the column numbers of C(grid) whose symbols are in policy on all accounts.
+        Column 1 is the column of the accounts.
+      - The filter C(css) escapes a text for a string in a style sheet.
+      - The filter C(csp_hash) returns the hash of a script for the content security policy.
+      - The filter C(factor) formats a factor.
     type: str
     required: true
 seealso:
@@ -54,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The page.
+  description: The HTML page.
   type: str
   returned: success
 """

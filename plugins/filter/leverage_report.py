@@ -12,19 +12,21 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findin
 
 DOCUMENTATION = r"""
 name: leverage_report
-short_description: Gather the results of many accounts into one report
+short_description: Combine the results of many accounts into one report
 version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Makes the report of the role P(tradeops.coinswitch.leverage#role) from the policy of each account and from what
-    M(tradeops.coinswitch.futures_leverage) returned.
-  - The role writes the report as JSON. The page, the summary and the metrics are made of it.
+  - Returns the report of the role P(tradeops.coinswitch.leverage#role). The input is the policy of each account, and
+    the result of M(tradeops.coinswitch.futures_leverage) for each account.
+  - The role writes the report as JSON. The page, the summary and the metrics are created from the report.
 options:
   _input:
     description:
-      - The accounts, name to a dictionary of V(policy), V(enforce), V(check_mode), and the V(results) and V(message)
-        (its C(msg)) of the module. An account whose dictionary is empty was not asked.
+      - A dictionary with one entry for each account. The key is the name of the account.
+      - The value is a dictionary with the keys V(policy), V(enforce) and V(check_mode), and with the result of the
+        module, V(results) and V(message) (the C(msg) of the module). An empty dictionary means that the account was not
+        asked.
     type: dict
     required: true
   title:
@@ -32,19 +34,20 @@ options:
     type: str
     default: Leverage
   time:
-    description: When the report was made, in UTC, for example V(2026-11-23T02:00:00Z).
+    description: The time of the report in UTC, for example V(2026-11-23T02:00:00Z).
     type: str
     default: ""
   run:
     description:
-      - If given, only an account whose dictionary has the same V(run) counts. Any other was not asked in this run.
+      - The identifier of a run. If set, only accounts with the same value in V(run) are included with their results.
+        All other accounts count as not asked in this run.
     type: str
     version_added: 1.1.0
   previous:
     description:
-      - The report of the last run, as P(tradeops.coinswitch.leverage_history#lookup) returns it. The findings then have
-        an age, and the report has a RV(_value.history). An empty dictionary starts the history.
-      - If not given, no history is kept.
+      - The report of the last run, as P(tradeops.coinswitch.leverage_history#lookup) returns it. If set, the findings
+        have an age, and the report has a RV(_value.history). An empty dictionary starts the history.
+      - If not set, the report has no history.
     type: dict
     version_added: 1.1.0
 seealso:
@@ -57,7 +60,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read the account
+- name: Compare the account with its policy
   tradeops.coinswitch.futures_leverage:
     leverages: {BTCUSDT: 10}
   check_mode: true
@@ -79,13 +82,13 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The report. The collection has its JSON schema in C(docs/leverage_report.schema.json).
-    - A later release can add keys. If a key is removed or changes its meaning, V(version) is raised.
-    - An outcome is V(unchanged), V(changed), V(drifted) (not in policy, and check mode changed nothing),
-      V(blocked), V(refused) or V(unknown). The first two are in policy.
-    - A severity is V(above_policy), V(not_reached) (nothing was read), V(unknown), V(refused), V(blocked)
-      or V(below_policy), from the most dangerous to the least. A leverage above the policy is V(above_policy) even if
-      it is also blocked or refused.
+    - The report. Its JSON schema is in C(docs/leverage_report.schema.json) of the collection.
+    - A later release can add keys. If a later release removes a key or changes its meaning, it increases V(version).
+    - "Outcomes: V(unchanged) and V(changed) are in policy. V(drifted), V(blocked), V(refused) and V(unknown) are not in
+      policy. V(drifted) means that check mode found a difference."
+    - "Severities, from the most dangerous to the least: V(above_policy), V(not_reached) (no leverage of the account
+      could be read), V(unknown), V(refused), V(blocked), V(below_policy). A leverage above the policy is
+      V(above_policy) even if the change is also blocked or refused."
   type: dict
   returned: success
   sample:
@@ -177,10 +180,10 @@ _value:
       type: int
       sample: 1
     title:
-      description: As given.
+      description: The value of O(title).
       type: str
     time:
-      description: As given.
+      description: The value of O(time).
       type: str
     check_mode:
       description: Whether the run was a drift check, which changes nothing.
@@ -189,19 +192,23 @@ _value:
       description: Whether every account is in policy.
       type: bool
     headline:
-      description: What to know first, in one line.
+      description: The most important fact of the report in one line.
       type: str
     summary:
       description:
-        - The number of V(accounts), of V(accounts_in_order) (in policy), of V(symbols), of V(leverages) (what the
-          policies name, symbol by symbol, also called V(wishes)), of the leverages with each outcome, of those
-          V(in_policy), of V(findings), of findings with each severity (V(severities)), of findings above the policy
-          with an open position, and the highest factor of these (V(null) if there is none).
+        - V(accounts) and V(symbols) are numbers of accounts and symbols. V(accounts_in_order) is the number of accounts
+          that are in policy.
+        - V(leverages), also called V(wishes), is the number of leverages in all policies. V(in_policy) is the number of
+          those that are in policy. The number of leverages with each outcome has the name of the outcome.
+        - V(findings) is the number of findings, and V(severities) is the number of findings with each severity.
+        - V(above_policy_with_position) is the number of findings above the policy with an open position.
+          V(highest_factor) is the highest factor above the policy, or V(null) if there is none.
       type: dict
     findings:
       description:
-        - A row for each leverage that is not in policy, the most dangerous first. Above the policy, open positions come
-          first, then high factors. An account that was not reached has one row.
+        - One entry for each leverage that is not in policy, the most dangerous first. Among the leverages above the
+          policy, those with an open position come first, then those with a higher factor. An account that was not
+          reached has one entry.
       type: list
       elements: dict
       contains:
@@ -212,17 +219,17 @@ _value:
           description: The account.
           type: str
         symbol:
-          description: The symbol. V(null) if the row is about the whole account.
+          description: The symbol. V(null) if the entry is about the whole account.
           type: str
         symbols:
-          description: The symbol, or all symbols of the policy if the row is about the whole account.
+          description: The symbol, or all symbols of the policy if the entry is about the whole account.
           type: list
           elements: str
         leverage:
           description: The current leverage. V(null) if it is not known or was never configured.
           type: int
         previous_leverage:
-          description: The leverage before the run, as above.
+          description: The leverage before the run. V(null) if it is not known or was never configured.
           type: int
         policy:
           description: The leverage in the policy.
@@ -231,7 +238,7 @@ _value:
           description: V(exact), or V(maximum) if the policy is an upper limit.
           type: str
         factor:
-          description: The current leverage divided by that of the policy, to two digits. V(null) if one is not known.
+          description: The current leverage divided by the policy, rounded to two decimals. V(null) if one is not known.
           type: float
         positions:
           description: The open positions that block the change, for example V(LONG 0.010).
@@ -244,15 +251,15 @@ _value:
           description: Why the leverage is not in policy, and what to do.
           type: str
         first_seen:
-          description: The time of the first run that found it.
+          description: The time of the first run with this finding.
           type: str
           returned: if a history is kept
         runs:
-          description: How many runs found it.
+          description: The number of runs with this finding.
           type: int
           returned: if a history is kept
         status:
-          description: V(new) or V(continues).
+          description: V(new) if the last run did not have this finding, or V(continues) if it did.
           type: str
           returned: if a history is kept
     history:
@@ -266,54 +273,54 @@ _value:
           description: The number of findings that the last run did not have.
           type: int
         continues:
-          description: The number of findings that the last run had too.
+          description: The number of findings that the last run also had.
           type: int
         resolved:
           description:
-            - What the last run found and this one does not, with the V(reason) why it is resolved. Its V(last_seen) is
-              the time of the last run that found it.
+            - The findings of the last run that this run does not have. V(reason) says why the finding is resolved.
+              V(last_seen) is the time of the last run with this finding.
           type: list
           elements: dict
         not_checked:
           description:
-            - What an earlier run found on an account or symbol that this run did not read. It is neither resolved nor
+            - The findings of earlier runs on accounts that this run did not read. They are neither resolved nor
               confirmed.
           type: list
           elements: dict
         runs:
-          description: The last 30 runs, the oldest first, each with its numbers. This run is the last.
+          description: The numbers of findings of the last 30 runs, the oldest first. The last entry is this run.
           type: list
           elements: dict
     symbols:
-      description: Each symbol that any policy names, sorted.
+      description: All symbols of all policies, sorted.
       type: list
       elements: str
     accounts:
-      description: The accounts in their order.
+      description: One entry for each account, in the order of the input.
       type: list
       elements: dict
       contains:
         account:
-          description: The name.
+          description: The name of the account.
           type: str
         in_order:
-          description: Whether each symbol of the policy is in policy, and there is one.
+          description: Whether all symbols of the account are in policy. V(false) if the policy is empty.
           type: bool
         reached:
-          description: Whether at least one current leverage was read.
+          description: Whether at least one leverage of the account was read.
           type: bool
         enforce:
           description: V(exact) or V(maximum). V(null) if the account was not asked.
           type: str
         message:
-          description: What is not in policy, in one line. Empty if everything is.
+          description: What is not in policy, in one line. Empty if the account is in policy.
           type: str
         outcomes:
-          description: The outcomes that occur, the worst first.
+          description: The outcomes of the symbols, the most dangerous first.
           type: list
           elements: str
         troubles:
-          description: What is not in policy. Symbols with the same severity and reason are one entry.
+          description: What is not in policy. One entry for all symbols with the same severity and reason.
           type: list
           elements: dict
           contains:
@@ -327,28 +334,28 @@ _value:
               description: The highest factor of the symbols above the policy. V(null) if none is.
               type: float
             symbols:
-              description: The symbols. Empty if there is none to name.
+              description: The symbols. Empty if the entry is about the whole account.
               type: list
               elements: str
             reason:
-              description: The reason, and what to do.
+              description: Why the symbols are not in policy, and what to do.
               type: str
         results:
-          description: A row for each symbol of the policy, sorted by symbol.
+          description: One entry for each symbol of the policy, sorted by symbol.
           type: list
           elements: dict
           contains:
             symbol:
-              description: The symbol in upper case.
+              description: The symbol, in upper case.
               type: str
             wish:
-              description: The leverage in the policy. A whole number, or the value as it is if it is none.
+              description: The leverage in the policy. If the value is not a whole number, it is returned unchanged.
               type: raw
             policy:
               description: The same as RV(_value.accounts[].results[].wish).
               type: raw
             leverage:
-              description: The current leverage when the run ended. V(null) if it is not known or was never configured.
+              description: The leverage at the end of the run. V(null) if it is not known or was never configured.
               type: int
             previous_leverage:
               description: The leverage before the run.
@@ -360,10 +367,10 @@ _value:
               description: The outcome.
               type: str
             reason:
-              description: Why the symbol is not in policy. Empty if it is.
+              description: Why the symbol is not in policy. Empty if the symbol is in policy.
               type: str
             blockers:
-              description: As RV(tradeops.coinswitch.futures_leverage#module:results[].blockers).
+              description: Same as RV(tradeops.coinswitch.futures_leverage#module:results[].blockers).
               type: list
               elements: dict
 """

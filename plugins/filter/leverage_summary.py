@@ -11,17 +11,18 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findin
 
 DOCUMENTATION = r"""
 name: leverage_summary
-short_description: Summarize a report of leverage in at most ten lines
+short_description: Summarize a report of leverages in at most ten lines
 version_added: 1.1.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Makes plain text for a chat, a mail or the terminal. The first line is the headline, and fits a mail's subject.
+  - Returns plain text for a chat, a mail or the terminal. The first line is the headline. It is short enough for the
+    subject of a mail.
   - The most dangerous findings come first.
-  - The text has no words of the exchange, only names of accounts and symbols, and numbers.
+  - The text contains no messages of the exchange, only the names of accounts and symbols, and numbers.
 options:
   _input:
-    description: What P(tradeops.coinswitch.leverage_report#filter) returns.
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
     type: dict
     required: true
 seealso:

@@ -12,15 +12,15 @@ version_added: 1.1.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
-  - Reads the report that the role P(tradeops.coinswitch.leverage#role) wrote in an earlier run, so that the next report
-    can be compared with it.
-  - A file that is missing, damaged or no report is a warning and never an error.
+  - Reads the report of an earlier run of the role P(tradeops.coinswitch.leverage#role). The next report can be compared
+    with it.
+  - If the file is missing, is damaged or is not a report, the lookup prints a warning and returns an empty dictionary.
 options:
   _terms:
     description:
-      - The path of a report as JSON, or of a folder of reports. The newest report of a folder that can be read is used.
-        The names of its files are those that the role gives them, for example
-        C(leverage-20261123T020000Z-123456789.json).
+      - The path of a JSON report, or the path of a folder with JSON reports.
+      - In a folder, the lookup uses the newest report that it can read. It considers only files with names that the
+        role uses, for example C(leverage-20261123T020000Z-123456789.json).
     type: list
     elements: path
     required: true
@@ -38,7 +38,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - The report, as P(tradeops.coinswitch.leverage_report#filter) returns it. Empty if there is none that can be used.
+    - The report, as P(tradeops.coinswitch.leverage_report#filter) returns it. An empty dictionary if there is no usable
+      report.
   type: list
   elements: dict
 """

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the API keys of CoinSwitch PRO work from here."""
+"""Check API keys of CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ module: api_key_info
 short_description: Check API keys of CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Run this module first with new keys. It returns whether the exchange accepts the keys, whether they are a pair, how
-    far the clock of this machine is off, and how long an answer takes.
-  - Keys that the exchange refuses are a result, not a failure. The task fails only if the exchange cannot be reached or
-    does not answer.
+  - Checks whether the exchange accepts the keys, and whether they are a pair. Also measures the difference between the
+    clock of this machine and the clock of the exchange, and how long an answer takes. Run this module first when you
+    have new keys.
+  - The task does not fail if the exchange refuses the keys. It returns RV(valid=false) and the reason. The task fails
+    only if the exchange cannot be reached or does not answer.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -22,7 +23,7 @@ extends_documentation_fragment:
   - tradeops.coinswitch.attributes.actiongroup_coinswitch
   - tradeops.coinswitch.connection
 notes:
-  - The module warns if the clock is off by more than 5 seconds.
+  - The module prints a warning if the clocks differ by more than 5 seconds.
 seealso:
   - module: tradeops.coinswitch.futures_leverage
 """
@@ -45,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 valid:
-  description: Whether the exchange accepts the keys, at this time and from this address.
+  description: Whether the exchange accepts the keys from this machine at this time.
   returned: success
   type: bool
   sample: true
@@ -56,8 +57,8 @@ reason:
   sample: "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key"
 pair_matches:
   description:
-    - Whether O(api_key) is the public key of O(secret_key). This is checked without a request.
-    - Older keys may work without being a pair in this sense, so check RV(valid) first.
+    - Whether O(api_key) is the public key of O(secret_key). The module checks this without a request.
+    - Older keys can be valid although this value is V(false). So check RV(valid) first.
   returned: success
   type: bool
   sample: true
@@ -65,12 +66,13 @@ clock_offset:
   description:
     - The time of this machine minus the time of the exchange, in seconds. A negative value means that the clock of this
       machine is behind.
-    - Exact to one second only, if the exchange returns its time only in the C(Date) header. V(null) if it returns none.
+    - If the exchange returns its time only in the C(Date) header, the value is exact to one second.
+    - V(null) if the exchange does not return its time.
   returned: success
   type: float
   sample: -0.012
 round_trip:
-  description: The seconds from a request to its answer.
+  description: The time between a request and its answer, in seconds.
   returned: success
   type: float
   sample: 0.048
@@ -88,7 +90,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import check_keys
 
     return check_keys(*asked)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the exchange answers in the ways that this collection expects."""
+"""Compare the answers of CoinSwitch PRO with what this collection expects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ short_description: Compare the answers of CoinSwitch PRO with what this collecti
 version_added: 1.1.0
 description:
   - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
-    expects. By default, it only reads.
-  - The task fails if an answer is not handled.
-  - The playbook C(tradeops.coinswitch.first_contact) runs this module, shows its table and keeps its
-    transcript. Use the playbook unless you need something else.
+    expects. By default, the module only reads.
+  - The task fails if the collection does not handle an answer.
+  - The playbook C(tradeops.coinswitch.first_contact) runs this module, prints the table and writes the transcript to a
+    file. In most cases, use the playbook.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -25,25 +25,28 @@ attributes:
   check_mode:
     support: full
     details:
-      - Nothing is written. RV(plan) lists the writes of a real run.
-      - Open orders of the last week are found. A real run also searches the four weeks before it.
+      - In check mode, the module writes nothing. RV(plan) lists the writes of a real run.
+      - Check mode finds open orders of the last week. A real run finds open orders of the last five weeks.
   diff_mode:
     support: none
     details:
-      - The leverage is restored, so there is no difference to show.
+      - The module restores the leverage, so there is no difference to show.
   idempotent:
     support: full
 options:
   write_symbol:
     description:
-      - Also test writes, on this symbol. It must be configured, and have no open position and no open order.
-      - The module then skips the other reads. It writes the leverage that is in force, and reads it back.
-      - If omitted, nothing is written.
+      - The symbol for the test of writes. Its leverage must have been set before, and it must have no open position and
+        no open order.
+      - If set, the module writes the current leverage again, and reads it back. It skips the reads of the other
+        endpoints.
+      - If not set, the module writes nothing.
     type: str
   write_leverage:
     description:
-      - Another leverage to write to O(write_symbol). The module writes it, reads it back, and restores the first one.
-      - A value outside of the limits of the symbol shows how the exchange refuses it.
+      - Another leverage for O(write_symbol). The module writes this leverage, reads it back, and restores the previous
+        leverage.
+      - Use a value outside the limits of the symbol to see how the exchange refuses it.
     type: int
   rate_limit_share:
     description:
@@ -64,7 +67,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: contact.table
 
-- name: Write the leverage that is in force to a symbol, then 7, and restore the first one
+- name: Write the current leverage of a symbol, then write 7, and restore the previous leverage
   tradeops.coinswitch.first_contact:
     write_symbol: DOGEUSDT
     write_leverage: 7
@@ -77,13 +80,13 @@ handled:
   type: bool
   sample: true
 table:
-  description: A line for each fact that was shown, with what was shown and the verdict.
+  description: One line for each fact that the answers show, with the value and the verdict.
   returned: always
   type: list
   elements: str
   sample: ["unset_leverage             400                                different but handled"]
 facts:
-  description: The same as data, also for the facts that were not shown.
+  description: All facts with their values and verdicts, including the facts that the answers do not show.
   returned: always
   type: list
   elements: dict
@@ -94,7 +97,7 @@ facts:
       type: str
       sample: unset_leverage
     shown:
-      description: What the answers showed. Empty if they showed nothing.
+      description: The value that the answers show. Empty if they do not show any.
       returned: always
       type: str
       sample: "400"
@@ -105,29 +108,29 @@ facts:
       sample: different but handled
 transcript:
   description:
-    - The answers without keys, identifiers, amounts, prices and times. Only the types of values are kept.
-    - You can attach it to a public issue.
+    - The answers without keys, identifiers, amounts, prices and times. Each value is replaced by its type.
+    - You can attach the transcript to a public issue.
   returned: always
   type: dict
   sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "answers": []}
 symbol:
-  description: The symbol that was written to.
+  description: The symbol of the test of writes.
   returned: if O(write_symbol) is set and can be written to
   type: str
   sample: DOGEUSDT
 plan:
-  description: The writes, in their order, and how to restore the leverage.
+  description: The writes in their order, and a command that restores the leverage.
   returned: if O(write_symbol) is set and can be written to
   type: list
   elements: str
   sample: ["POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)"]
 previous_leverage:
-  description: The leverage that was in force before the first write.
+  description: The leverage before the first write.
   returned: if O(write_symbol) is set and can be written to
   type: int
   sample: 10
 leverage:
-  description: The leverage that is in force after the last write. V(null) if it is not known.
+  description: The leverage after the last write. V(null) if it is not known.
   returned: if O(write_symbol) is set and can be written to
   type: int
   sample: 10

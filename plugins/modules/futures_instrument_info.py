@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What perpetual futures CoinSwitch PRO lists, and their limits."""
+"""Read the instruments of perpetual futures on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ module: futures_instrument_info
 short_description: Read the instruments of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the symbols that the exchange lists, with the leverage limits and the other rules of each symbol, in one
-    request.
+  - Reads the symbols that the exchange lists, with the leverage limits and the other trading rules of each symbol. This
+    costs one request.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -22,8 +22,8 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to return, in upper or lower case, such as V(BTCUSDT). List each symbol once.
-      - If omitted, all symbols are returned (several hundred).
+      - The symbols to return, such as V(BTCUSDT), in upper or lower case. List each symbol once.
+      - If not set, all symbols are returned (several hundred).
       - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
@@ -38,7 +38,7 @@ EXAMPLES = r"""
     symbols: [BTCUSDT, ETHUSDT]
   register: limits
 
-- name: Show the highest leverage of each symbol
+- name: Show the maximum leverage of each symbol
   ansible.builtin.debug:
     msg: "{{ limits.instruments | items2dict(key_name='symbol', value_name='max_leverage') }}"
 
@@ -51,7 +51,7 @@ RETURN = r"""
 instruments:
   description:
     - The instruments, in the order of O(symbols).
-    - Other fields are returned as the exchange sends them.
+    - All other fields of the exchange are returned unchanged.
   returned: success
   type: list
   elements: dict
@@ -62,17 +62,17 @@ instruments:
       type: str
       sample: BTCUSDT
     min_leverage:
-      description: The lowest leverage. V(null) if the exchange sends no whole number.
+      description: The minimum leverage. V(null) if the exchange does not return a whole number.
       returned: success
       type: int
       sample: 1
     max_leverage:
-      description: The highest leverage. V(null) if the exchange sends no whole number.
+      description: The maximum leverage. V(null) if the exchange does not return a whole number.
       returned: success
       type: int
       sample: 25
     leverage_step:
-      description: The step of the leverage. V(null) if the exchange sends no whole number.
+      description: The step of the leverage. V(null) if the exchange does not return a whole number.
       returned: success
       type: int
       sample: 1
@@ -120,7 +120,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_instruments
 
     return read_instruments(*asked)

@@ -10,12 +10,13 @@ module: futures_leverage
 short_description: Set the leverage of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Sets the leverage of one symbol or of many symbols. Reads the current leverage and writes only what differs.
-  - A symbol that does not change costs one request. A change costs two. The module never clamps or rounds a value.
-  - The exchange does not change the leverage of a symbol that has an open position or an open order. The module then
-    names what blocks the change. It never closes a position or cancels an order.
-  - If a write gets no clear answer (a timeout, a dropped connection, a status of 500 or above), the module reads the
-    leverage back before it does anything else. If that fails too, the task fails and says that the outcome is unknown.
+  - Sets the leverage of one symbol or of many symbols. The module reads the current leverage of each symbol, and writes
+    only the leverages that differ. A symbol that does not change costs one request. A change costs two.
+  - The exchange does not change the leverage of a symbol that has an open position or an open order. In this case, the
+    module reports what blocks the change. The module never closes a position, cancels an order or rounds a value.
+  - If a write gets no clear answer (a timeout, a broken connection, or a status of 500 or above), the module reads the
+    leverage back before it does anything else. If the module cannot read the leverage, the task fails and says that the
+    outcome is unknown.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -26,8 +27,9 @@ attributes:
   check_mode:
     support: full
     details:
-      - Writes nothing. Reads the limits, the open positions and the open orders. If a real run would fail, check mode
-        fails with the same message. If something cannot be read, check mode warns.
+      - In check mode, the module writes nothing. It reads the limits, the open positions and the open orders. If a real
+        run would fail, check mode fails with the same message. If the module cannot read the positions or orders, it
+        prints a warning.
   diff_mode:
     support: full
   idempotent:
@@ -35,7 +37,7 @@ attributes:
 options:
   symbol:
     description:
-      - The symbol, in upper or lower case, such as V(BTCUSDT).
+      - The symbol, such as V(BTCUSDT), in upper or lower case.
       - Requires O(leverage). Mutually exclusive with O(leverages).
     type: str
   leverage:
@@ -44,27 +46,30 @@ options:
     type: int
   leverages:
     description:
-      - The desired leverage of each symbol. Faster than a loop.
-      - All of them are checked before the first write. If one is impossible, nothing is written.
-      - Reads and writes alternate within the rate limits. Writes that lower a leverage go first.
-      - A failure of one symbol does not stop the others. The task fails at the end and names each symbol that failed.
+      - A dictionary with the desired leverage of each symbol. One task with many symbols is faster than a loop.
+      - Before the first write, the module checks all desired leverages against the limits. If one of them is not
+        allowed, the module writes nothing.
+      - Writes that lower a leverage go first.
+      - If one symbol fails, the module continues with the others. At the end, the task fails and names each symbol that
+        failed.
     type: dict
   enforce:
     description:
-      - V(exact) sets the desired leverage.
-      - V(maximum) only lowers a leverage that is above the desired one. It fails for a symbol whose leverage was never
-        configured, because its default is not known.
+      - V(exact) sets the leverage to the desired leverage.
+      - V(maximum) lowers a leverage that is above the desired leverage, and keeps a lower one. The task fails for a
+        symbol that was never configured, because its current leverage is not known.
     type: str
     choices: [exact, maximum]
     default: exact
   on_blocked:
     description:
-      - What to do if an open position or order blocks a change. V(fail) fails the task. V(warn) only warns.
+      - What to do if an open position or an open order blocks a change. With V(fail), the task fails. With V(warn), the
+        task prints a warning.
     type: str
     choices: [fail, warn]
     default: fail
 notes:
-  - The module searches the open orders of the last five weeks. An older order blocks a change, too, but check mode does
+  - The module searches for open orders of the last five weeks. An older order also blocks a change, but check mode does
     not find it.
 seealso:
   - module: tradeops.coinswitch.futures_leverage_info
@@ -86,7 +91,7 @@ EXAMPLES = r"""
       BTCUSDT: 10
       ETHUSDT: 5
 
-- name: Lower what is above the maximum, and only warn about a symbol with an open position
+- name: Lower each leverage that is above the maximum, and only warn about blocked symbols
   tradeops.coinswitch.futures_leverage:
     leverages: "{{ maximum_leverages }}"
     enforce: maximum
@@ -98,7 +103,7 @@ EXAMPLES = r"""
     leverage: 5
     rate_limit_share: 0.5
 
-- name: Find drift without changing anything
+- name: Fail if the leverage is not 10, without changing it
   tradeops.coinswitch.futures_leverage:
     symbol: BTCUSDT
     leverage: 10
@@ -109,14 +114,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 diff:
-  description: The symbols that change, with the leverage before and after. Empty if nothing changes.
+  description: The symbols that change, with their leverage before and after. Empty if nothing changes.
   returned: always
   type: dict
   sample:
     before: {BTCUSDT: 20}
     after: {BTCUSDT: 10}
 results:
-  description: One row for each symbol. Empty if an option was not valid.
+  description: One entry for each symbol. Empty if an option is not valid.
   returned: always
   type: list
   elements: dict
@@ -133,8 +138,8 @@ results:
       sample: EXCHANGE_2
     leverage:
       description:
-        - The leverage in force when the task ends. In check mode, the leverage that would be in force. V(null) if it is
-          not known, or if the symbol was never configured.
+        - The leverage at the end of the task. In check mode, the leverage that a real run would reach.
+        - V(null) if the leverage is not known, or if the symbol was never configured.
       returned: always
       type: int
       sample: 10
@@ -150,21 +155,22 @@ results:
       sample: true
     outcome:
       description:
-        - V(unchanged) or V(changed). The symbol has the desired leverage.
-        - V(blocked). An open position or an open order prevents the change.
-        - V(refused). The desired leverage is not allowed, the exchange refused it, or it was not sent.
-        - V(unknown). The leverage in force is not known for certain.
+        - V(unchanged) if the symbol already had the desired leverage.
+        - V(changed) if the task set the desired leverage.
+        - V(blocked) if an open position or an open order prevents the change.
+        - V(refused) if the desired leverage is not allowed, if the exchange refused it, or if it was not sent.
+        - V(unknown) if the current leverage is not known.
       returned: always
       type: str
       sample: changed
     reason:
-      description: What went wrong, and what to do.
-      returned: if something went wrong
+      description: Why the symbol does not have the desired leverage, and what to do.
+      returned: if the outcome is neither V(unchanged) nor V(changed)
       type: str
       sample: "leverage stays 20 instead of 10: blocked by an open position (LONG 0.010); close the position first"
     blockers:
       description: The open positions and orders that block the change.
-      returned: if something went wrong
+      returned: if the outcome is neither V(unchanged) nor V(changed)
       type: list
       elements: dict
       sample:
@@ -179,7 +185,7 @@ results:
           type: str
           sample: position
         side:
-          description: V(LONG) or V(SHORT) of a position, V(BUY) or V(SELL) of an order.
+          description: V(LONG) or V(SHORT) for a position, V(BUY) or V(SELL) for an order.
           returned: always
           type: str
           sample: LONG
@@ -189,7 +195,7 @@ results:
           type: str
           sample: 3f1c
         size:
-          description: The position's size in the base asset, as the exchange gives it.
+          description: The size of the position in the base asset, as the exchange returns it.
           returned: for a position
           type: str
           sample: "0.010"
@@ -199,13 +205,13 @@ results:
           type: str
           sample: 77ab
         quantity:
-          description: The order's quantity in the base asset, as the exchange gives it.
+          description: The quantity of the order in the base asset, as the exchange returns it.
           returned: for an order
           type: str
           sample: "0.5"
     exchange_message:
-      description: The message of the exchange about a write that it did not confirm.
-      returned: if the exchange answered a write and did not confirm it
+      description: The answer of the exchange to a write that it did not confirm.
+      returned: if the exchange answered the write but did not confirm it
       type: str
       sample: Leverage cannot be changed
 symbol:
@@ -219,23 +225,23 @@ exchange:
   type: str
   sample: EXCHANGE_2
 leverage:
-  description: As RV(results[].leverage).
+  description: Same as RV(results[].leverage).
   returned: if O(symbol) is given
   type: int
   sample: 10
 previous_leverage:
-  description: As RV(results[].previous_leverage).
+  description: Same as RV(results[].previous_leverage).
   returned: if O(symbol) is given
   type: int
   sample: 20
 outcome:
-  description: As RV(results[].outcome).
+  description: Same as RV(results[].outcome).
   returned: if O(symbol) is given
   type: str
   sample: changed
 plan:
-  description: The largest number of requests that the task may need, and how long the rate limits may make it wait.
-  returned: if the options were valid
+  description: The maximum number of reads and writes, and the maximum time that the task waits for the rate limits.
+  returned: if the options are valid
   type: str
   sample: "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 requests:
@@ -253,7 +259,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import
 
 
 def _carry_out(*desired: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 
     return apply(*desired)

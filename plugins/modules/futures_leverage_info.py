@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the leverage of perpetual futures on CoinSwitch PRO is."""
+"""Read the leverage of perpetual futures on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ module: futures_leverage_info
 short_description: Read the leverage of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the current leverage of symbols of an account, with one request for each symbol.
+  - Reads the current leverage of one or more symbols of an account. Each symbol costs one request.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -21,7 +21,7 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to read, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - The symbols to read, such as V(BTCUSDT), in upper or lower case. List each symbol once.
       - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
@@ -40,10 +40,10 @@ EXAMPLES = r"""
 - name: Fail if a leverage is above 20
   ansible.builtin.assert:
     that: item.leverage is not none and item.leverage <= 20
-    fail_msg: "{{ item.symbol }} is at {{ item.leverage }}"
+    fail_msg: "The leverage of {{ item.symbol }} is {{ item.leverage }}"
   loop: "{{ current.leverages }}"
 
-- name: Read the leverages of the account of each host, with its own keys
+- name: Read the leverage of all symbols in the policy, with the keys of each host
   tradeops.coinswitch.futures_leverage_info:
     api_key: "{{ coinswitch_api_key }}"
     secret_key: "{{ coinswitch_secret_key }}"
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 leverages:
-  description: One row for each symbol, in the order of O(symbols).
+  description: One entry for each symbol, in the order of O(symbols).
   returned: success
   type: list
   elements: dict
@@ -69,13 +69,13 @@ leverages:
       sample: EXCHANGE_2
     leverage:
       description:
-        - The current leverage. V(null) if the exchange returns none, which can happen for a symbol that was never
+        - The current leverage. V(null) if the exchange returns none, for example because the symbol was never
           configured.
       returned: success
       type: int
       sample: 10
     reason:
-      description: What the exchange says instead.
+      description: Why there is no leverage, with the message of the exchange.
       returned: if the leverage is V(null)
       type: str
       sample: 'the exchange returns no leverage: "Leverage is not set"'
@@ -93,7 +93,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_leverages
 
     return read_leverages(*asked)

@@ -10,9 +10,9 @@ module: futures_order_info
 short_description: Read the open orders in perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads every open order of an account that was created in a period. The module follows all pages, and reads one week
-    after the other, since the exchange accepts at most one week in a request.
-  - The leverage of a symbol cannot be changed while it has an open order, however old.
+  - Reads all open orders of an account that were created in a period. The exchange accepts at most one week in a
+    request, so the module reads the weeks one after the other. It also reads all pages of each week.
+  - The exchange does not change the leverage of a symbol that has an open order. The age of the order does not matter.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -23,20 +23,21 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols whose orders to return, in upper or lower case, such as V(BTCUSDT). List each symbol once.
-      - If omitted, the orders of all symbols are returned.
+      - The symbols whose orders to return, such as V(BTCUSDT), in upper or lower case. List each symbol once.
+      - If not set, the orders of all symbols are returned.
       - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
   from_time:
     description:
-      - The earliest time of creation, in Unix milliseconds (13 digits).
-      - If omitted, five weeks before O(to_time), or before now. Each week costs one request. The exchange accepts 20 of
-        them in a minute.
+      - The start of the period in which the orders were created, in Unix milliseconds (13 digits).
+      - If not set, the period starts five weeks before O(to_time), or five weeks before now. Each week costs at least
+        one request. The exchange allows 20 of these requests in a minute.
     type: int
   to_time:
     description:
-      - The latest time of creation, in Unix milliseconds (13 digits). If omitted, now.
+      - The end of the period in which the orders were created, in Unix milliseconds (13 digits).
+      - If not set, the period ends now.
     type: int
 seealso:
   - module: tradeops.coinswitch.futures_leverage
@@ -62,8 +63,9 @@ EXAMPLES = r"""
 RETURN = r"""
 orders:
   description:
-    - The open orders, the newest first. Fields are returned as the exchange sends them, the symbol in upper case.
-    - Other fields are returned, too.
+    - The open orders, the newest first.
+    - All fields are returned as the exchange sends them, also those that are not listed here. Only the symbol is
+      converted to upper case.
   returned: success
   type: list
   elements: dict
@@ -158,7 +160,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_orders
 
     return read_orders(*asked)

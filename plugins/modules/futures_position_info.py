@@ -10,8 +10,8 @@ module: futures_position_info
 short_description: Read the open positions in perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the open positions of an account. A symbol without a position has no row.
-  - The leverage of a symbol cannot be changed while it has an open position.
+  - Reads the open positions of an account. A symbol without an open position has no entry in the result.
+  - The exchange does not change the leverage of a symbol that has an open position.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -22,14 +22,14 @@ extends_documentation_fragment:
 options:
   symbols:
     description:
-      - The symbols to read, in upper or lower case, such as V(BTCUSDT). List each symbol once.
+      - The symbols to read, such as V(BTCUSDT), in upper or lower case. List each symbol once.
       - The task fails if the exchange does not list a symbol.
     type: list
     elements: str
     required: true
 notes:
-  - The module reads the positions of several symbols in one request. If the exchange refuses that, it sends one request
-    for each symbol. Another request checks that a symbol without a position exists.
+  - The module reads the positions of several symbols in one request. If the exchange refuses this request, the module
+    sends one request for each symbol. If a symbol has no position, one more request checks that the symbol exists.
 seealso:
   - module: tradeops.coinswitch.futures_leverage
   - module: tradeops.coinswitch.futures_order_info
@@ -50,8 +50,9 @@ EXAMPLES = r"""
 RETURN = r"""
 positions:
   description:
-    - The open positions. Fields are returned as the exchange sends them, the symbol in upper case.
-    - Other fields are returned, too.
+    - The open positions.
+    - All fields are returned as the exchange sends them, also those that are not listed here. Only the symbol is
+      converted to upper case.
   returned: success
   type: list
   elements: dict
@@ -92,7 +93,7 @@ positions:
       type: raw
       sample: "640.00"
     position_margin:
-      description: The margin that the position holds.
+      description: The margin of the position.
       returned: success
       type: raw
       sample: "64.00"
@@ -117,7 +118,7 @@ positions:
       type: raw
       sample: "64000"
     unrealised_pnl:
-      description: The profit or loss so far.
+      description: The unrealized profit or loss.
       returned: success
       type: raw
       sample: "0"
@@ -137,7 +138,7 @@ positions:
       type: str
       sample: OPEN
     created_at:
-      description: The time of opening, in Unix milliseconds.
+      description: The time when the position was opened, in Unix milliseconds.
       returned: success
       type: int
       sample: 1700000000000
@@ -160,7 +161,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_positions
 
     return read_positions(*asked)

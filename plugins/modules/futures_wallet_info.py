@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the futures wallet on CoinSwitch PRO holds."""
+"""Read the futures wallet on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ module: futures_wallet_info
 short_description: Read the futures wallet on CoinSwitch PRO
 version_added: 1.0.0
 description:
-  - Reads the balances of an account, and the margin that its positions and open orders hold, in one request.
+  - Reads the balances of an account, and the margins of its positions and open orders. This costs one request.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -38,8 +38,8 @@ EXAMPLES = r"""
 RETURN = r"""
 balances:
   description:
-    - One row for each base asset, as the exchange sends it.
-    - Other fields are returned, too.
+    - One entry for each base asset, as the exchange sends it.
+    - All other fields are returned, too.
   returned: success
   type: list
   elements: dict
@@ -81,8 +81,8 @@ balances:
           sample: "6.00"
 assets:
   description:
-    - One row for each symbol that holds margin, as the exchange sends it.
-    - Other fields are returned, too.
+    - One entry for each symbol that uses margin, as the exchange sends it.
+    - All other fields are returned, too.
   returned: success
   type: list
   elements: dict
@@ -103,17 +103,17 @@ assets:
       type: str
       sample: EXCHANGE_2
     blocked_balance:
-      description: The balance that the symbol blocks.
+      description: The balance that is blocked by the symbol.
       returned: success
       type: raw
       sample: "70.00"
     position_margin:
-      description: The margin of its positions.
+      description: The margin of the positions of the symbol.
       returned: success
       type: raw
       sample: "64.00"
     open_order_margin:
-      description: The margin of its open orders.
+      description: The margin of the open orders of the symbol.
       returned: success
       type: raw
       sample: "6.00"
@@ -131,7 +131,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries impor
 
 
 def _read(*asked: Any) -> Any:
-    # Imported when the options are right: what is refused before any request should not cost it.
+    # Imported here, so that a task with an invalid option fails without the time of the import.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_wallet
 
     return read_wallet(*asked)
