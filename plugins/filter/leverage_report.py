@@ -25,8 +25,8 @@ options:
     description:
       - A dictionary with one entry for each account. The key is the name of the account.
       - The value is a dictionary with the keys V(policy), V(enforce) and V(check_mode), and with the result of the
-        module, V(results) and V(message) (the C(msg) of the module). An empty dictionary means that the account was not
-        asked.
+        module, V(results) and its V(msg), or V(message) with the same text. An empty dictionary means that the account
+        was not asked.
     type: dict
     required: true
   title:
@@ -472,7 +472,7 @@ def _account(name: str, seen: Mapping[str, Any]) -> Row:
         row["severity"] = _findings.severity(row, reached)
     troubles = _troubles(rows)
     if not rows:
-        reason = (_line(seen.get("message")) or NO_POLICY) if seen else NOT_ASKED
+        reason = (_error_of(seen) or NO_POLICY) if seen else NOT_ASKED
         severity = _findings.NOT_REACHED
         troubles = [{"severity": severity, "outcome": "unknown", "factor": None, "symbols": [], "reason": reason}]
     occurring = {row["outcome"] for row in rows} or {"unknown"}
@@ -491,7 +491,7 @@ def _account(name: str, seen: Mapping[str, Any]) -> Row:
 def _rows(seen: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
     """A row for each symbol of the policy, whatever the module returned of it."""
     policy = {str(symbol).upper(): _whole(value) for symbol, value in seen.get("policy", {}).items()}
-    otherwise = {"outcome": "unknown", "reason": _line(seen.get("message")) or NO_ROW}
+    otherwise = {"outcome": "unknown", "reason": _error_of(seen) or NO_ROW}
     rows = [_row(symbol, value, returned.get(symbol, otherwise)) for symbol, value in sorted(policy.items())]
     if seen.get("check_mode"):
         at_most = "at most " if seen.get("enforce") == "maximum" else ""
@@ -501,8 +501,9 @@ def _rows(seen: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
     return rows
 
 
-def _line(message: Any) -> str:
-    return " ".join(str(message or "").split())
+def _error_of(account: Mapping[str, Any]) -> str:
+    """The error message of the module in one line; empty if there is none."""
+    return " ".join(str(account.get("message") or account.get("msg") or "").split())
 
 
 def _row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
