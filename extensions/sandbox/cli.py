@@ -415,7 +415,8 @@ def _log(exchange: Exchange, request: Request) -> None:
     path = "".join(character if character.isprintable() else "?" for character in request.path)
     symbol = request.symbol if request.symbol in exchange.instruments else None
     words = [request.account, request.method, path, symbol, str(request.status or "dropped")]
-    print(*(word for word in words if word), file=sys.stderr, flush=True)
+    # One call to write, since print() mixes the lines of threads.
+    sys.stderr.write(" ".join(word for word in words if word) + "\n")
 
 
 def _run_command(options: argparse.Namespace) -> str:
