@@ -437,16 +437,19 @@ def _run_command(options: argparse.Namespace) -> str:
 
 
 def _post(url: str, command: str, arguments: Mapping[str, Any]) -> Any:
+    """Send a command, and return its result. Raises ValueError with the error that the sandbox returned."""
     connection = HTTPConnection("127.0.0.1", _parse_port(url), timeout=10)
     try:
         connection.request("POST", PREFIX + command, json.dumps(arguments))
         answer = json.loads(connection.getresponse().read())
     except OSError as error:
         raise ValueError(f"no sandbox listens on {url}; start one with: {PROGRAM}") from error
-    except (HTTPException, ValueError) as error:
-        raise ValueError(f"the server on {url} is not a sandbox; use the URL that the sandbox printed") from error
+    except (HTTPException, ValueError):
+        answer = None
     finally:
         connection.close()
+    if not isinstance(answer, dict) or not answer.keys() & {"error", "result"}:
+        raise ValueError(f"the server on {url} is not a sandbox; use the URL that the sandbox printed")
     if "error" in answer:
         raise ValueError(answer["error"])
     return answer["result"]

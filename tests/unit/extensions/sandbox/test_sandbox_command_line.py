@@ -174,9 +174,10 @@ def test_server_that_is_not_a_sandbox_is_an_error(
     run_cli: RunCli, exchange: Exchange, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandbox.cli.PREFIX", "/elsewhere/")
-    exchange.add_fault("*", FAULTS["html"])
-    assert run_cli("state") == 1
-    assert capsys.readouterr().err.endswith(" is not a sandbox; use the URL that the sandbox printed\n")
+    for fault in ("html", "list", "no-data"):
+        exchange.add_fault("*", FAULTS[fault])
+        assert run_cli("state") == 1
+        assert capsys.readouterr().err.endswith(" is not a sandbox; use the URL that the sandbox printed\n")
 
 
 @pytest.mark.parametrize(
