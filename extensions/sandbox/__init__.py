@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An emulator of the exchange's futures API on loopback, to rehearse against: rules, quirks and faults on demand."""
+"""A simulated exchange on loopback: the futures API of CoinSwitch PRO, with quirks and faults on demand."""
 
 from __future__ import annotations
 

@@ -1,24 +1,28 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An account: its keys, and the leverage, positions and open orders that it holds."""
+"""An account with its key pair, leverages, positions and open orders."""
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from .instruments import Instrument, price_of
+from .instruments import Instrument, get_price
 from .signatures import KeyPair
 
 DEFAULT_LEVERAGE = 10
+MAX_AGE_DAYS = 36_500
 
 
 @dataclass(frozen=True)
 class Position:
+    """An open position. `size` is in the base asset, `created_at` in Unix milliseconds."""
+
     position_id: str
     symbol: str
     side: str
@@ -28,7 +32,7 @@ class Position:
 
     @property
     def value(self) -> Decimal:
-        return price_of(self.symbol) * self.size
+        return get_price(self.symbol) * self.size
 
     @property
     def margin(self) -> Decimal:
@@ -37,6 +41,8 @@ class Position:
 
 @dataclass(frozen=True)
 class Order:
+    """An open limit order. `quantity` is in the base asset, `price` in USDT, `created_at` in Unix milliseconds."""
+
     order_id: str
     symbol: str
     side: str
@@ -51,12 +57,14 @@ class Order:
 
 
 class Account:
-    """What one holder of keys has. Its methods act directly, past the rules of leverage, as somebody else's doing.
+    """An account of the exchange.
 
-    They raise ValueError in one line for what the exchange could not hold. Times are Unix milliseconds.
+    The methods change the account directly, as another program or person would. They do not check whether the exchange
+    would allow the change. They raise ValueError with a one-line message for a value that an account cannot hold.
     """
 
     balance = Decimal(10_000)
+    """The balance in USDT."""
 
     def __init__(
         self,
@@ -66,6 +74,15 @@ class Account:
         now: Callable[[], int],
         lock: AbstractContextManager[bool],
     ) -> None:
+        """Create an account.
+
+        Args:
+            name: The name of the account.
+            seed: The 32-byte seed of the key pair, None for a random one.
+            instruments: The listed instruments, by symbol.
+            now: Returns the current time in Unix milliseconds.
+            lock: The lock of the exchange.
+        """
         self.name = name
         self.leverage: dict[str, int] = {}
         self.positions: list[Position] = []
@@ -84,36 +101,42 @@ class Account:
         return self._pair.secret_key
 
     @property
-    def held_symbols(self) -> set[str]:
-        """The symbols with a position or an open order: their leverage cannot be changed."""
+    def blocked_symbols(self) -> set[str]:
+        """The symbols with an open position or order. Their leverage cannot be changed."""
         return {position.symbol for position in self.positions} | {order.symbol for order in self.orders}
 
     def new_pair(self, seed: bytes | None = None) -> None:
-        """Give the account other keys; the exchange knows the old ones no more."""
+        """Replace the key pair of the account. The exchange then refuses the old keys."""
         self._pair = KeyPair.from_seed(seed)
 
     def leverage_in_force(self, symbol: str) -> int:
-        """The configured leverage; else the default, as near to 10 as the instrument allows."""
+        """Return the configured leverage, or the default: 10, or the value closest to 10 within the limits."""
         instrument = self._instruments[symbol]
-        low, high = (int(Decimal(instrument[name])) for name in ("min_leverage", "max_leverage"))
-        return self.leverage.get(symbol, max(low, min(DEFAULT_LEVERAGE, high)))
+        min_leverage, max_leverage = (int(Decimal(instrument[name])) for name in ("min_leverage", "max_leverage"))
+        return self.leverage.get(symbol, max(min_leverage, min(DEFAULT_LEVERAGE, max_leverage)))
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Put any whole number from 1 up in force, within the instrument's limits or not."""
+        """Set the leverage of a symbol to any whole number from 1, even outside the limits of the instrument."""
         if leverage < 1:
-            raise ValueError(f"{leverage} is not a leverage")
+            raise ValueError(f"leverage must be a whole number from 1, not {leverage}")
         with self._lock:
-            self.leverage[self._listed(symbol)] = leverage
+            self.leverage[self._check_symbol(symbol)] = leverage
 
     def open_position(self, symbol: str, side: str, size: str) -> str:
-        """Open a position (side LONG or SHORT, size in the base asset); its id."""
+        """Open a position and return its ID.
+
+        Args:
+            symbol: The symbol, in any case.
+            side: LONG or SHORT, in any case.
+            size: The size in the base asset.
+        """
         with self._lock:
-            symbol = self._listed(symbol)
+            symbol = self._check_symbol(symbol)
             position = Position(
                 str(uuid.uuid4()),
                 symbol,
-                _one_of(side, ("LONG", "SHORT")),
-                _positive(size),
+                _check_side(side, ("LONG", "SHORT")),
+                _parse_positive("size", size),
                 self.leverage_in_force(symbol),
                 self._now(),
             )
@@ -121,23 +144,33 @@ class Account:
             return position.position_id
 
     def close_position(self, symbol: str) -> None:
-        """Close every position of the symbol."""
+        """Close all positions of a symbol."""
         with self._lock:
-            left = [position for position in self.positions if position.symbol != symbol.upper()]
-            if len(left) == len(self.positions):
-                raise ValueError(f"{self.name} has no open position in {symbol.upper()}")
-            self.positions = left
+            remaining = [position for position in self.positions if position.symbol != symbol.upper()]
+            if len(remaining) == len(self.positions):
+                raise ValueError(
+                    f"{self.name} has no open position in {symbol.upper()}; the command state shows the open positions"
+                )
+            self.positions = remaining
 
     def open_order(self, symbol: str, side: str, quantity: str, price: str, created_at: int | None = None) -> str:
-        """Place a limit order (side BUY or SELL, quantity in the base asset, price in USDT); its id."""
+        """Place a limit order and return its ID.
+
+        Args:
+            symbol: The symbol, in any case.
+            side: BUY or SELL, in any case.
+            quantity: The quantity in the base asset.
+            price: The price in USDT.
+            created_at: The creation time in Unix milliseconds, None for now.
+        """
         with self._lock:
-            symbol = self._listed(symbol)
+            symbol = self._check_symbol(symbol)
             order = Order(
                 str(uuid.uuid4()),
                 symbol,
-                _one_of(side, ("BUY", "SELL")),
-                _positive(quantity),
-                _positive(price),
+                _check_side(side, ("BUY", "SELL")),
+                _parse_positive("quantity", quantity),
+                _parse_positive("price", price),
                 self.leverage_in_force(symbol),
                 self._now() if created_at is None else created_at,
             )
@@ -145,29 +178,49 @@ class Account:
             return order.order_id
 
     def cancel_order(self, order_id: str) -> None:
+        """Cancel an open order."""
         with self._lock:
-            left = [order for order in self.orders if order.order_id != order_id]
-            if len(left) == len(self.orders):
-                raise ValueError(f"{self.name} has no open order {order_id}")
-            self.orders = left
+            remaining = [order for order in self.orders if order.order_id != order_id]
+            if len(remaining) == len(self.orders):
+                raise ValueError(
+                    f"{self.name} has no open order {order_id}; the command state shows the IDs of the open orders"
+                )
+            self.orders = remaining
 
-    def _listed(self, symbol: str) -> str:
-        if symbol.upper() not in self._instruments:
-            raise ValueError(f"{symbol.upper()} is not listed")
-        return symbol.upper()
+    def _check_symbol(self, symbol: str) -> str:
+        """Return a listed symbol in upper case."""
+        symbol = symbol.upper()
+        if symbol not in self._instruments:
+            raise ValueError(
+                f"unknown symbol {symbol}; use a listed symbol, such as BTCUSDT, or add {symbol} to the instruments of "
+                "the accounts file"
+            )
+        return symbol
 
 
-def _one_of(text: str, choices: Collection[str]) -> str:
-    if text.upper() not in choices:
-        raise ValueError(f"{text} is not one of {', '.join(choices)}")
-    return text.upper()
+def _check_side(text: str, choices: Collection[str]) -> str:
+    side = text.upper()
+    if side not in choices:
+        raise ValueError(f"side must be {' or '.join(choices)}, not {text}")
+    return side
 
 
-def _positive(text: str) -> Decimal:
+def _parse_positive(name: str, text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal("NaN")
     if not (number.is_finite() and number > 0):
-        raise ValueError(f"{text} is not a number above 0")
+        raise ValueError(f"{name} must be a number above 0, not {text}")
     return number
+
+
+def parse_age_days(value: str | float) -> float:
+    """Return the age of an order in days."""
+    try:
+        days = float(value)
+    except (TypeError, ValueError):
+        days = math.nan
+    if not abs(days) <= MAX_AGE_DAYS:
+        raise ValueError(f"the age of an order must be a number of days up to {MAX_AGE_DAYS}, not {value}")
+    return days

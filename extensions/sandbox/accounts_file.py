@@ -1,96 +1,121 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accounts to begin with, from a YAML file; README.md beside this file shows one."""
+"""The accounts file: the accounts and instruments to start with, in YAML. README.md in this folder shows an example."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .accounts import Account
+from .accounts import Account, parse_age_days
 from .exchange import Exchange
-from .signatures import seed_from_name
+from .signatures import derive_seed
 
-DAY = 86_400_000
+MILLISECONDS_PER_DAY = 86_400_000
 
 
-def load(exchange: Exchange, path: Path) -> None:
-    """Open the file's accounts and list its instruments. OSError or ValueError, of one line, where it cannot."""
+def load_accounts(exchange: Exchange, path: Path) -> None:
+    """Open the accounts and list the instruments of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The content of the file is wrong. The message is one line.
+    """
     try:
-        fill(exchange, yaml.safe_load(path.read_text(encoding="utf-8")))
+        fill_exchange(exchange, yaml.safe_load(path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text; save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def fill(exchange: Exchange, document: Any) -> None:
-    """Carry the file's content into the exchange. ValueError where it has another form."""
-    content = _record(document, "the file", {"accounts"}, {"instruments"})
-    for symbol, fields in _mapping(content.get("instruments"), "instruments").items():
-        exchange.list_instrument(symbol, **_mapping(fields, symbol))
-    for row in _rows(content["accounts"], "accounts"):
-        record = _record(row, "an account", {"name"}, {"seed", "leverage", "positions", "orders"})
-        account = exchange.open_account(record["name"], _seed(record))
+def fill_exchange(exchange: Exchange, document: Any) -> None:
+    """Open the accounts and list the instruments of a parsed file. Raises ValueError if its content is wrong."""
+    content = _check_keys(document, "the file", {"accounts"}, {"instruments"})
+    for symbol, fields in _check_mapping(content.get("instruments"), "instruments").items():
+        exchange.list_instrument(symbol, **_check_limits(_check_mapping(fields, symbol), symbol))
+    for row in _check_list(content["accounts"], "accounts"):
+        record = _check_keys(row, "an account", {"name"}, {"seed", "leverage", "positions", "orders"})
+        account = exchange.open_account(record["name"], _read_seed(record))
         try:
             _fill_account(exchange, account, record)
         except ValueError as error:
             raise ValueError(f"account {account.name}: {error}") from error
     if not exchange.accounts:
-        raise ValueError("accounts is empty")
+        raise ValueError("accounts must have at least one account")
+
+
+def _check_limits(fields: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """Return the fields of an instrument whose limits and step are numbers."""
+    for name in ("min_leverage", "max_leverage", "leverage_step"):
+        try:
+            is_number = Decimal(fields.get(name, 1)).is_finite()
+        except (InvalidOperation, TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            raise ValueError(f"{name} of {symbol} must be a number, not {fields[name]!r}")
+    return fields
 
 
 def _fill_account(exchange: Exchange, account: Account, record: dict[str, Any]) -> None:
-    for symbol, leverage in _mapping(record.get("leverage"), "leverage").items():
+    for symbol, leverage in _check_mapping(record.get("leverage"), "leverage").items():
         if not isinstance(leverage, int) or isinstance(leverage, bool):
-            raise ValueError(f"leverage of {symbol} is no whole number")
+            raise ValueError(f"the leverage of {symbol} must be a whole number, not {leverage!r}")
         account.set_leverage(symbol, leverage)
-    for row in _rows(record.get("positions"), "positions"):
-        position = _record(row, "a position", {"symbol", "side", "size"})
-        account.open_position(**_as_text(position))
-    for row in _rows(record.get("orders"), "orders"):
-        order = _record(row, "an order", {"symbol", "side", "quantity", "price"}, {"age_days"})
-        created_at = int(exchange.clock() * 1000 - float(order.pop("age_days", 0)) * DAY)
-        account.open_order(**_as_text(order), created_at=created_at)
+    for row in _check_list(record.get("positions"), "positions"):
+        position = _check_keys(row, "a position", {"symbol", "side", "size"})
+        account.open_position(**_convert_to_text(position))
+    for row in _check_list(record.get("orders"), "orders"):
+        order = _check_keys(row, "an order", {"symbol", "side", "quantity", "price"}, {"age_days"})
+        age_days = parse_age_days(order.pop("age_days", 0))
+        created_at = int(exchange.clock() * 1000 - age_days * MILLISECONDS_PER_DAY)
+        account.open_order(**_convert_to_text(order), created_at=created_at)
 
 
-def _seed(record: dict[str, Any]) -> bytes:
+def _read_seed(record: dict[str, Any]) -> bytes:
     name, seed = record["name"], record.get("seed")
     if not isinstance(name, str):
-        raise ValueError("the name of an account is text")
+        raise ValueError(f"the name of an account must be text, not {name!r}; put it in quotes")
     if seed is None:
-        return seed_from_name(name)
-    if not isinstance(seed, str) or len(seed) != 64:
-        raise ValueError(f"account {name}: the seed is 64 hex characters, in quotes")
+        return derive_seed(name)
+    if not isinstance(seed, str) or not re.fullmatch("[0-9A-Fa-f]{64}", seed):
+        raise ValueError(f"account {name}: the seed must be 64 hexadecimal characters in quotes")
     return bytes.fromhex(seed)
 
 
-def _as_text(record: dict[str, Any]) -> dict[str, str]:
+def _convert_to_text(record: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in record.items()}
 
 
-def _rows(value: Any, what: str) -> list[Any]:
+def _check_list(value: Any, name: str) -> list[Any]:
     if not isinstance(value or [], list):
-        raise ValueError(f"{what} is no list")
+        raise ValueError(f"{name} must be a list")
     return value or []
 
 
-def _mapping(value: Any, what: str) -> dict[str, Any]:
+def _check_mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value or {}, dict):
-        raise ValueError(f"{what} is no mapping")
+        raise ValueError(f"{name} must be a mapping")
     return {str(key): entry for key, entry in (value or {}).items()}
 
 
-def _record(value: Any, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
-    record = _mapping(value, what)
-    for name in required:
-        if name not in record:
-            raise ValueError(f"{what} has no {name}")
-    for name in record:
-        if name not in required and name not in optional:
-            raise ValueError(f"{what} has no use for {name}")
+def _check_keys(value: Any, name: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
+    """Return a mapping that has all required keys, and no keys that are neither required nor optional."""
+    record = _check_mapping(value, name)
+    for key in required:
+        if key not in record:
+            raise ValueError(f"{name} must have the key {key}")
+    for key in record:
+        if key not in required and key not in optional:
+            raise ValueError(
+                f"{name} has the unknown key {key}; its keys are: {', '.join(sorted({*required, *optional}))}"
+            )
     return record

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is listed: the fields are those of the vendor's sample, the figures only look like a market's."""
+"""The instruments that the exchange lists. The fields are those of the vendor's sample. The numbers are made up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ Instrument = dict[str, Any]
 
 
 class _Listing(NamedTuple):
+    """The values that differ between instruments. The price is in USDT."""
+
     price: str = "1"
     max_leverage: int = 20
     min_leverage: int = 1
@@ -19,7 +21,7 @@ class _Listing(NamedTuple):
     status: str = "TRADING"
 
 
-_OTHER = _Listing()
+_DEFAULT_LISTING = _Listing()
 _LISTINGS: dict[str, _Listing] = {
     "BTCUSDT": _Listing("64000", 25),
     "ETHUSDT": _Listing("3000", 50),
@@ -39,16 +41,19 @@ _LISTINGS: dict[str, _Listing] = {
 
 
 def default_instruments() -> dict[str, Instrument]:
-    """Symbol to instrument, about a dozen of them with different limits and steps."""
+    """Return the instruments that are listed at the start, by symbol. Their limits and steps differ."""
     return {symbol: new_instrument(symbol, listing) for symbol, listing in _LISTINGS.items()}
 
 
-def new_instrument(symbol: str, listing: _Listing = _OTHER) -> Instrument:
-    """An instrument with every field of the vendor's sample; its own `symbol` is but the base, in lower case."""
-    base = symbol.removesuffix("USDT")
+def new_instrument(symbol: str, listing: _Listing = _DEFAULT_LISTING) -> Instrument:
+    """Return an instrument with every field of the vendor's sample.
+
+    As in the sample, the field `symbol` is only the base asset in lower case.
+    """
+    base_asset = symbol.removesuffix("USDT")
     return {
-        "symbol": base.lower(),
-        "base_asset": base,
+        "symbol": base_asset.lower(),
+        "base_asset": base_asset,
         "quote_asset": "USDT",
         "status": listing.status,
         "type": "PERPETUAL_FUTURES",
@@ -70,6 +75,6 @@ def new_instrument(symbol: str, listing: _Listing = _OTHER) -> Instrument:
     }
 
 
-def price_of(symbol: str) -> Decimal:
-    """The price that everything happens at; 1 USDT for what was listed later."""
-    return Decimal(_LISTINGS.get(symbol, _OTHER).price)
+def get_price(symbol: str) -> Decimal:
+    """Return the price of a symbol in USDT: 1 for a symbol that was listed later."""
+    return Decimal(_LISTINGS.get(symbol, _DEFAULT_LISTING).price)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nobody outside the vendor knows: each question with its possible readings, the first of them the default."""
+"""Open questions about the API. Each quirk is one question, and its values are the possible readings."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Quirks:
-    """How the exchange behaves where its documentation is silent or contradicted.
+    """How the exchange behaves where its documentation says nothing or contradicts itself.
 
-    A number is the status of a refusal that says only `message`; "message" and "200" are such answers with status 200.
+    The first reading of each quirk is the default. A number is the HTTP status of an answer that holds only `message`.
+    The readings "message" and "200" are such answers with status 200.
     """
 
     blocked_answer: Literal["400", "422", "200"] = "400"
-    """Setting a leverage while a position or an order is open."""
+    """The answer to a write while the symbol has an open position or order."""
     limit_answer: Literal["400", "422", "200", "clamp"] = "400"
-    """Setting a leverage out of range or off its step; "clamp" sets the nearest one below instead and says so."""
+    """The answer to a write outside the limits or off the step. "clamp" sets and returns the nearest allowed leverage,
+    rounded down to the step."""
     same_value: Literal["echo", "400", "422", "200"] = "echo"
-    """Setting the leverage that is in force."""
+    """The answer to a write of the current leverage."""
     unset_leverage: Literal["default", "400", "404", "422", "message", "null"] = "default"
-    """Reading the leverage of a symbol that was never configured; the default is 10, or the nearest possible one."""
+    """The answer to a read of a symbol that was never configured. "default" returns 10, or the value closest to 10
+    within the limits."""
     unknown_symbol: Literal["400", "404", "422", "message"] = "400"
-    """Asking for a symbol that is not listed."""
+    """The answer to a request for an unknown symbol."""
     empty_orders: Literal["list", "null", "absent"] = "list"
-    """Where no order is open: `[]`, null, or no `data`."""
+    """The list of orders if no order is open: `[]`, null, or no `data`."""
     flat_positions: Literal["message", "list"] = "message"
-    """Where no position is open: a message without `data`, or `[]`."""
+    """The answer if no position is open: a message without `data`, or `[]`."""
     positions_without_symbol: Literal["all", "422"] = "all"
-    """Asking for positions of no symbol in particular."""
+    """The answer to a request for positions without a symbol."""
     positions_other_symbols: bool = False
-    """Positions hold rows of other symbols than the one asked for, and rows of size 0."""
+    """Whether the positions include rows of other symbols than the requested one, and rows of size 0."""
     orders_to_time: Literal["exclusive", "inclusive"] = "exclusive"
-    """Whether an order created at `to_time` itself is among the answered ones."""
+    """Whether the orders include one that was created exactly at `to_time`."""
     orders_period: Literal["limits", "ignored"] = "limits"
-    """Whether an order is listed only if it was created between `from_time` and `to_time` (or in the last 7 days)."""
+    """Whether the orders include only those created between `from_time` and `to_time` (by default, in the last 7
+    days)."""
     leverage_buckets: Literal["apart", "shared"] = "apart"
-    """Whether reading and writing leverage spend from one bucket (each is still held against its own limit)."""
+    """Whether reads and writes of the leverage are counted together. Each still has its own limit."""
     limit_scope: Literal["key", "account", "address"] = "key"
-    """Whose requests are counted together. A new key pair has a new budget only with "key"."""
+    """Which requests are counted together. A new key pair gets a new budget only with "key"."""
     limit_window: Literal["sliding", "fixed"] = "sliding"
-    """Kind of window: the last 60 s, or from one full minute to the next."""
+    """The window of the rate limits: the last 60 s, or one full minute after the other."""
     refused_count: bool = False
-    """Whether a request answered 429 counts as spent."""
+    """Whether a request that is answered with status 429 counts against the limit."""
     retry_after: Literal["seconds", "date"] | None = None
-    """Whether 429 has a Retry-After header, and in which of its two forms."""
+    """The form of the header Retry-After in an answer with status 429. None sends no such header."""
     numbers: Literal["text", "number", "decimal"] = "text"
-    """How a leverage is written: "13", 13 or "13.0"."""
+    """The form of a leverage: "13", 13 or "13.0"."""

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The exchange on a loopback port: a thin mount, and the faults that need a socket."""
+"""The server: an exchange on a loopback port. It also applies the parts of a fault that need a socket."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ from .exchange import Exchange, Request
 from .faults import Answer, Fault
 
 LOOPBACK = "127.0.0.1"
-LARGEST_REQUEST = 1 << 20
+MAX_REQUEST_BYTES = 1 << 20
 _PADDING = b" " * (1 << 16)
 
 
 class Sandbox:
-    """Serves an exchange while its context lasts: on a port given or free, with TLS where a context for it is given.
-
-    `log` is called with every request once it is decided. OSError where the port is taken.
-    """
+    """A context manager that serves an exchange over HTTP."""
 
     def __init__(
         self,
@@ -44,6 +41,17 @@ class Sandbox:
         tls: ssl.SSLContext | None = None,
         log: Callable[[Request], None] | None = None,
     ) -> None:
+        """Bind the port.
+
+        Args:
+            exchange: The exchange to serve.
+            port: The port, 0 for a free one.
+            tls: Serve HTTPS with this context.
+            log: Called with each request before its answer is sent.
+
+        Raises:
+            OSError: The port cannot be bound.
+        """
         self.exchange = exchange
         self.tls = tls
         self.log = log
@@ -61,24 +69,25 @@ class Sandbox:
 
     def __exit__(self, *error: object) -> None:
         self.stopping.set()
-        with suppress(OSError):  # refused where it has ended before
-            socket.create_connection(self._server.socket.getsockname()).close()  # what it waits for
+        # The accepting thread waits for a connection, so this one ends its wait. It is refused after the first exit.
+        with suppress(OSError):
+            socket.create_connection(self._server.socket.getsockname()).close()
         self._thread.join()
         self._server.server_close()
-        self._server.hang_up()
+        self._server.close_connections()
 
     def _accept(self) -> None:
         while not self.stopping.is_set():
             self._server.handle_request()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, unless the sandbox ends."""
+        """Sleep. Raises an error, which ends the connection, when the sandbox stops."""
         if self.stopping.wait(seconds):
             raise _Stopping
 
 
 class _Stopping(ConnectionError):
-    """The sandbox ends: whatever waits gives up."""
+    """The sandbox stops."""
 
 
 class _Server(ThreadingTCPServer):
@@ -102,7 +111,7 @@ class _Server(ThreadingTCPServer):
             del self.connections[current_thread()]
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        # In the connection's own thread, so that a slow TLS handshake holds nobody else up.
+        # In the thread of the connection, so that a slow TLS handshake does not delay other connections.
         if self.sandbox.tls:
             request = self.sandbox.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             self.connections[current_thread()] = request
@@ -113,13 +122,14 @@ class _Server(ThreadingTCPServer):
             request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection may break off at any time: that is worth no traceback, all else is."""
+        """Print the traceback of an error, unless the connection was closed, which is normal."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
-    def hang_up(self) -> None:
+    def close_connections(self) -> None:
         for thread, connection in list(self.connections.items()):
-            with suppress(OSError):  # it may have ended by itself
+            # The client may have closed the connection already.
+            with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
             thread.join(timeout=1.0)
 
@@ -129,26 +139,26 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def _answer(self) -> None:
+    def _handle_request(self) -> None:
         sandbox = self.server.sandbox
         request = self._read_request()
         if request is None:
             return
         if request.path.startswith(control.PREFIX):
-            answer, fault = control.answer(sandbox.exchange, request), Fault()
+            answer, fault = control.run_command(sandbox.exchange, request), Fault()
         else:
             answer, fault = sandbox.exchange.handle(request, sandbox.wait)
         if sandbox.log:
             sandbox.log(request)
         sandbox.wait(0 if fault.late else fault.delay)
-        self._deliver(answer, fault)
+        self._send_answer(answer, fault)
 
-    # http.server looks for methods of these names.
-    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _answer  # noqa: N815
+    # http.server calls methods with these names.
+    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle_request  # noqa: N815
 
     def _read_request(self) -> Request | None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > LARGEST_REQUEST:
+        if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
         url = urlsplit(self.path)
@@ -156,21 +166,22 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             path=url.path,
             query=dict(parse_qsl(url.query, keep_blank_values=True)),
-            body=_parsed(self.rfile.read(int(length))),
+            body=_parse_body(self.rfile.read(int(length))),
             headers={name.lower(): value for name, value in self.headers.items()},
             target=url._replace(scheme="", netloc="").geturl(),
             address=str(self.client_address[0]),
         )
 
-    def _deliver(self, answer: Answer, fault: Fault) -> None:
+    def _send_answer(self, answer: Answer, fault: Fault) -> None:
         self.close_connection |= fault.drop is not None
         if fault.drop in ("before", "after"):
             return
-        for _turn in range(2 if fault.twice else 1):
-            self._send([self._head(answer, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
-            self._send(_body_parts(answer.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
+        for _ in range(2 if fault.twice else 1):
+            self._write([self._create_head(answer, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
+            self._write(_body_parts(answer.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
 
-    def _send(self, parts: Iterable[bytes], drip: float) -> None:
+    def _write(self, parts: Iterable[bytes], drip: float) -> None:
+        """Write the parts at once, or byte by byte with a wait of `drip` seconds after each."""
         for part in parts:
             if not drip:
                 self.wfile.write(part)
@@ -179,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(bytes([byte]))
                 self.server.sandbox.wait(drip)
 
-    def _head(self, answer: Answer, fault: Fault) -> bytes:
+    def _create_head(self, answer: Answer, fault: Fault) -> bytes:
         exchange = self.server.sandbox.exchange
         headers: dict[str, str | None] = {
             "Date": formatdate(exchange.clock() + fault.skew, usegmt=True),
@@ -196,10 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "\r\n".join([*lines, "\r\n"]).encode()
 
     def log_message(self, *args: Any, **kwargs: Any) -> None:
-        """The sandbox's own log says all."""
+        """Write nothing. `Sandbox.log` replaces the log of http.server."""
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_body(body: bytes) -> Any:
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
@@ -211,23 +222,23 @@ def _is_chunked(fault: Fault) -> bool:
 
 
 def _body_parts(body: bytes, fault: Fault) -> Iterable[bytes]:
-    """The body as it goes on the wire, padded, compressed and framed as the fault wants it."""
+    """Return the bytes to send for a body: padded, compressed and chunked as the fault says."""
     if fault.drop == "body":
         return [body[: len(body) // 2]]
     parts = chain([body], repeat(_PADDING) if fault.endless else _padding(fault.size - len(body)))
     if not _is_chunked(fault):
         return parts
-    # Each part is a gzip member of its own, so that a bomb of any size costs one compression of its padding.
-    encoded = map(_compressed, parts) if fault.gzip else parts
+    # Each part is a gzip member of its own, so that the padding is compressed only once, whatever its size.
+    encoded = map(_compress, parts) if fault.gzip else parts
     return chain((b"%x\r\n%s\r\n" % (len(part), part) for part in encoded if part), [b"0\r\n\r\n"])
 
 
-def _padding(missing: int) -> Iterator[bytes]:
-    while missing > 0:
-        yield _PADDING[:missing]
-        missing -= len(_PADDING)
+def _padding(missing_bytes: int) -> Iterator[bytes]:
+    while missing_bytes > 0:
+        yield _PADDING[:missing_bytes]
+        missing_bytes -= len(_PADDING)
 
 
 @lru_cache(maxsize=4)
-def _compressed(part: bytes) -> bytes:
+def _compress(part: bytes) -> bytes:
     return gzip.compress(part, mtime=0)

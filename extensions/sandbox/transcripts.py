@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The quirks that a transcript of the playbook `first_contact` names: the sandbox can then answer in the same ways."""
+"""Reads quirks from a transcript of the playbook `first_contact`, so that the sandbox answers as that exchange did."""
 
 from __future__ import annotations
 
@@ -12,48 +12,55 @@ from typing import Any, get_args, get_type_hints
 
 from .quirks import Quirks
 
+_NONE_TYPE = type(None)
+
 
 def read_quirks(path: Path) -> Quirks:
-    """The quirks of a transcript. What it does not name keeps its default. OSError or ValueError, of one line."""
+    """Return the quirks of a transcript. A quirk that the transcript does not name keeps its default.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is not a transcript. The message is one line.
+    """
     try:
         transcript = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON") from error
-    named = transcript.get("quirks") if isinstance(transcript, dict) else None
-    if not isinstance(named, dict):
-        raise ValueError(f"{path} is not a transcript of the playbook first_contact: it has no quirks")
+        raise ValueError(f"{path} is not JSON; use the transcript that the playbook first_contact wrote") from error
+    quirks = transcript.get("quirks") if isinstance(transcript, dict) else None
+    if not isinstance(quirks, dict):
+        raise ValueError(f'{path} is not a transcript of the playbook first_contact; it has no object "quirks"')
     try:
-        return Quirks(**{name: _reading(name, value) for name, value in named.items()})
+        return Quirks(**{name: _check_reading(name, value) for name, value in quirks.items()})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def readings() -> dict[str, tuple[Any, ...]]:
-    """The possible values of each quirk."""
+    """Return the possible values of each quirk."""
     hints = get_type_hints(Quirks)
-    return {field.name: _choices(hints[field.name]) for field in fields(Quirks)}
+    return {field.name: _list_values(hints[field.name]) for field in fields(Quirks)}
 
 
-_NONE = type(None)
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    """The values of a bool, of a Literal, or of a Literal or None."""
+def _list_values(hint: Any) -> tuple[Any, ...]:
+    """Return the values of the type bool, of a Literal, or of a Literal or None."""
     if hint is bool:
         return (False, True)
-    if hint is _NONE:
+    if hint is _NONE_TYPE:
         return (None,)
-    return tuple(value for part in get_args(hint) for value in (_choices(part) if _is_type(part) else (part,)))
+    # The arguments of a Literal are its values. The arguments of a union are types.
+    return tuple(
+        value for part in get_args(hint) for value in ((part,) if isinstance(part, str) else _list_values(part))
+    )
 
 
-def _is_type(part: Any) -> bool:
-    return not isinstance(part, str)
-
-
-def _reading(name: str, value: Any) -> Any:
-    possible = readings().get(name)
-    if possible is None:
-        raise ValueError(f"the sandbox knows no quirk {name}")
-    if not any(value == choice and type(value) is type(choice) for choice in possible):
-        raise ValueError(f"{value!r} is not one of the readings of {name}: {', '.join(map(repr, possible))}")
+def _check_reading(name: str, value: Any) -> Any:
+    all_readings = readings()
+    if name not in all_readings:
+        raise ValueError(f"unknown quirk {name}; the quirks are: {', '.join(all_readings)}")
+    allowed = all_readings[name]
+    # The types are compared, too, since 1 == True.
+    if not any(value == reading and type(value) is type(reading) for reading in allowed):
+        raise ValueError(
+            f"the quirk {name} cannot be {json.dumps(value)}; its readings are: {', '.join(map(json.dumps, allowed))}"
+        )
     return value

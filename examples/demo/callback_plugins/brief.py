@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo shows of a playbook's run: the tasks, the differences, and one line a host."""
+"""The output of the demo: the tasks, and the status and the changes of each host."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: brief
 type: stdout
-short_description: Tasks, differences, and one line a host
+short_description: Tasks, and the status and changes of each host
 description:
-  - What there is to see of a run of this collection's examples, without the frame that the default output has.
+  - Prints the tasks of the examples of this collection, and one line with the status and the changes of each host.
 extends_documentation_fragment:
   - default_callback
 """
 
 
 class CallbackModule(CallbackBase):
-    """Results of other modules than this collection's are not looked at."""
+    """Print the results of the modules of this collection. Other modules are not supported."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -31,15 +31,15 @@ class CallbackModule(CallbackBase):
         self._display.display(f"TASK [{task.get_name()}]")
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        word, color = ("changed", "yellow") if result.result["changed"] else ("ok", "green")
-        self._show(result, word, color, result.result.get("warnings", []))
+        status, color = ("changed", "yellow") if result.result["changed"] else ("ok", "green")
+        self._print_host(result, status, color, result.result.get("warnings", []))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._show(result, "failed", "red", [result.result["msg"]])
+        self._print_host(result, "failed", "red", [result.result["msg"]])
 
-    def _show(self, result: Any, word: str, color: str, words: list[str]) -> None:
+    def _print_host(self, result: Any, status: str, color: str, messages: list[str]) -> None:
         diff = result.result.get("diff", {"before": {}, "after": {}})
         changes = [f"{symbol} {diff['before'][symbol]} -> {leverage}" for symbol, leverage in diff["after"].items()]
-        self._display.display(f"{word}: [{result.host.get_name()}]  {', '.join(changes)}".rstrip(), color=color)
-        for line in words:
-            self._display.display(f"  {line}", color=color)
+        self._display.display(f"{status}: [{result.host.get_name()}]  {', '.join(changes)}".rstrip(), color=color)
+        for message in messages:
+            self._display.display(f"  {message}", color=color)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An exchange whose clocks stand still unless a test moves them, and ways to ask it, with and without sockets."""
+"""Fixtures: an exchange with simulated clocks, and functions that send requests with and without sockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOW = 1_700_000_000.0
 
 
 class Clocks:
-    """Both clocks of the exchange under test, in seconds."""
+    """The simulated clocks of the exchange, in seconds. They move only by `advance`."""
 
     def __init__(self) -> None:
         self.unix = NOW
@@ -38,7 +38,7 @@ class Clocks:
 
 
 def signed_request(account: Account, epoch: str, method: str, path: str, fields: dict[str, Any]) -> Request:
-    """What a client would send: fields as query where the method is GET, else as JSON body."""
+    """Return a signed request as a client would send it: with the fields in the query of a GET, or in a JSON body."""
     is_get = method == "GET"
     target = f"{path}?{urlencode(fields)}" if is_get and fields else path
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(account.secret_key))
@@ -77,64 +77,64 @@ def account(exchange: Exchange) -> Account:
 
 
 @pytest.fixture
-def request_of(account: Account, clocks: Clocks) -> Callable[..., Request]:
-    """(method, path, fields) to a request signed by the account or another holder; the path after /trade/api/v2."""
+def build_request(account: Account, clocks: Clocks) -> Callable[..., Request]:
+    """Return a function that builds a signed request. The path is relative to /trade/api/v2."""
 
-    def build(method: str, path: str, holder: Account = account, epoch: str | None = None, **fields: Any) -> Request:
+    def build(method: str, path: str, signer: Account = account, epoch: str | None = None, **fields: Any) -> Request:
         epoch = str(int(clocks.unix * 1000)) if epoch is None else epoch
-        return signed_request(holder, epoch, method, f"/trade/api/v2{path}", fields)
+        return signed_request(signer, epoch, method, f"/trade/api/v2{path}", fields)
 
     return build
 
 
 @pytest.fixture
-def ask(exchange: Exchange, request_of: Callable[..., Request]) -> Callable[..., Answer]:
-    """Ask the exchange without a server, the exchange's name filled in."""
+def send(exchange: Exchange, build_request: Callable[..., Request]) -> Callable[..., Answer]:
+    """Return a function that sends a request without a server, and adds the parameter `exchange`."""
 
-    def send(method: str, path: str, **fields: Any) -> Answer:
-        return exchange.handle(request_of(method, path, **{"exchange": "EXCHANGE_2", **fields}))[0]
+    def send_request(method: str, path: str, **fields: Any) -> Answer:
+        return exchange.handle(build_request(method, path, **{"exchange": "EXCHANGE_2", **fields}))[0]
 
-    return send
+    return send_request
 
 
 @pytest.fixture
-def served(exchange: Exchange) -> Iterator[Sandbox]:
-    """A server whose waits take no time."""
+def sandbox(exchange: Exchange) -> Iterator[Sandbox]:
+    """A server that does not wait."""
 
-    class Hasty(Sandbox):
+    class SandboxWithoutWaits(Sandbox):
         def wait(self, seconds: float) -> None:
             super().wait(0)
 
-    with Hasty(exchange) as sandbox:
+    with SandboxWithoutWaits(exchange) as sandbox:
         yield sandbox
 
 
-def connected(sandbox: Sandbox) -> AbstractContextManager[http.client.HTTPConnection]:
+def open_connection(sandbox: Sandbox) -> AbstractContextManager[http.client.HTTPConnection]:
     return closing(http.client.HTTPConnection(sandbox.url.removeprefix("http://"), timeout=30))
 
 
 @pytest.fixture
-def dial() -> Callable[[Sandbox], AbstractContextManager[http.client.HTTPConnection]]:
-    """A new connection to a server; it ends with its context."""
-    return connected
+def connect() -> Callable[[Sandbox], AbstractContextManager[http.client.HTTPConnection]]:
+    """Return a function that opens a new connection to a server."""
+    return open_connection
 
 
 @pytest.fixture
-def connection(served: Sandbox) -> Iterator[http.client.HTTPConnection]:
-    with connected(served) as connection:
+def connection(sandbox: Sandbox) -> Iterator[http.client.HTTPConnection]:
+    with open_connection(sandbox) as connection:
         yield connection
 
 
 @pytest.fixture
-def fetch(
-    connection: http.client.HTTPConnection, request_of: Callable[..., Request]
+def send_http(
+    connection: http.client.HTTPConnection, build_request: Callable[..., Request]
 ) -> Callable[..., http.client.HTTPResponse]:
-    """Ask over HTTP: the answer before its body is read."""
+    """Return a function that sends a request over HTTP. The body of the answer is not read yet."""
 
-    def send(method: str, path: str, **fields: Any) -> http.client.HTTPResponse:
-        request = request_of(method, path, **{"exchange": "EXCHANGE_2", **fields})
+    def send_request(method: str, path: str, **fields: Any) -> http.client.HTTPResponse:
+        request = build_request(method, path, **{"exchange": "EXCHANGE_2", **fields})
         body = None if request.body is None else json.dumps(request.body)
         connection.request(method, request.target, body, dict(request.headers))
         return connection.getresponse()
 
-    return send
+    return send_request

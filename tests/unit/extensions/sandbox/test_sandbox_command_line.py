@@ -1,12 +1,13 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: the running program, and what is done to it from another terminal."""
+"""The command line: the program itself, and the commands for a running sandbox."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import stat
 import subprocess
@@ -20,30 +21,34 @@ import pytest
 
 from sandbox import FAULTS, Account, Exchange, Sandbox
 from sandbox.cli import main
-from sandbox.signatures import KeyPair, seed_from_name
+from sandbox.control import COMMANDS
+from sandbox.exchange import ENDPOINT_NAMES
+from sandbox.signatures import KeyPair, derive_seed
 
+# The faults that the help describes together, such as 503-html.
+STATUS_FAULT = re.compile(r"^\d{3}(?=$|-(html|empty|done)$)")
 PROGRAM = Path(__file__).resolve().parents[4] / "extensions" / "sandbox"
 
 
 @pytest.fixture
-def act(served: Sandbox, account: Account, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a command on a served exchange with one account, its address in the environment."""
+def run_cli(sandbox: Sandbox, account: Account, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Return a function that runs a command on a sandbox with one account. The environment has its URL."""
     assert account.name == "desk"
-    monkeypatch.setenv("COINSWITCH_API_URL", served.url)
+    monkeypatch.setenv("COINSWITCH_API_URL", sandbox.url)
     monkeypatch.delenv("COINSWITCH_API_KEY", raising=False)
     return lambda *arguments: main(arguments)
 
 
-Act = Callable[..., int]
-Dial = Callable[[Sandbox], AbstractContextManager[http.client.HTTPConnection]]
+RunCli = Callable[..., int]
+Connect = Callable[[Sandbox], AbstractContextManager[http.client.HTTPConnection]]
 Capture = pytest.CaptureFixture[str]
 
 
-def test_positions(act: Act, account: Account, capsys: Capture) -> None:
-    assert act("open-position", "btcusdt", "--side", "short", "--size", "0.5") == 0
+def test_positions_are_opened_and_closed(run_cli: RunCli, account: Account, capsys: Capture) -> None:
+    assert run_cli("open-position", "btcusdt", "--side", "short", "--size", "0.5") == 0
     (position,) = account.positions
     assert (position.symbol, position.side, str(position.size)) == ("BTCUSDT", "SHORT", "0.5")
-    assert act("close-position", "btcusdt") == 0
+    assert run_cli("close-position", "btcusdt") == 0
     assert account.positions == []
     assert capsys.readouterr().out.splitlines() == [
         f"desk: SHORT 0.5 BTCUSDT opened, position {position.position_id}",
@@ -51,12 +56,12 @@ def test_positions(act: Act, account: Account, capsys: Capture) -> None:
     ]
 
 
-def test_orders(act: Act, account: Account, capsys: Capture) -> None:
-    assert act("open-order", "ETHUSDT", "--side", "sell", "--quantity", "2", "--price", "9", "--age-days", "9") == 0
+def test_orders_are_placed_and_cancelled(run_cli: RunCli, account: Account, capsys: Capture) -> None:
+    assert run_cli("open-order", "ETHUSDT", "--side", "sell", "--quantity", "2", "--price", "9", "--age-days", "9") == 0
     (order,) = account.orders
     assert (order.symbol, order.side, str(order.quantity), str(order.price)) == ("ETHUSDT", "SELL", "2", "9")
     assert order.created_at == 1_700_000_000_000 - 9 * 86_400_000
-    assert act("cancel-order", order.order_id) == 0
+    assert run_cli("cancel-order", order.order_id) == 0
     assert account.orders == []
     assert capsys.readouterr().out.splitlines() == [
         f"desk: SELL 2 ETHUSDT at 9 placed, order {order.order_id}",
@@ -64,12 +69,12 @@ def test_orders(act: Act, account: Account, capsys: Capture) -> None:
     ]
 
 
-def test_leverage_and_state(act: Act, account: Account, capsys: Capture) -> None:
+def test_state_shows_the_leverage_that_was_set(run_cli: RunCli, account: Account, capsys: Capture) -> None:
     account.open_position("BTCUSDT", "LONG", "0.01")
     order_id = account.open_order("BTCUSDT", "BUY", "0.01", "50000")
-    assert act("set-leverage", "btcusdt", "20") == 0
+    assert run_cli("set-leverage", "btcusdt", "20") == 0
     assert account.leverage == {"BTCUSDT": 20}
-    assert act("state") == 0
+    assert run_cli("state") == 0
     assert capsys.readouterr().out.splitlines() == [
         "desk: BTCUSDT leverage 20",
         "desk:",
@@ -83,104 +88,125 @@ def test_leverage_and_state(act: Act, account: Account, capsys: Capture) -> None
     ]
 
 
-def test_faults(dial: Dial, act: Act, exchange: Exchange, served: Sandbox, capsys: Capture) -> None:
+def test_faults_apply_until_used_up_or_cleared(
+    connect: Connect, run_cli: RunCli, exchange: Exchange, sandbox: Sandbox, capsys: Capture
+) -> None:
     def status() -> int:
-        with dial(served) as connection:
+        with connect(sandbox) as connection:
             connection.request("GET", "/trade/api/v2/time")
             return connection.getresponse().status
 
-    assert act("fault", "time", "503") == 0
+    assert run_cli("fault", "time", "503") == 0
     assert [status(), status()] == [503, 200]
-    assert act("fault", "*", "503", "--times", "0", "--symbol", "BTCUSDT") == 0
+    assert run_cli("fault", "*", "503", "--times", "0", "--symbol", "BTCUSDT") == 0
     assert status() == 200
-    assert act("fault", "time", "503", "--times", "0") == 0
+    assert run_cli("fault", "time", "503", "--times", "0") == 0
     assert [status(), status()] == [503, 503]
-    assert act("clear-faults") == 0
+    assert run_cli("clear-faults") == 0
     assert status() == 200
     assert capsys.readouterr().out.splitlines() == [
-        "time: 503, 1 time(s)",
-        "*: 503, until cleared",
-        "time: 503, until cleared",
-        "no fault is left",
+        "time: 503 for the next request",
+        "*: 503 for all requests until clear-faults",
+        "time: 503 for all requests until clear-faults",
+        "all faults removed",
     ]
     assert {request.endpoint for request in exchange.requests} == {"time"}
 
 
-def test_the_account_is_named_or_known_by_its_key_or_the_first(
-    act: Act, exchange: Exchange, account: Account, monkeypatch: pytest.MonkeyPatch
+def test_account_is_found_by_name_then_by_api_key_then_the_first(
+    run_cli: RunCli, exchange: Exchange, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second, third = exchange.open_account("second"), exchange.open_account("third")
-    assert act("set-leverage", "BTCUSDT", "2") == 0
+    assert run_cli("set-leverage", "BTCUSDT", "2") == 0
     monkeypatch.setenv("COINSWITCH_API_KEY", second.api_key)
-    assert act("set-leverage", "BTCUSDT", "3") == 0
-    assert act("set-leverage", "BTCUSDT", "4", "--account", "third") == 0
-    assert [held.leverage["BTCUSDT"] for held in (account, second, third)] == [2, 3, 4]
+    assert run_cli("set-leverage", "BTCUSDT", "3") == 0
+    assert run_cli("set-leverage", "BTCUSDT", "4", "--account", "third") == 0
+    assert [each.leverage["BTCUSDT"] for each in (account, second, third)] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["close-position", "BTCUSDT"], "desk has no open position in BTCUSDT"),
-        (["cancel-order", "5"], "desk has no open order 5"),
-        (["open-position", "NIXUSDT"], "NIXUSDT is not listed"),
-        (["open-position", "BTCUSDT", "--size", "x"], "x is not a number above 0"),
+        (["close-position", "BTCUSDT"], "desk has no open position in BTCUSDT; the command state shows"),
+        (["cancel-order", "5"], "desk has no open order 5; the command state shows"),
+        (["open-position", "NIXUSDT"], "unknown symbol NIXUSDT; use a listed symbol, such as BTCUSDT, or add"),
+        (["open-position", "BTCUSDT", "--size", "x"], "size must be a number above 0, not x"),
+        (["open-order", "BTCUSDT", "--age-days", "inf"], "the age of an order must be a number of days up to 36500, "),
         (["state", "--url", "http://127.0.0.1:1"], "no sandbox listens on http://127.0.0.1:1; start one with: python3"),
         (
             ["state", "--url", "https://coinswitch.co"],
-            "https://coinswitch.co is no sandbox: one listens on http://127.",
+            "https://coinswitch.co is not the URL of a sandbox; use the URL that the sandbox printed, such as http://127.",
         ),
-        (["state", "--url", "http://192.0.2.1:80"], "http://192.0.2.1:80 is no sandbox"),
-        (["fault", "nix", "500"], "there is no endpoint nix; there are time, "),
-        (["fault", "time", "nix"], "there is no fault nix; "),
-        (["set-leverage", "BTCUSDT", "3", "--account", "nix"], "there is no account nix; there are desk"),
-        (["--port", "70000"], "cannot listen on port 70000: "),
-        (["--speed", "0"], "--speed is above 0"),
-        (["--accounts", "no/such/file"], "[Errno 2] No such file or directory: 'no/such/file'"),
-        (["serve", "--export", "nix"], "there is no account nix; there are desk"),
+        (["state", "--url", "http://192.0.2.1:80"], "http://192.0.2.1:80 is not the URL of a sandbox; use the URL"),
+        (["state", "--url", "http://127.0.0.1:x"], "http://127.0.0.1:x is not the URL of a sandbox; use the URL"),
+        (["fault", "nix", "500"], "unknown endpoint nix; the endpoints are: time, "),
+        (["fault", "time", "nix"], "unknown fault nix; 'python3 extensions/sandbox fault --help' lists"),
+        (["set-leverage", "BTCUSDT", "3", "--account", "nix"], "unknown account nix; the accounts are: desk"),
+        (["--port", "70000"], "cannot listen on port 70000: a port is a number from 0 to 65535; use another port"),
+        (["--speed", "0"], "--speed must be a number above 0, not 0"),
+        (["--accounts", "no/such/file"], "cannot open no/such/file: No such file or directory; check the path after"),
+        (["serve", "--export", "nix"], "--export names the unknown account nix; the accounts are: desk"),
     ],
 )
-def test_errors_are_one_line(act: Act, capsys: Capture, arguments: list[str], line: str) -> None:
-    assert act(*arguments) == 1
+def test_error_is_one_line_on_stderr(run_cli: RunCli, capsys: Capture, arguments: list[str], line: str) -> None:
+    assert run_cli(*arguments) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"sandbox: {line}")
 
 
-def test_a_key_nobody_has(act: Act, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_api_key_is_an_error(run_cli: RunCli, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINSWITCH_API_KEY", "00" * 32)
-    assert act("close-position", "BTCUSDT") == 1
-    assert capsys.readouterr().err == "sandbox: there is no account with this API key; there are desk\n"
+    assert run_cli("close-position", "BTCUSDT") == 1
+    assert capsys.readouterr().err == (
+        "sandbox: no account has the API key in COINSWITCH_API_KEY; set it to a key that the sandbox printed, or use "
+        "--account with one of: desk\n"
+    )
 
 
-def test_nowhere_to_go(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_url_is_an_error(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COINSWITCH_API_URL", raising=False)
     assert main(["state"]) == 1
-    assert "Give --url, or set COINSWITCH_API_URL" in capsys.readouterr().err
+    assert "use --url, or set COINSWITCH_API_URL" in capsys.readouterr().err
 
 
-def test_what_listens_is_no_sandbox(
-    act: Act, exchange: Exchange, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+def test_server_that_is_not_a_sandbox_is_an_error(
+    run_cli: RunCli, exchange: Exchange, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandbox.cli.PREFIX", "/elsewhere/")
-    exchange.add_fault("*", FAULTS["html"])
-    assert act("state") == 1
-    assert capsys.readouterr().err.endswith(" is no sandbox\n")
+    for fault in ("html", "list", "no-data"):
+        exchange.add_fault("*", FAULTS[fault])
+        assert run_cli("state") == 1
+        assert capsys.readouterr().err.endswith(" is not a sandbox; use the URL that the sandbox printed\n")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "error"),
     [
-        ("GET", "/sandbox/state", None, 404, "there is no such command"),
-        ("POST", "/sandbox/nix", "{}", 404, "there is no such command"),
+        ("GET", "/sandbox/state", None, 404, "unknown command GET state"),
+        ("POST", "/sandbox/nix", "{}", 404, "unknown command POST nix"),
         ("POST", "/sandbox/open-position", "{}", 400, "symbol is missing"),
         ("POST", "/sandbox/open-position", "[]", 400, "symbol is missing"),
-        ("POST", "/sandbox/set-leverage", '{"symbol": "BTCUSDT", "leverage": []}', 400, "int() argument must be"),
+        (
+            "POST",
+            "/sandbox/set-leverage",
+            '{"symbol": "BTCUSDT", "leverage": []}',
+            400,
+            "leverage must be a whole number, not []",
+        ),
     ],
 )
-def test_control_by_hand(
-    dial: Dial, served: Sandbox, account: Account, method: str, path: str, body: str | None, status: int, error: str
+def test_invalid_control_request_returns_an_error(
+    connect: Connect,
+    sandbox: Sandbox,
+    account: Account,
+    method: str,
+    path: str,
+    body: str | None,
+    status: int,
+    error: str,
 ) -> None:
-    with dial(served) as connection:
+    with connect(sandbox) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
         assert (answer.status, account.leverage) == (status, {})
@@ -188,17 +214,28 @@ def test_control_by_hand(
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fault", "--help"], ["serve", "--help"]])
-def test_help(capsys: Capture, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_help_is_complete_and_fits_80_columns(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    assert ended.value.code == 0
-    words = {"--help": "examples:", "fault": "faults: 400, 401", "serve": "--no-rate-limits"}
-    assert words[arguments[0]] in capsys.readouterr().out
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) < 80
+    assert "examples:" in text
+    rows = {
+        "--help": COMMANDS,
+        "fault": [*ENDPOINT_NAMES, *(STATUS_FAULT.sub("STATUS", name) for name in FAULTS)],
+        "serve": ["--no-rate-limits"],
+    }
+    assert [name for name in rows[arguments[0]] if f"\n  {name} " not in text] == []
+    assert arguments[0] != "fault" or ": 400, 401" in text
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The program; it ends with its context, also where a test fails."""
+    """Run the program, and kill it when the context ends."""
     command = [sys.executable, str(PROGRAM), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
@@ -207,15 +244,15 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             program.kill()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+def test_program_serves_until_a_signal(tmp_path: Path, stop_signal: signal.Signals) -> None:
     accounts, ready = tmp_path / "accounts.yml", tmp_path / "ready"
     accounts.write_text("accounts: [{name: alpha}, {name: beta}]", encoding="utf-8")
     arguments = ["--accounts", str(accounts), "--export", "beta", "--ready-file", str(ready), "--speed", "60"]
     with running(*arguments) as program:
         assert program.stdout
         assert program.stderr
-        lines = [program.stdout.readline() for _turn in range(4)]
+        lines = [program.stdout.readline() for _ in range(4)]
         program.stderr.readline()
         url = lines[0].removeprefix("export COINSWITCH_API_URL=").strip()
         with urlopen(f"{url}/trade/api/v2/time") as answer:
@@ -223,11 +260,11 @@ def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
         assert program.stderr.readline() == "GET /trade/api/v2/time 200\n"
         assert ready.read_text(encoding="utf-8").splitlines(keepends=True) == lines
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
-        program.send_signal(ending)
+        program.send_signal(stop_signal)
         rest, errors = program.communicate(timeout=30)
     assert (program.returncode, rest, errors) == (0, "", "")
     assert not ready.exists()
-    alpha, beta = (KeyPair.from_seed(seed_from_name(name)) for name in ("alpha", "beta"))
+    alpha, beta = (KeyPair.from_seed(derive_seed(name)) for name in ("alpha", "beta"))
     assert lines[1:] == [
         f"export COINSWITCH_API_KEY={beta.api_key}\n",
         f"export COINSWITCH_SECRET_KEY={beta.secret_key}\n",
@@ -235,10 +272,10 @@ def test_the_program(tmp_path: Path, ending: signal.Signals) -> None:
     ]
 
 
-def test_the_program_in_short() -> None:
+def test_program_needs_no_arguments() -> None:
     with running() as program:
         assert program.stdout
-        lines = [program.stdout.readline() for _turn in range(3)]
+        lines = [program.stdout.readline() for _ in range(3)]
         program.terminate()
         assert program.wait(timeout=30) == 0
     assert lines[2].startswith("export COINSWITCH_SECRET_KEY=")

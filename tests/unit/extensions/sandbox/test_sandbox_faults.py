@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults as values: which request meets one, what it makes of the answer, and whether the work is done."""
+"""Faults: which requests they apply to, how they change the answer, and whether the request is carried out."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ import pytest
 from sandbox import FAULTS, Account, Exchange, Fault, Request
 from sandbox.faults import Answer
 
-Ask = Callable[..., Answer]
+Send = Callable[..., Answer]
 WRITE: tuple[str, str] = ("POST", "/futures/leverage")
 READ: tuple[str, str] = ("GET", "/futures/leverage")
 
 
-def test_a_fault_is_met_as_often_as_planned(exchange: Exchange, ask: Ask) -> None:
+def test_fault_applies_to_the_given_number_of_requests(exchange: Exchange, send: Send) -> None:
     assert exchange.add_fault("read_leverage", Fault(status=503), times=2) == Fault(status=503)
-    assert ask("GET", "/futures/wallet_balance").status == 200
-    assert [ask(*READ, symbol="BTCUSDT").status for _turn in range(3)] == [503, 503, 200]
+    assert send("GET", "/futures/wallet_balance").status == 200
+    assert [send(*READ, symbol="BTCUSDT").status for _ in range(3)] == [503, 503, 200]
     exchange.add_fault("*", Fault(status=503), times=None)
-    assert [ask("GET", path).status for path in ("/time", "/nix", "/validate/keys", "/time")] == [503] * 4
+    assert [send("GET", path).status for path in ("/time", "/nix", "/validate/keys", "/time")] == [503] * 4
     exchange.clear_faults()
-    assert ask("GET", "/time").status == 200
+    assert send("GET", "/time").status == 200
 
 
-def test_a_fault_may_be_for_one_symbol(exchange: Exchange, ask: Ask) -> None:
+def test_fault_applies_only_to_its_symbol(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("*", Fault(status=503), times=None, symbol="ethusdt")
-    assert ask(*READ, symbol="BTCUSDT").status == 200
-    assert ask(*READ, symbol="EthUsdt").status == 503
-    assert ask(*WRITE, symbol="ETHUSDT", leverage=2).status == 503
-    assert ask("GET", "/validate/keys").status == 200
+    assert send(*READ, symbol="BTCUSDT").status == 200
+    assert send(*READ, symbol="EthUsdt").status == 503
+    assert send(*WRITE, symbol="ETHUSDT", leverage=2).status == 503
+    assert send("GET", "/validate/keys").status == 200
 
 
-def test_the_first_planned_is_the_first_met(exchange: Exchange, ask: Ask) -> None:
+def test_fault_that_was_added_first_applies_first(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("*", Fault(status=500))
     exchange.add_fault("read_leverage", Fault(status=502))
-    assert [ask(*READ, symbol="BTCUSDT").status for _turn in range(3)] == [500, 502, 200]
+    assert [send(*READ, symbol="BTCUSDT").status for _ in range(3)] == [500, 502, 200]
 
 
-def test_a_fault_for_no_endpoint_is_a_mistake(exchange: Exchange) -> None:
-    with pytest.raises(ValueError, match="there is no endpoint leverage; there are time, "):
+def test_fault_for_an_unknown_endpoint_is_an_error(exchange: Exchange) -> None:
+    with pytest.raises(ValueError, match="unknown endpoint leverage; the endpoints are: time, "):
         exchange.add_fault("leverage", Fault())
 
 
@@ -65,9 +65,11 @@ def test_a_fault_for_no_endpoint_is_a_mistake(exchange: Exchange) -> None:
         (Fault(transform=lambda value: value), True),
     ],
 )
-def test_whether_the_work_is_done(exchange: Exchange, account: Account, ask: Ask, fault: Fault, works: bool) -> None:
+def test_fault_decides_whether_the_request_is_carried_out(
+    exchange: Exchange, account: Account, send: Send, fault: Fault, works: bool
+) -> None:
     exchange.add_fault("write_leverage", fault)
-    ask(*WRITE, symbol="BTCUSDT", leverage=13)
+    send(*WRITE, symbol="BTCUSDT", leverage=13)
     assert account.leverage == ({"BTCUSDT": 13} if works else {})
 
 
@@ -86,107 +88,108 @@ def test_whether_the_work_is_done(exchange: Exchange, account: Account, ask: Ask
         ),
     ],
 )
-def test_replaced_answers(exchange: Exchange, ask: Ask, fault: Fault, answer: Answer) -> None:
+def test_fault_replaces_the_answer(exchange: Exchange, send: Send, fault: Fault, answer: Answer) -> None:
     exchange.add_fault("*", fault)
-    assert ask("GET", "/time") == answer
+    assert send("GET", "/time") == answer
 
 
-def test_a_lie_is_about_success_alone(exchange: Exchange, ask: Ask) -> None:
+def test_transform_changes_only_answers_with_status_200(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("read_leverage", FAULTS["other-leverage"], times=None)
-    assert ask(*READ, symbol="BTCUSDT").value["data"] == {
+    assert send(*READ, symbol="BTCUSDT").value["data"] == {
         "exchange": "EXCHANGE_2",
         "symbol": "BTCUSDT",
         "leverage": "3",
     }
-    assert ask(*READ, symbol="NIXUSDT").value == {"message": "Invalid symbol"}
+    assert send(*READ, symbol="NIXUSDT").value == {"message": "Invalid symbol"}
 
 
 @pytest.mark.parametrize(
-    ("body", "read"),
+    ("body", "get_text"),
     [
         (None, lambda value: value["message"]),
         ("text ", str),
         ({"message": "No", "code": 1}, lambda value: value["message"]),
     ],
 )
-def test_an_echo_spells_the_keys(
-    exchange: Exchange, account: Account, ask: Ask, body: Any, read: Callable[[Any], str]
+def test_echo_has_the_keys_and_the_text_in_several_spellings(
+    exchange: Exchange, account: Account, send: Send, body: Any, get_text: Callable[[Any], str]
 ) -> None:
     exchange.add_fault("*", Fault(body=body, echo_keys=True, echo_text="s/e"))
-    answer = ask(*READ, symbol="BTCUSDT")
-    for text in (read(answer.value), str(answer.headers["X-Echo"])):
+    answer = send(*READ, symbol="BTCUSDT")
+    for text in (get_text(answer.value), str(answer.headers["X-Echo"])):
         assert account.api_key in text
         assert exchange.requests[0].headers["x-auth-signature"].upper() in text
         assert base64.b64encode(b"s/e").decode() in text
         assert "S/E" in text
 
 
-def test_an_echo_may_be_of_text_alone(exchange: Exchange, account: Account, ask: Ask) -> None:
+def test_echo_of_text_has_no_keys(exchange: Exchange, account: Account, send: Send) -> None:
     exchange.add_fault("*", Fault(body=[], echo_text="returned"))
-    answer = ask(*READ, symbol="BTCUSDT")
+    answer = send(*READ, symbol="BTCUSDT")
     assert answer.value == []
     assert "returned" in str(answer.headers["X-Echo"])
     assert account.api_key not in str(answer.headers["X-Echo"])
 
 
 @pytest.mark.parametrize(("name", "status"), [("clock-ahead", 401), ("clock-behind", 401)])
-def test_a_skewed_clock_refuses_good_epochs(exchange: Exchange, ask: Ask, name: str, status: int) -> None:
+def test_skewed_clock_refuses_a_correct_epoch(exchange: Exchange, send: Send, name: str, status: int) -> None:
     exchange.add_fault("*", FAULTS[name], times=2)
-    assert ask("GET", "/validate/keys").status == status
-    assert ask("GET", "/time").value["serverTime"] == 1_700_000_000_000 + FAULTS[name].skew * 1000
-    assert ask("GET", "/validate/keys").status == 200
+    assert send("GET", "/validate/keys").status == status
+    assert send("GET", "/time").value["serverTime"] == 1_700_000_000_000 + FAULTS[name].skew * 1000
+    assert send("GET", "/validate/keys").status == 200
 
 
-def test_late_work_is_done_after_the_delay(
-    exchange: Exchange, account: Account, request_of: Callable[..., Request]
+def test_late_request_is_carried_out_after_the_delay(
+    exchange: Exchange, account: Account, build_request: Callable[..., Request]
 ) -> None:
-    before: list[tuple[float, dict[str, int]]] = []
+    waits: list[tuple[float, dict[str, int]]] = []
     fields: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
     for name in ("late", "timeout"):
         exchange.add_fault("write_leverage", FAULTS[name])
-        exchange.handle(request_of(*WRITE, **fields), lambda seconds: before.append((seconds, dict(account.leverage))))
-    assert before == [(15.0, {})]
+        exchange.handle(
+            build_request(*WRITE, **fields), lambda seconds: waits.append((seconds, dict(account.leverage)))
+        )
+    assert waits == [(15.0, {})]
     assert account.leverage == {"BTCUSDT": 13}
 
 
-def test_an_exchange_may_be_asked_while_work_is_late(
-    exchange: Exchange, account: Account, ask: Ask, request_of: Callable[..., Request]
+def test_other_requests_are_answered_during_a_late_one(
+    exchange: Exchange, account: Account, send: Send, build_request: Callable[..., Request]
 ) -> None:
-    seen: list[str] = []
+    leverages: list[str] = []
     fields: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
     exchange.add_fault("write_leverage", FAULTS["late"])
 
-    def meanwhile(seconds: float) -> None:
-        seen.append(ask(*READ, symbol="BTCUSDT").value["data"]["leverage"])
+    def read_leverage(seconds: float) -> None:
+        leverages.append(send(*READ, symbol="BTCUSDT").value["data"]["leverage"])
 
-    exchange.handle(request_of(*WRITE, **fields), meanwhile)
-    assert (seen, account.leverage) == (["10"], {"BTCUSDT": 13})
+    exchange.handle(build_request(*WRITE, **fields), read_leverage)
+    assert (leverages, account.leverage) == (["10"], {"BTCUSDT": 13})
 
 
-def test_what_the_rules_refuse_stays_undone(exchange: Exchange, account: Account, ask: Ask) -> None:
+def test_blocked_write_is_not_carried_out_with_a_done_fault(exchange: Exchange, account: Account, send: Send) -> None:
     account.open_position("BTCUSDT", "LONG", "1")
     exchange.add_fault("write_leverage", FAULTS["500-done"])
-    assert ask(*WRITE, symbol="BTCUSDT", leverage=13).status == 500
+    assert send(*WRITE, symbol="BTCUSDT", leverage=13).status == 500
     assert account.leverage == {}
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.delay])
-def test_named_faults_show(exchange: Exchange, ask: Ask, name: str) -> None:
-    """Each makes another answer, or is delivered in another way, than no fault."""
+def test_named_fault_changes_the_answer_or_its_delivery(exchange: Exchange, send: Send, name: str) -> None:
     fault = FAULTS[name]
-    usual = ask(*WRITE, symbol="BTCUSDT", leverage=13)
+    usual_answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
     exchange.add_fault("write_leverage", fault)
     delivery = (fault.drop, fault.drip, fault.size, fault.endless, fault.gzip, fault.twice)
-    met = ask(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert met.status != usual.status or met.body != usual.body or any(delivery)
+    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert answer.status != usual_answer.status or answer.body != usual_answer.body or any(delivery)
 
 
-def test_the_numbers_of_a_lie_are_no_json(exchange: Exchange, ask: Ask) -> None:
+def test_nan_fault_sends_an_unquoted_nan(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("*", FAULTS["nan"])
-    assert b'"leverage": NaN' in ask(*READ, symbol="BTCUSDT").body
+    assert b'"leverage": NaN' in send(*READ, symbol="BTCUSDT").body
 
 
-def test_the_body_of_an_answer() -> None:
+def test_answer_has_a_body_and_a_content_type() -> None:
     assert Answer(200, b"\xff").body == b"\xff"
     assert Answer(200, "text").body == b"text"
     assert json.loads(Answer(200, {"a": 1}).body) == {"a": 1}

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the exchange answers and does, without a socket."""
+"""The rules of the exchange, without a server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from sandbox import Account, Exchange, Request
 from sandbox.faults import Answer
 
-Ask = Callable[..., Answer]
-DAY = 86_400_000
-NOW = 1_700_000_000_000
+Send = Callable[..., Answer]
+DAY_MS = 86_400_000
+NOW_MS = 1_700_000_000_000
 PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/futures/leverage"): {"symbol": "BTCUSDT"},
     ("POST", "/futures/leverage"): {"symbol": "BTCUSDT", "leverage": 13},
@@ -28,12 +28,12 @@ PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def test_leverage_is_written_and_read(ask: Ask, account: Account) -> None:
+def test_written_leverage_is_returned_and_read(send: Send, account: Account) -> None:
     data = {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "13"}
-    written = ask("POST", "/futures/leverage", symbol="btcusdt", exchange="exchange_2", leverage=13)
+    written = send("POST", "/futures/leverage", symbol="btcusdt", exchange="exchange_2", leverage=13)
     assert (written.status, written.value) == (200, {"data": data})
     assert account.leverage == {"BTCUSDT": 13}
-    assert ask("GET", "/futures/leverage", symbol="BtcUsdt").value == {"data": data}
+    assert send("GET", "/futures/leverage", symbol="BtcUsdt").value == {"data": data}
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,23 @@ def test_leverage_is_written_and_read(ask: Ask, account: Account) -> None:
         (5, 5, 422),
     ],
 )
-def test_limits_and_types(ask: Ask, account: Account, symbol: Any, leverage: Any, status: int) -> None:
-    assert ask("POST", "/futures/leverage", symbol=symbol, leverage=leverage).status == status
+def test_write_checks_limits_step_and_type(
+    send: Send, account: Account, symbol: Any, leverage: Any, status: int
+) -> None:
+    assert send("POST", "/futures/leverage", symbol=symbol, leverage=leverage).status == status
     assert account.leverage == ({symbol: leverage} if status == 200 else {})
 
 
-def test_an_instrument_can_be_listed_and_changed(ask: Ask, exchange: Exchange) -> None:
+def test_list_instrument_adds_or_changes_an_instrument(send: Send, exchange: Exchange) -> None:
     exchange.list_instrument("foousdt", min_leverage=3, max_leverage=9, leverage_step=3, status="PAUSED")
     exchange.list_instrument("BTCUSDT", max_leverage=2)
-    assert ask("POST", "/futures/leverage", symbol="FOOUSDT", leverage=6).status == 200
-    assert ask("POST", "/futures/leverage", symbol="FOOUSDT", leverage=5).status == 400
-    assert ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=3).status == 400
-    listed = ask("GET", "/futures/instrument_info").value["data"]
+    exchange.list_instrument("ETHUSDT", symbol="ether")
+    assert send("POST", "/futures/leverage", symbol="FOOUSDT", leverage=6).status == 200
+    assert send("POST", "/futures/leverage", symbol="FOOUSDT", leverage=5).status == 400
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=3).status == 400
+    listed = send("GET", "/futures/instrument_info").value["data"]
     assert listed["FOOUSDT"]["status"] == "PAUSED"
+    assert listed["ETHUSDT"]["symbol"] == "ether"
     assert {name: listed["BTCUSDT"][name] for name in ("symbol", "min_leverage", "max_leverage", "leverage_step")} == {
         "symbol": "btc",
         "min_leverage": "1",
@@ -78,70 +82,74 @@ def test_an_instrument_can_be_listed_and_changed(ask: Ask, exchange: Exchange) -
     }
 
 
-def test_many_instruments_can_be_listed(ask: Ask, exchange: Exchange) -> None:
+def test_list_many_lists_up_to_a_total(send: Send, exchange: Exchange) -> None:
     exchange.list_many(700)
-    assert len(ask("GET", "/futures/instrument_info").value["data"]) == 700
+    assert len(send("GET", "/futures/instrument_info").value["data"]) == 700
 
 
-def test_a_position_blocks_its_symbol_alone(ask: Ask, account: Account) -> None:
+def test_position_blocks_only_its_symbol(send: Send, account: Account) -> None:
     account.open_position("BTCUSDT", side="LONG", size="0.010")
-    assert ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 400
-    assert ask("POST", "/futures/leverage", symbol="ETHUSDT", leverage=13).status == 200
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 400
+    assert send("POST", "/futures/leverage", symbol="ETHUSDT", leverage=13).status == 200
     account.close_position("BTCUSDT")
-    assert ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 200
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 200
 
 
-def test_an_order_blocks_however_old(ask: Ask, account: Account) -> None:
-    order_id = account.open_order("BTCUSDT", side="BUY", quantity="0.010", price="50000", created_at=NOW - 99 * DAY)
-    assert ask("POST", "/futures/orders/open").value["data"]["orders"] == []
-    assert ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 400
+def test_order_of_any_age_blocks_its_symbol(send: Send, account: Account) -> None:
+    order_id = account.open_order(
+        "BTCUSDT", side="BUY", quantity="0.010", price="50000", created_at=NOW_MS - 99 * DAY_MS
+    )
+    assert send("POST", "/futures/orders/open").value["data"]["orders"] == []
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 400
     account.cancel_order(order_id)
-    assert ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 200
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 200
 
 
-def test_accounts_are_apart(exchange: Exchange, account: Account, request_of: Callable[..., Request]) -> None:
+def test_accounts_do_not_affect_each_other(
+    exchange: Exchange, account: Account, build_request: Callable[..., Request]
+) -> None:
     other = exchange.open_account("other")
     fields: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
     account.open_position("BTCUSDT", side="SHORT", size="1")
-    assert exchange.handle(request_of("POST", "/futures/leverage", holder=other, **fields))[0].status == 200
+    assert exchange.handle(build_request("POST", "/futures/leverage", signer=other, **fields))[0].status == 200
     assert (account.leverage, other.leverage) == ({}, {"BTCUSDT": 13})
     assert [request.account for request in exchange.requests] == ["other"]
 
 
 @pytest.mark.parametrize(("method", "path"), PARAMETERS)
-def test_every_mandatory_field_is_asked_for(ask: Ask, method: str, path: str) -> None:
+def test_missing_field_is_named(send: Send, method: str, path: str) -> None:
     fields: dict[str, Any] = {"exchange": "EXCHANGE_2", **PARAMETERS[method, path]}
     for missing in fields:
-        answer = ask(method, path, **{**fields, missing: ""})
+        answer = send(method, path, **{**fields, missing: ""})
         assert (answer.status, answer.value) == (422, {"message": f"Input {missing} is missing"})
-    assert ask(method, path, **{**fields, "exchange": "EXCHANGE_1"}).status == 422
+    assert send(method, path, **{**fields, "exchange": "EXCHANGE_1"}).status == 422
 
 
-def test_a_body_that_is_no_object_is_malformed(exchange: Exchange, request_of: Callable[..., Request]) -> None:
+def test_body_that_is_not_an_object_is_refused(exchange: Exchange, build_request: Callable[..., Request]) -> None:
     bodies: list[Any] = [None, [], b"{", "text"]
     for body in bodies:
-        request = request_of("POST", "/futures/leverage")
+        request = build_request("POST", "/futures/leverage")
         request.body = body
         assert exchange.handle(request)[0].status == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nix"), ("PUT", "/futures/leverage"), ("POST", "/time")])
-def test_another_path_or_method_is_not_found(ask: Ask, exchange: Exchange, method: str, path: str) -> None:
-    answer = ask(method, path)
+def test_unknown_path_or_method_is_not_found(send: Send, exchange: Exchange, method: str, path: str) -> None:
+    answer = send(method, path)
     assert (answer.status, answer.value) == (404, {"message": "Not Found"})
     assert exchange.requests[0].endpoint is None
 
 
-def test_the_time_needs_no_keys(exchange: Exchange) -> None:
-    assert exchange.handle(Request("GET", "/trade/api/v2/time"))[0].value == {"serverTime": NOW}
+def test_time_needs_no_keys(exchange: Exchange) -> None:
+    assert exchange.handle(Request("GET", "/trade/api/v2/time"))[0].value == {"serverTime": NOW_MS}
 
 
-def test_positions(ask: Ask, account: Account) -> None:
-    assert ask("GET", "/futures/positions").value == {"message": "There are no open Positions"}
+def test_positions_are_returned_with_all_fields(send: Send, account: Account) -> None:
+    assert send("GET", "/futures/positions").value == {"message": "There are no open Positions"}
     account.set_leverage("BTCUSDT", 8)
     position_id = account.open_position("BTCUSDT", side="short", size="0.010")
     account.open_position("ETHUSDT", side="LONG", size="1")
-    (row,) = ask("GET", "/futures/positions", symbol="btcusdt").value["data"]
+    (row,) = send("GET", "/futures/positions", symbol="btcusdt").value["data"]
     assert row == {
         "exchange": "EXCHANGE_2",
         "position_id": position_id,
@@ -159,66 +167,68 @@ def test_positions(ask: Ask, account: Account) -> None:
         "liquidation_price": "72000.00000000",
         "margin_type": "ISOLATED",
         "status": "OPEN",
-        "created_at": NOW,
-        "updated_at": NOW,
+        "created_at": NOW_MS,
+        "updated_at": NOW_MS,
     }
-    assert len(ask("GET", "/futures/positions").value["data"]) == 2
+    assert len(send("GET", "/futures/positions").value["data"]) == 2
 
 
-def test_orders_come_newest_first_in_pages(ask: Ask, account: Account) -> None:
-    placed = [account.open_order("BTCUSDT", "BUY", "0.01", "50000", created_at=NOW - age) for age in range(120)]
+def test_orders_are_paged_newest_first(send: Send, account: Account) -> None:
+    order_ids = [account.open_order("BTCUSDT", "BUY", "0.01", "50000", created_at=NOW_MS - age) for age in range(120)]
     account.open_order("ETHUSDT", "SELL", "1", "3000")
     seen: list[str] = []
-    until: int | None = None
+    to_time: int | None = None
     for size in (50, 50, 20):
-        page = ask("POST", "/futures/orders/open", symbol="BTCUSDT", to_time=until).value["data"]
+        page = send("POST", "/futures/orders/open", symbol="BTCUSDT", to_time=to_time).value["data"]
         assert len(page["orders"]) == size
         seen += [order["order_id"] for order in page["orders"]]
-        until = page["cursor"]
-    assert seen == placed
-    assert ask("POST", "/futures/orders/open", symbol="BTCUSDT", to_time=until).value["data"]["cursor"] is None
-    assert len(ask("POST", "/futures/orders/open", limit=7).value["data"]["orders"]) == 7
+        to_time = page["cursor"]
+    assert seen == order_ids
+    assert send("POST", "/futures/orders/open", symbol="BTCUSDT", to_time=to_time).value["data"]["cursor"] is None
+    assert len(send("POST", "/futures/orders/open", limit=7).value["data"]["orders"]) == 7
 
 
 @pytest.mark.parametrize(
     ("window", "ages"),
     [
         ({}, [0, 7]),
-        ({"from_time": NOW - 7 * DAY}, [0, 7]),
-        ({"from_time": NOW - 10 * DAY}, [7, 8]),
-        ({"to_time": NOW - 7 * DAY}, [8]),
-        ({"to_time": NOW - 7 * DAY + 1}, [7, 8]),
-        ({"from_time": NOW - 8 * DAY, "to_time": NOW - DAY}, [7, 8]),
+        ({"from_time": NOW_MS - 7 * DAY_MS}, [0, 7]),
+        ({"from_time": NOW_MS - 10 * DAY_MS}, [7, 8]),
+        ({"to_time": NOW_MS - 7 * DAY_MS}, [8]),
+        ({"to_time": NOW_MS - 7 * DAY_MS + 1}, [7, 8]),
+        ({"from_time": NOW_MS - 8 * DAY_MS, "to_time": NOW_MS - DAY_MS}, [7, 8]),
     ],
 )
-def test_orders_are_those_of_a_week(ask: Ask, account: Account, window: dict[str, int], ages: list[int]) -> None:
-    placed = {account.open_order("BTCUSDT", "BUY", "1", "1", created_at=NOW - age * DAY): age for age in (0, 7, 8, 20)}
-    found = ask("POST", "/futures/orders/open", **window).value["data"]["orders"]
-    assert [placed[order["order_id"]] for order in found] == ages
+def test_orders_are_those_of_7_days(send: Send, account: Account, window: dict[str, int], ages: list[int]) -> None:
+    ages_by_id = {
+        account.open_order("BTCUSDT", "BUY", "1", "1", created_at=NOW_MS - age * DAY_MS): age for age in (0, 7, 8, 20)
+    }
+    found = send("POST", "/futures/orders/open", **window).value["data"]["orders"]
+    assert [ages_by_id[order["order_id"]] for order in found] == ages
 
 
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
-        ({"from_time": NOW - 7 * DAY - 1, "to_time": NOW}, 400),
-        ({"from_time": NOW, "to_time": NOW - 1}, 400),
+        ({"from_time": NOW_MS - 7 * DAY_MS - 1, "to_time": NOW_MS}, 400),
+        ({"from_time": NOW_MS, "to_time": NOW_MS - 1}, 400),
         ({"limit": 51}, 422),
         ({"limit": 0}, 422),
         ({"limit": True}, 422),
-        ({"from_time": str(NOW)}, 422),
+        ({"from_time": str(NOW_MS)}, 422),
         ({"symbol": "NIXUSDT"}, 400),
     ],
 )
-def test_orders_that_cannot_be_asked_for(ask: Ask, fields: dict[str, Any], status: int) -> None:
-    assert ask("POST", "/futures/orders/open", **fields).status == status
+def test_invalid_request_for_orders_is_refused(send: Send, fields: dict[str, Any], status: int) -> None:
+    assert send("POST", "/futures/orders/open", **fields).status == status
 
 
-def test_the_wallet_adds_up(ask: Ask, account: Account) -> None:
+def test_wallet_adds_up(send: Send, account: Account) -> None:
     account.set_leverage("BTCUSDT", 8)
     account.open_position("BTCUSDT", "LONG", "0.01")
     account.open_order("BTCUSDT", "BUY", "0.01", "40000")
     account.open_order("ETHUSDT", "BUY", "1", "1000")
-    data = ask("GET", "/futures/wallet_balance").value["data"]
+    data = send("GET", "/futures/wallet_balance").value["data"]
     assert data["base_asset_balances"] == [
         {
             "base_asset": "USDT",
@@ -237,42 +247,44 @@ def test_the_wallet_adds_up(ask: Ask, account: Account) -> None:
     ]
 
 
-def test_orders_are_cancelled(ask: Ask, account: Account) -> None:
+def test_orders_are_cancelled_by_id_by_symbol_or_all(send: Send, account: Account) -> None:
     first, second, third = (account.open_order(symbol, "BUY", "1", "1") for symbol in ("BTCUSDT", "BTCUSDT", "ETHUSDT"))
-    assert ask("DELETE", "/futures/order", order_id=first).value["data"]["order_id"] == first
-    assert ask("DELETE", "/futures/order", order_id=first).status == 400
-    assert ask("POST", "/futures/cancel_all", symbol="btcusdt").value["data"]["order_ids"] == [second]
-    assert ask("POST", "/futures/cancel_all").value["data"]["order_ids"] == [third]
+    assert send("DELETE", "/futures/order", order_id=first).value["data"]["order_id"] == first
+    assert send("DELETE", "/futures/order", order_id=first).status == 400
+    assert send("POST", "/futures/cancel_all", symbol="btcusdt").value["data"]["order_ids"] == [second]
+    assert send("POST", "/futures/cancel_all").value["data"]["order_ids"] == [third]
     assert account.orders == []
 
 
 @pytest.mark.parametrize(
-    ("act", "line"),
+    ("change", "line"),
     [
-        (lambda account: account.open_position("NIXUSDT", "LONG", "1"), "NIXUSDT is not listed"),
-        (lambda account: account.open_position("BTCUSDT", "UP", "1"), "UP is not one of LONG, SHORT"),
-        (lambda account: account.open_position("BTCUSDT", "LONG", "0"), "0 is not a number above 0"),
-        (lambda account: account.open_position("BTCUSDT", "LONG", "much"), "much is not a number above 0"),
-        (lambda account: account.open_order("BTCUSDT", "BUY", "1", "nan"), "nan is not a number above 0"),
+        (lambda account: account.open_position("NIXUSDT", "LONG", "1"), "unknown symbol NIXUSDT; use a listed symbol"),
+        (lambda account: account.open_position("BTCUSDT", "UP", "1"), "side must be LONG or SHORT, not UP"),
+        (lambda account: account.open_position("BTCUSDT", "LONG", "0"), "size must be a number above 0, not 0"),
+        (lambda account: account.open_position("BTCUSDT", "LONG", "much"), "size must be a number above 0, not much"),
+        (lambda account: account.open_order("BTCUSDT", "BUY", "1", "nan"), "price must be a number above 0, not nan"),
         (lambda account: account.close_position("BTCUSDT"), "desk has no open position in BTCUSDT"),
         (lambda account: account.cancel_order("1"), "desk has no open order 1"),
-        (lambda account: account.set_leverage("BTCUSDT", 0), "0 is not a leverage"),
+        (lambda account: account.set_leverage("BTCUSDT", 0), "leverage must be a whole number from 1, not 0"),
     ],
 )
-def test_what_an_account_cannot_hold(account: Account, act: Callable[[Account], object], line: str) -> None:
+def test_value_that_an_account_cannot_hold_is_an_error(
+    account: Account, change: Callable[[Account], object], line: str
+) -> None:
     with pytest.raises(ValueError, match=line):
-        act(account)
+        change(account)
 
 
-def test_a_name_is_taken_once(exchange: Exchange, account: Account) -> None:
+def test_account_name_in_use_is_an_error(exchange: Exchange, account: Account) -> None:
     with pytest.raises(ValueError, match=account.name):
         exchange.open_account(account.name)
 
 
-def test_requests_are_kept_in_order(exchange: Exchange, ask: Ask, advance: Callable[[float], None]) -> None:
-    ask("GET", "/futures/leverage", symbol="BTCUSDT")
+def test_requests_are_recorded_in_order(exchange: Exchange, send: Send, advance: Callable[[float], None]) -> None:
+    send("GET", "/futures/leverage", symbol="BTCUSDT")
     advance(1.5)
-    ask("POST", "/futures/leverage", symbol="BTCUSDT", leverage=99)
+    send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=99)
     first, second = exchange.requests
     assert (first.endpoint, first.query["symbol"], first.status) == ("read_leverage", "BTCUSDT", 200)
     assert (second.endpoint, second.body["leverage"], second.status) == ("write_leverage", 99, 400)
@@ -280,9 +292,9 @@ def test_requests_are_kept_in_order(exchange: Exchange, ask: Ask, advance: Calla
     assert (exchange.count("read_leverage"), exchange.count("write_leverage"), exchange.count("wallet")) == (1, 1, 0)
 
 
-def test_threads_share_one_exchange(exchange: Exchange, request_of: Callable[..., Request]) -> None:
+def test_exchange_is_thread_safe(exchange: Exchange, build_request: Callable[..., Request]) -> None:
     fields: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2"}
-    requests = [request_of("POST", "/futures/leverage", **fields, leverage=1 + n % 25) for n in range(40)]
+    requests = [build_request("POST", "/futures/leverage", **fields, leverage=1 + n % 25) for n in range(40)]
     threads = [Thread(target=exchange.handle, args=(request,)) for request in requests]
     for thread in threads:
         thread.start()

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is let in: the published vectors, and every way to get a signature wrong."""
+"""Key pairs and signatures: the published test vectors, and requests that the exchange refuses."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ VECTORS = [
 ]
 
 
-def test_a_pair_is_the_public_key_and_the_seed() -> None:
+def test_key_pair_is_the_public_key_and_the_seed() -> None:
     assert KeyPair.from_seed(SEED) == KeyPair(API_KEY, SEED.hex())
 
 
-def test_pairs_without_a_seed_differ() -> None:
+def test_key_pairs_without_a_seed_differ() -> None:
     assert KeyPair.from_seed() != KeyPair.from_seed()
 
 
 @pytest.mark.parametrize(("target", "epoch", "signature"), VECTORS)
-def test_the_vectors_are_signed(target: str, epoch: str, signature: str) -> None:
+def test_published_signature_is_valid(target: str, epoch: str, signature: str) -> None:
     assert is_signed_by(API_KEY, signature, "get", target, epoch)
 
 
@@ -64,15 +64,15 @@ def test_the_vectors_are_signed(target: str, epoch: str, signature: str) -> None
         {"epoch": "1700000000001"},
     ],
 )
-def test_anything_else_is_not(change: dict[str, str]) -> None:
+def test_signature_of_another_request_is_invalid(change: dict[str, str]) -> None:
     target, epoch, signature = VECTORS[0]
     good = {"api_key": API_KEY, "signature": signature, "method": "GET", "target": target, "epoch": epoch}
     assert is_signed_by(**good)
     assert not is_signed_by(**{**good, **change})
 
 
-def test_the_query_is_signed_decoded(exchange: Exchange, request_of: Callable[..., Request]) -> None:
-    request = request_of("GET", "/futures/leverage", symbol="BTC USDT,", exchange="EXCHANGE_2")
+def test_signature_covers_the_decoded_query(exchange: Exchange, build_request: Callable[..., Request]) -> None:
+    request = build_request("GET", "/futures/leverage", symbol="BTC USDT,", exchange="EXCHANGE_2")
     assert request.target.endswith("symbol=BTC+USDT%2C&exchange=EXCHANGE_2")
     exchange.handle(request)
     assert request.account == "desk"
@@ -80,41 +80,47 @@ def test_the_query_is_signed_decoded(exchange: Exchange, request_of: Callable[..
 
 @pytest.mark.parametrize("header", ["x-auth-apikey", "x-auth-epoch", "x-auth-signature"])
 @pytest.mark.parametrize("value", [None, "", "00"])
-def test_a_header_missing_or_wrong_is_refused(
-    exchange: Exchange, request_of: Callable[..., Request], header: str, value: str | None
+def test_missing_or_wrong_header_is_refused(
+    exchange: Exchange, build_request: Callable[..., Request], header: str, value: str | None
 ) -> None:
-    request = request_of("GET", "/validate/keys")
+    request = build_request("GET", "/validate/keys")
     headers = {name: text for name, text in {**request.headers, header: value}.items() if text is not None}
     answer, _fault = exchange.handle(replace(request, headers=headers))
     assert answer.status == 401
     assert exchange.requests[0].account is None
 
 
-def test_the_body_is_not_signed(exchange: Exchange, account: Account, request_of: Callable[..., Request]) -> None:
-    request = request_of("POST", "/futures/leverage", symbol="BTCUSDT", exchange="EXCHANGE_2", leverage=13)
+def test_signature_does_not_cover_the_body(
+    exchange: Exchange, account: Account, build_request: Callable[..., Request]
+) -> None:
+    request = build_request("POST", "/futures/leverage", symbol="BTCUSDT", exchange="EXCHANGE_2", leverage=13)
     request.body["leverage"] = 14
     assert exchange.handle(request)[0].status == 200
     assert account.leverage == {"BTCUSDT": 14}
 
 
-@pytest.mark.parametrize(("off", "status"), [(60.0, 200), (-60.0, 200), (60.001, 401), (-60.001, 401)])
-def test_an_epoch_may_be_off_by_a_minute(
-    exchange: Exchange, request_of: Callable[..., Request], advance: Callable[[float], None], off: float, status: int
+@pytest.mark.parametrize(("seconds", "status"), [(60.0, 200), (-60.0, 200), (60.001, 401), (-60.001, 401)])
+def test_epoch_may_differ_by_60_seconds(
+    exchange: Exchange,
+    build_request: Callable[..., Request],
+    advance: Callable[[float], None],
+    seconds: float,
+    status: int,
 ) -> None:
-    request = request_of("GET", "/validate/keys")
-    advance(off)
+    request = build_request("GET", "/validate/keys")
+    advance(seconds)
     assert exchange.handle(request)[0].status == status
 
 
 @pytest.mark.parametrize("epoch", ["", "1.7e12", "1700000000000.0", "-1700000000000", "²"])
-def test_an_epoch_that_is_no_number_is_refused(
-    exchange: Exchange, request_of: Callable[..., Request], epoch: str
+def test_invalid_epoch_is_refused(exchange: Exchange, build_request: Callable[..., Request], epoch: str) -> None:
+    assert exchange.handle(build_request("GET", "/validate/keys", epoch=epoch))[0].status == 401
+
+
+def test_new_key_pair_replaces_the_old_one(
+    exchange: Exchange, account: Account, build_request: Callable[..., Request]
 ) -> None:
-    assert exchange.handle(request_of("GET", "/validate/keys", epoch=epoch))[0].status == 401
-
-
-def test_a_new_pair_kills_the_old_one(exchange: Exchange, account: Account, request_of: Callable[..., Request]) -> None:
-    old = request_of("GET", "/validate/keys")
+    old = build_request("GET", "/validate/keys")
     account.new_pair()
     assert exchange.handle(old)[0].status == 401
-    assert exchange.handle(request_of("GET", "/validate/keys"))[0].value == {"message": "Valid Access"}
+    assert exchange.handle(build_request("GET", "/validate/keys"))[0].value == {"message": "Valid Access"}

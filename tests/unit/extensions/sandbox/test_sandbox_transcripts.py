@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The quirks that a transcript names become those of the sandbox, or are refused in one line."""
+"""The quirks of a transcript become those of the sandbox. An invalid transcript is a one-line error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandbox.transcripts import read_quirks, readings
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in readings().items() for value in values], ids=str
 )
-def test_each_reading_can_be_named(tmp_path: Path, name: str, value: Any) -> None:
+def test_every_reading_is_accepted(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "transcript.json"
     path.write_text(json.dumps({"quirks": {name: value}, "answers": []}))
     assert asdict(read_quirks(path)) == {**asdict(Quirks()), name: value}
@@ -35,18 +35,18 @@ def test_every_default_is_a_reading() -> None:
     [
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", "is not a transcript of the playbook first_contact: it has no quirks"),
-        ('{"quirks": []}', "is not a transcript of the playbook first_contact: it has no quirks"),
-        ('{"quirks": {"mood": "bad"}}', "the sandbox knows no quirk mood"),
+        ("[]", 'is not a transcript of the playbook first_contact; it has no object "quirks"'),
+        ('{"quirks": []}', 'is not a transcript of the playbook first_contact; it has no object "quirks"'),
+        ('{"quirks": {"mood": "bad"}}', "unknown quirk mood; the quirks are: blocked_answer, "),
         (
             '{"quirks": {"numbers": "roman"}}',
-            "'roman' is not one of the readings of numbers: 'text', 'number', 'decimal'",
+            'the quirk numbers cannot be "roman"; its readings are: "text", "number", "decimal"',
         ),
-        ('{"quirks": {"refused_count": 1}}', "1 is not one of the readings of refused_count: False, True"),
-        ('{"quirks": {"numbers": ["text"]}}', "['text'] is not one of the readings of numbers"),
+        ('{"quirks": {"refused_count": 1}}', "the quirk refused_count cannot be 1; its readings are: false, true"),
+        ('{"quirks": {"numbers": ["text"]}}', 'the quirk numbers cannot be ["text"]; its readings are: '),
     ],
 )
-def test_anything_else_is_refused_in_one_line(
+def test_invalid_transcript_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:
     path = tmp_path / "transcript.json"
