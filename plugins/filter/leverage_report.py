@@ -490,7 +490,9 @@ def _account(name: str, seen: Mapping[str, Any]) -> Row:
 
 def _rows(seen: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
     """A row for each symbol of the policy, whatever the module returned of it."""
-    policy = {str(symbol).upper(): _whole(value) for symbol, value in seen.get("policy", {}).items()}
+    given = seen.get("policy")
+    # A policy of another type is an error of the module, which is in its message.
+    policy = {str(name).upper(): _whole(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
     otherwise = {"outcome": "unknown", "reason": _error_of(seen) or NO_ROW}
     rows = [_row(symbol, value, returned.get(symbol, otherwise)) for symbol, value in sorted(policy.items())]
     if seen.get("check_mode"):

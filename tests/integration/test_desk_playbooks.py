@@ -174,7 +174,7 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
     in_force(refusing, POLICY | {"SOLUSDT": 20})
     blocked.open_position("ETHUSDT", "LONG", "1.5")
     exchange.add_fault("write_leverage", Fault(status=422, body={"message": MARKUP}), None, "SOLUSDT")
-    # The first of the hosts is one that falls out before the role begins.
+    # The report must not depend on the first host, on which the tasks that run once are executed.
     desk.add_host("a text for a policy", "", "", leverage_policy="BTCUSDT")
     desk.add(alpha)
     desk.add(blocked)
@@ -214,7 +214,7 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
     assert "did you mean BTCUSDT?" in message[MARKUP]
     assert "ssh" in message["unreachable"]
     assert "/nonexistent/python3" in message["no Python"], "the playbook's own interpreter is but a default"
-    assert "was not asked in this run" in message["a text for a policy"]
+    assert "argument 'leverages' is of type str" in message["a text for a policy"]
     shown = html.unescape(desk.page)
     reasons = [trouble["reason"] for account in desk.report["accounts"] for trouble in account["troubles"]]
     assert len(reasons) == 9
@@ -439,3 +439,28 @@ def test_a_folder_keeps_the_report_of_every_run(desk: Desk, exchange: Exchange) 
     assert len(files) == 2
     newest = max((json.loads(file.read_text()) for file in files), key=lambda report: len(report["history"]["runs"]))
     assert [(row["severity"], row["runs"]) for row in newest["findings"]] == [("below_policy", 2)]
+
+
+@pytest.mark.parametrize("policy", [None, "", [], 5, ["BTCUSDT"], "BTCUSDT"])
+def test_policy_of_another_type_is_reported_for_its_account_alone(desk: Desk, exchange: Exchange, policy: Any) -> None:
+    desk.add(exchange.accounts[0], leverage_policy=policy)
+    desk.add(exchange.open_account("beta"))
+    run = desk.run("tradeops.coinswitch.enforce")
+    assert run.status == 2
+    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+    message = desk.report["accounts"][0]["message"]
+    assert ("leverage_policy of this account is empty" if not policy else "type") in message
+    assert "was not asked" not in message
+
+
+@pytest.mark.parametrize("variable", ["leverage_fail", "leverage_fail_on_drift"])
+def test_playbook_with_a_variable_of_the_wrong_type_fails_before_any_request(
+    desk: Desk, exchange: Exchange, variable: str
+) -> None:
+    desk.add(exchange.accounts[0])
+    desk.variables[variable] = "perhaps"
+    # A variable of the play is stronger than one of the inventory.
+    run = desk.run("tradeops.coinswitch.enforce", "-e", f"{variable}=perhaps")
+    assert run.status == 2
+    assert variable in run.stdout + run.stderr
+    assert not exchange.requests
