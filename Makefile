@@ -39,22 +39,22 @@ demo: install ## Watch a playbook change the leverage of a symbol, on a simulate
 	@examples/demo/run
 
 .PHONY: check
-check: style ## The fast loop: style, types, unit tests but for those of faults
-	pytest --numprocesses 2 --ignore tests/unit/faults
+check: style ## The fast loop: style, types, unit tests except those of whole tasks
+	pytest --numprocesses 2 --ignore tests/unit/whole_tasks
 
 # The longest run of pytest is the last thing: its closing line says how it went.
 .PHONY: test
 test: install ## Everything: all linters, sanity, documentation, licences, all tests
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(beside)
-	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore tests/unit/faults tests/integration tests/unit
+	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks tests/integration tests/unit
 
 # What goes side by side, the longest first.
-beside := sanity unit faults checks integration style
+beside := sanity unit whole-tasks checks integration style
 
-# Apart from the rest: to trace thousands of tasks takes long, and their lines are covered by the others.
-.PHONY: faults
-faults: .venv/ready
-	pytest --quiet tests/unit/faults
+# Not part of the coverage run: tracing thousands of tasks takes long, and the other tests cover the same lines.
+.PHONY: whole-tasks
+whole-tasks: .venv/ready
+	pytest --quiet tests/unit/whole_tasks
 
 .PHONY: style
 style: .venv/ready $(checkout)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real Ansible, in a home of its own, against an exchange on this machine."""
+"""Fixtures that run real Ansible against the sandbox, with an environment and a home folder of its own."""
 
 from __future__ import annotations
 
@@ -20,71 +20,78 @@ from ansible.release import __version__ as ansible_version
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions"))
 
-# Found only now that its folder is on the path.
+# Python finds the sandbox only after its folder was added to the path.
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
-# The oldest Python that the modules of this ansible-core run on: `make integration` sets it up where it is.
+# The oldest Python on which modules run with this ansible-core. `make integration` sets it up if it is installed.
 OLDEST_TARGET = "3.8" if ansible_version.startswith("2.19.") else "3.9"
-TARGET = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
+TARGET_PYTHON = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
 
 COLLECTION = Path("ansible_collections/tradeops/coinswitch")
 GROUP = "group/tradeops.coinswitch.coinswitch"
-TIME_LIMIT = 300
+# Seconds.
+COMMAND_TIMEOUT = 300
 
 
 def pytest_report_header() -> str:
-    modules = OLDEST_TARGET if TARGET.exists() else f"its own Python, since there is no Python {OLDEST_TARGET}"
-    return f"ansible-core {ansible_version}, modules on {modules}"
+    own_python = f"the Python of ansible-core, because Python {OLDEST_TARGET} is not installed"
+    return f"ansible-core {ansible_version}, modules on {OLDEST_TARGET if TARGET_PYTHON.exists() else own_python}"
 
 
-class Outcome(NamedTuple):
-    """How a command ended; `results` is what its tasks registered, by host and by the task's name."""
+class CompletedCommand(NamedTuple):
+    """A command that has ended. `results` are the results of its tasks, by host and by name of the task."""
 
-    status: int
+    exit_status: int
     stdout: str
     stderr: str
     results: dict[str, dict[str, Any]]
 
     @property
-    def local(self) -> dict[str, Any]:
-        """The results of the one host, localhost."""
+    def localhost(self) -> dict[str, Any]:
+        """The results of the tasks on localhost, by name of the task."""
         return self.results["localhost"]
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
 
 
 class Ansible:
-    """Runs commands of ansible-core with the collection in place, and nothing else of the machine's user.
+    """Runs commands of ansible-core with the collection, and without the settings of the user who runs the tests.
 
-    `variables` is the environment; HOME and TMPDIR are below `folder`.
+    Attributes:
+        folder: The working directory of the commands. HOME and TMPDIR are inside.
+        environment: The environment variables of the commands.
     """
 
     def __init__(self, folder: Path, collections: Path) -> None:
         self.folder = folder
-        self._plays = 0
-        self.variables = {
+        self._play_count = 0
+        self.environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "tmp"),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_PYTHON_INTERPRETER": str(TARGET if TARGET.exists() else sys.executable),
+            "ANSIBLE_PYTHON_INTERPRETER": str(TARGET_PYTHON if TARGET_PYTHON.exists() else sys.executable),
         }
         for name in ("home", "tmp"):
             (folder / name).mkdir()
 
-    def reach(self, sandbox: Sandbox) -> None:
-        """Let the environment say where the exchange is, and the first account's keys."""
-        self.variables.update(
+    def use_sandbox(self, sandbox: Sandbox) -> None:
+        """Set the variables of the collection to the URL of the sandbox and the keys of its first account."""
+        self.environment.update(
             COINSWITCH_API_URL=sandbox.url,
             COINSWITCH_API_KEY=sandbox.exchange.accounts[0].api_key,
             COINSWITCH_SECRET_KEY=sandbox.exchange.accounts[0].secret_key,
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Begin a command, in a process group of its own."""
+        """Start a command in a process group of its own."""
         return subprocess.Popen(
             command,
-            env=self.variables,
+            env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -93,85 +100,93 @@ class Ansible:
             start_new_session=True,
         )
 
-    def run(self, *command: str) -> Outcome:
-        """Run a command to its end."""
+    def run(self, *command: str) -> CompletedCommand:
+        """Run a command and wait for its end."""
         with self.start(*command) as process:
-            stdout, stderr = process.communicate(timeout=TIME_LIMIT)
-        return Outcome(process.returncode, stdout, stderr, {})
+            stdout, stderr = process.communicate(timeout=COMMAND_TIMEOUT)
+        return CompletedCommand(process.returncode, stdout, stderr, {})
 
-    def ad_hoc(self, module: str, arguments: str, *options: str) -> tuple[Outcome, dict[str, Any]]:
-        """Run one module on localhost: how the command ended, and the module's result."""
-        outcome = self.run(
+    def ad_hoc(self, module: str, arguments: str, *options: str) -> tuple[CompletedCommand, dict[str, Any]]:
+        """Run one module on localhost with the command `ansible`. Return the command and the result of the module."""
+        completed = self.run(
             "ansible", "-i", "localhost,", "-c", "local", "localhost", "-m", module, "-a", arguments, *options
         )
-        return outcome, json.loads(outcome.stdout[outcome.stdout.index("=> {") + 3 :])
+        return completed, json.loads(completed.stdout[completed.stdout.index("=> {") + 3 :])
 
     def play(
         self,
         tasks: Mapping[str, Mapping[str, Any]],
         *options: str,
         hosts: Mapping[str, Mapping[str, Any]] | None = None,
-        own_budgets: bool = False,
-        **keywords: Any,
-    ) -> Outcome:
-        """Run a playbook of one play over the hosts (with their variables), all tasks whatever becomes of each.
+        separate_budgets: bool = False,
+        **play_keywords: Any,
+    ) -> CompletedCommand:
+        """Run a playbook with one play. A task that fails does not end the play.
 
-        With `own_budgets`, each task has the request budgets to itself, as if a minute lay between them: they are kept
-        below TMPDIR. `keywords` are the play's own.
+        Args:
+            tasks: The tasks by name.
+            options: Options of ansible-playbook.
+            hosts: The hosts with their variables; localhost by default.
+            separate_budgets: Give each task request budgets of its own, as if a minute passed before each task. A task
+                keeps its budgets in TMPDIR.
+            play_keywords: Keywords of the play.
         """
-        folder = self.folder / f"play{self._plays}"
-        self._plays += 1
+        folder = self.folder / f"play{self._play_count}"
+        self._play_count += 1
         folder.mkdir()
-        if own_budgets:
+        if separate_budgets:
             tasks = {
-                name: {**task, "environment": {"TMPDIR": str(_made(folder / f"tmp{number}"))}}
+                name: {**task, "environment": {"TMPDIR": str(_make_folder(folder / f"tmp{number}"))}}
                 for number, (name, task) in enumerate(tasks.items())
             }
-        playbook = self._playbook(folder, tasks, hosts or {"localhost": {}}, keywords)
-        outcome = self.run("ansible-playbook", "-i", str(folder / "inventory.yml"), str(playbook), *options)
-        assert outcome.status == 0, outcome.stdout + outcome.stderr
-        return outcome._replace(
+        playbook = self._write_playbook(folder, tasks, hosts or {"localhost": {}}, play_keywords)
+        completed = self.run("ansible-playbook", "-i", str(folder / "inventory.yml"), str(playbook), *options)
+        assert completed.exit_status == 0, completed.output
+        return completed._replace(
             results={
                 path.name.removesuffix(".result"): json.loads(path.read_text()) for path in folder.glob("*.result")
             }
         )
 
     @staticmethod
-    def _playbook(
-        folder: Path, tasks: Mapping[str, Any], hosts: Mapping[str, Any], keywords: Mapping[str, Any]
+    def _write_playbook(
+        folder: Path, tasks: Mapping[str, Any], hosts: Mapping[str, Any], play_keywords: Mapping[str, Any]
     ) -> Path:
-        common = {"ansible_connection": "local"}
-        inventory = {"all": {"hosts": hosts, "vars": common}}
+        inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}
         (folder / "inventory.yml").write_text(json.dumps(inventory))
-        registered = {name: f"result_{number}" for number, name in enumerate(tasks)}
-        everything = ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in registered.items())
-        keep = {
-            "name": "Keep the results",
+        variables = {name: f"result_{number}" for number, name in enumerate(tasks)}
+        all_results = ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in variables.items())
+        save_results = {
+            "name": "Save the results",
             "ansible.builtin.copy": {
-                "content": f"{{{{ {{ {everything} }} | to_json }}}}",
+                "content": f"{{{{ {{ {all_results} }} | to_json }}}}",
                 "dest": f"{folder}/{{{{ inventory_hostname }}}}.result",
                 "mode": "0600",
             },
             "check_mode": False,
             "diff": False,
         }
-        steps = [
-            {"name": name, **task, "register": registered[name], "ignore_errors": True} for name, task in tasks.items()
+        all_tasks = [
+            *(
+                {"name": name, **task, "register": variables[name], "ignore_errors": True}
+                for name, task in tasks.items()
+            ),
+            save_results,
         ]
-        play = {"name": "A play", "hosts": "all", "gather_facts": False, **keywords, "tasks": [*steps, keep]}
+        play = {"name": "A play", "hosts": "all", "gather_facts": False, **play_keywords, "tasks": all_tasks}
         playbook = folder / "playbook.yml"
         playbook.write_text(json.dumps([play]))
         return playbook
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
 
 
 @pytest.fixture(scope="session")
 def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the collection is: installed from its artifact by `make test`; else the checkout, under its right name."""
+    """The folder with the collection: as `make install` installed it, or with a link to the checkout."""
     installed = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
     if installed and (Path(installed) / COLLECTION / "MANIFEST.json").is_file():
         return Path(installed)
@@ -183,7 +198,7 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exchange() -> Exchange:
-    """An exchange without rate limits, and with one account."""
+    """An exchange without rate limits, with one account."""
     exchange = Exchange(rate_limits=False)
     exchange.open_account("alpha")
     return exchange
@@ -202,9 +217,9 @@ def sandbox(exchange: Exchange) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def ansible(collections: Path, sandbox: Sandbox) -> Iterator[Ansible]:
-    """Ansible whose environment holds the keys of the first account."""
-    # Not in tmp_path: below TMPDIR ansible-core 2.20 has a socket, and the path of one is at most 107 characters long.
+    """Ansible with the URL of the sandbox and the keys of the first account in its environment."""
+    # tmp_path is too long: ansible-core 2.20 creates a socket in TMPDIR, whose path can have at most 107 characters.
     with TemporaryDirectory(prefix="ansible-") as folder:
         runner = Ansible(Path(folder), collections)
-        runner.reach(sandbox)
+        runner.use_sandbox(sandbox)
         yield runner

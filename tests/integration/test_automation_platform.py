@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What AWX, ansible-builder and ansible-runner take from the collection is there and right."""
+"""The collection works with AWX, ansible-builder and the event queries of the automation platform."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# It ships no types.
+# jq has no type information.
 import jq  # type: ignore[import-not-found]
 import yaml
 
@@ -27,17 +27,17 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def test_the_builder_finds_just_our_requirements(ansible: Ansible) -> None:
-    found = ansible.run("ansible-builder", "introspect", ansible.variables["ANSIBLE_COLLECTIONS_PATH"])
-    assert found.status == 0, found.stderr
-    returned = yaml.safe_load(found.stdout)
-    wanted = re.findall(r"^[a-z].*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert [line.partition(" ")[0] for line in returned["python"]] == wanted
-    assert not returned["system"]
+def test_ansible_builder_finds_the_requirements(ansible: Ansible) -> None:
+    completed = ansible.run("ansible-builder", "introspect", ansible.environment["ANSIBLE_COLLECTIONS_PATH"])
+    assert completed.exit_status == 0, completed.stderr
+    introspected = yaml.safe_load(completed.stdout)
+    requirements = re.findall(r"^[a-z].*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert [line.partition(" ")[0] for line in introspected["python"]] == requirements
+    assert not introspected["system"]
 
 
-def test_the_definition_becomes_a_context(ansible: Ansible) -> None:
-    made = ansible.run(
+def test_ansible_builder_creates_a_context_from_the_example(ansible: Ansible) -> None:
+    completed = ansible.run(
         "ansible-builder",
         "create",
         "--file",
@@ -47,38 +47,38 @@ def test_the_definition_becomes_a_context(ansible: Ansible) -> None:
         "--output-filename",
         "Containerfile",
     )
-    assert made.status == 0, made.stdout + made.stderr
+    assert completed.exit_status == 0, completed.output
     context = ansible.folder / "context"
     assert {"name": "tradeops.coinswitch"} in load(context / "_build" / "requirements.yml")["collections"]
     assert str(load(DEFINITION)["images"]["base_image"]["name"]) in (context / "Containerfile").read_text()
 
 
-def test_the_guide_shows_the_same_definition() -> None:
+def test_guide_shows_the_example_execution_environment() -> None:
     guide = (ROOT / "docs" / "guides" / "awx.md").read_text(encoding="utf-8")
-    shown = re.search(r"^```yaml\n# execution-environment\.yml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
-    assert shown
-    assert DEFINITION.read_text(encoding="utf-8").endswith(f"\n{shown[1]}")
+    block = re.search(r"^```yaml\n# execution-environment\.yml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert block
+    assert DEFINITION.read_text(encoding="utf-8").endswith(f"\n{block[1]}")
 
 
-def test_the_exchange_counts_as_one_node(ansible: Ansible, account: Account) -> None:
+def test_event_query_returns_the_exchange_as_one_node(ansible: Ansible, account: Account) -> None:
     queries = load(ROOT / "extensions" / "audit" / "event_query.yml")
     assert list(queries) == [MODULE]
     query = jq.compile(queries[MODULE]["query"])
-    _outcome, many = ansible.ad_hoc(MODULE, '{"leverages": {"BTCUSDT": 13, "ETHUSDT": 14}}')
-    _outcome, refused = ansible.ad_hoc(MODULE, "symbol=BTC/USDT leverage=13")
-    (node,) = query.input_value(many).all()
+    _command, changed = ansible.ad_hoc(MODULE, '{"leverages": {"BTCUSDT": 13, "ETHUSDT": 14}}')
+    _command, invalid_input = ansible.ad_hoc(MODULE, "symbol=BTC/USDT leverage=13")
+    (node,) = query.input_value(changed).all()
     assert node["canonical_facts"] == {"service": "CoinSwitch PRO", "exchange": "EXCHANGE_2"}
     assert node["name"]
     assert account.api_key not in str(node)
-    assert query.input_value(refused).all() == []
+    assert query.input_value(invalid_input).all() == []
 
 
-def test_the_credential_type_brings_the_keys_to_the_modules() -> None:
+def test_credential_type_sets_the_variables_of_the_modules() -> None:
     inputs = {field["id"]: field for field in load(ROOT / "examples/awx/credential_type_inputs.yml")["fields"]}
     variables = load(ROOT / "examples/awx/credential_type_injectors.yml")["env"]
-    connection = (ROOT / "plugins/doc_fragments/connection.py").read_text(encoding="utf-8")
+    connection_options = (ROOT / "plugins/doc_fragments/connection.py").read_text(encoding="utf-8")
     for variable, value in variables.items():
-        assert f"E({variable})" in connection
+        assert f"E({variable})" in connection_options
         assert re.sub(r"\W", "", value) in inputs
     for key in ("api_key", "secret_key"):
         assert inputs[key]["secret"] is True

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A desk of accounts: the playbooks that are run by name, the role in a play of one's own, and their report."""
+"""The playbooks drift and enforce and the role, with many accounts, and the report that they write."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ import pytest
 from sandbox import Account, Exchange, Fault, Sandbox
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ansible, Outcome
+    from tests.integration.conftest import Ansible, CompletedCommand
 
 POLICY = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 3, "DOGEUSDT": 8}
 MARKUP = "<script>alert('{{ 7 * 7 }}')</script>"
 
 
 class Desk:
-    """An inventory whose hosts are accounts, in Ansible's working folder."""
+    """An inventory whose hosts are accounts.
+
+    Attributes:
+        folder: The working directory of the commands.
+        hosts: The hosts of the inventory with their variables. Tests can change them.
+        variables: The variables of all hosts. Tests can change them.
+    """
 
     def __init__(self, ansible: Ansible, url: str) -> None:
         self._ansible = ansible
-        self._runs = 0
+        self._run_count = 0
         self.folder = ansible.folder
         self.hosts: dict[str, dict[str, Any]] = {}
         self.variables: dict[str, Any] = {
@@ -37,66 +43,59 @@ class Desk:
             "leverage_report_json": "report.json",
         }
 
-    def add(self, account: Account, **variables: Any) -> None:
+    def add_account(self, account: Account, **variables: Any) -> None:
         self.add_host(account.name, account.api_key, account.secret_key, **variables)
 
     def add_host(self, name: str, api_key: str, secret_key: str, **variables: Any) -> None:
         self.hosts[name] = {"coinswitch_api_key": api_key, "coinswitch_secret_key": secret_key, **variables}
 
-    def run(self, playbook: str, *options: str) -> Outcome:
-        """Run a playbook on the desk, with request budgets of its own, as if a minute had passed."""
-        budgets = self.folder / f"tmp{self._runs}"
+    def run_playbook(self, playbook: str, *options: str) -> CompletedCommand:
+        """Run a playbook on all accounts, with new request budgets, as if a minute passed since the last run."""
+        budgets = self.folder / f"tmp{self._run_count}"
         budgets.mkdir()
-        self._runs += 1
-        self._ansible.variables["TMPDIR"] = str(budgets)
+        self._run_count += 1
+        self._ansible.environment["TMPDIR"] = str(budgets)
         inventory = {"desk": {"hosts": self.hosts, "vars": self.variables}}
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         return self._ansible.run("ansible-playbook", "-i", "inventory.yml", playbook, *options)
 
-    def play(self, *options: str, **keywords: Any) -> Outcome:
-        """Run a play of the user's own that uses the role."""
+    def run_role(self, *options: str, **play_keywords: Any) -> CompletedCommand:
+        """Run a playbook that uses the role, as a user would write it."""
         group = {"api_key": "{{ coinswitch_api_key }}", "secret_key": "{{ coinswitch_secret_key }}"}
         play = {
-            "name": "Mine",
+            "name": "Use the role",
             "hosts": "all",
             "connection": "local",
             "gather_facts": False,
             "module_defaults": {"group/tradeops.coinswitch.coinswitch": group},
             "roles": ["tradeops.coinswitch.leverage"],
         }
-        (self.folder / "mine.yml").write_text(json.dumps([{**play, **keywords}]))
-        return self.run("mine.yml", *options)
+        (self.folder / "role.yml").write_text(json.dumps([{**play, **play_keywords}]))
+        return self.run_playbook("role.yml", *options)
 
-    @property
-    def report(self) -> dict[str, Any]:
+    def read_report(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
         return report
 
-    @property
-    def outlook(self) -> tuple[bool, bool]:
-        """Whether the report was made in check mode, and finds all in order."""
-        report = self.report
-        return report["check_mode"], report["in_order"]
+    def read_outcomes(self) -> dict[str, list[str]]:
+        """Return the outcomes of each account in the report."""
+        return {account["account"]: account["outcomes"] for account in self.read_report()["accounts"]}
 
-    @property
-    def page(self) -> str:
+    def read_page(self) -> str:
         return (self.folder / "page.html").read_text()
 
-    @property
-    def cells(self) -> dict[str, list[str]]:
-        """The table of all leverages on the page: the cells of an account by its name, in the order of the symbols."""
-        table = self.page.split('class="box grid"')[1].split("</table>")[0]
+    def read_page_cells(self) -> dict[str, list[str]]:
+        """Return the table of all leverages on the page: the cells of each account, sorted by symbol."""
+        table = self.read_page().split('class="box grid"')[1].split("</table>")[0]
         symbols = re.findall("<th scope=.col.>([A-Z0-9]+USDT)", table)
-        order = sorted(range(len(symbols)), key=lambda column: symbols[column])
-        table = table.split("<tbody>")[1]
-        rows = [re.split("<t[hd][^>]*>", row)[1:] for row in table.split("<tr")[1:]]
+        columns = sorted(range(len(symbols)), key=lambda column: symbols[column])
+        body = table.split("<tbody>")[1]
+        rows = [re.split("<t[hd][^>]*>", row)[1:] for row in body.split("<tr")[1:]]
         texts = [[html.unescape(re.sub("<[^>]*>", " ", cell)) for cell in row] for row in rows]
         cells_of = {name.strip(): [" ".join(cell.split()) for cell in cells] for name, *cells in texts}
-        whole = {name: cells for name, cells in cells_of.items() if len(cells) == len(symbols)}
-        return cells_of | {name: [cells[column] for column in order] for name, cells in whole.items()}
-
-    def outcomes(self) -> dict[str, list[str]]:
-        return {account["account"]: account["outcomes"] for account in self.report["accounts"]}
+        # An account that was not reached has one cell for all symbols.
+        complete = {name: cells for name, cells in cells_of.items() if len(cells) == len(symbols)}
+        return cells_of | {name: [cells[column] for column in columns] for name, cells in complete.items()}
 
 
 @pytest.fixture
@@ -104,81 +103,85 @@ def desk(ansible: Ansible, sandbox: Sandbox) -> Desk:
     return Desk(ansible, sandbox.url)
 
 
-def in_force(account: Account, leverage: Mapping[str, int]) -> None:
-    for symbol, value in leverage.items():
+def set_leverages(account: Account, leverages: Mapping[str, int]) -> None:
+    for symbol, value in leverages.items():
         account.set_leverage(symbol, value)
 
 
-def cell(now: int, desired: int) -> str:
-    return str(now) if now == desired else f"{now} policy {desired}"
+def expected_cell(current: int, desired: int) -> str:
+    return str(current) if current == desired else f"{current} policy {desired}"
 
 
-def test_drift_is_found_then_enforced_then_gone(desk: Desk, exchange: Exchange) -> None:
+def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchange) -> None:
     accounts = [exchange.accounts[0], *(exchange.open_account(name) for name in ("beta", "gamma", "delta"))]
     symbols = sorted(POLICY)
     for number, account in enumerate(accounts):
-        # Each account has drifted in other symbols, the first in none.
-        in_force(
+        # The first account has no drift. The others have other leverages for every second symbol.
+        set_leverages(
             account, {symbol: desired + number * (place % 2) for place, (symbol, desired) in enumerate(POLICY.items())}
         )
-        desk.add(account)
+        desk.add_account(account)
     desk.hosts["delta"]["leverage_policy"] = {**POLICY, "BTCUSDT": 7}
     before = {account.name: dict(account.leverage) for account in accounts}
     policy = {name: {**POLICY, "BTCUSDT": 7 if name == "delta" else 10} for name in before}
 
-    found = desk.run("tradeops.coinswitch.drift")
-    assert found.status == 2, found.stdout
+    drift = desk.run_playbook("tradeops.coinswitch.drift")
+    assert drift.exit_status == 2, drift.stdout
     assert exchange.count("write_leverage") == 0
     assert {account.name: account.leverage for account in accounts} == before
-    assert desk.outlook == (True, False)
-    assert desk.cells == {
-        name: [cell(before[name][symbol], policy[name][symbol]) for symbol in symbols] for name in before
+    report = desk.read_report()
+    assert (report["check_mode"], report["in_order"]) == (True, False)
+    assert desk.read_page_cells() == {
+        name: [expected_cell(before[name][symbol], policy[name][symbol]) for symbol in symbols] for name in before
     }
     assert {
         (account["account"], row["symbol"]): (row["leverage"], row["wish"], row["outcome"])
-        for account in desk.report["accounts"]
+        for account in report["accounts"]
         for row in account["results"]
     } == {
-        (name, symbol): (now, desired, "unchanged" if now == desired else "drifted")
+        (name, symbol): (current, desired, "unchanged" if current == desired else "drifted")
         for name in before
         for symbol, desired in policy[name].items()
-        for now in [before[name][symbol]]
+        for current in [before[name][symbol]]
     }
 
-    enforced = desk.run("tradeops.coinswitch.enforce")
-    assert enforced.status == 0, enforced.stdout
+    enforce = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert enforce.exit_status == 0, enforce.stdout
     assert {account.name: account.leverage for account in accounts} == policy
     drifted = sum(before[name][symbol] != policy[name][symbol] for name in before for symbol in symbols)
-    assert exchange.count("write_leverage") == drifted == desk.report["summary"]["changed"]
-    assert desk.outlook == (False, True)
-    assert desk.cells == {
+    report = desk.read_report()
+    assert exchange.count("write_leverage") == drifted == report["summary"]["changed"]
+    assert (report["check_mode"], report["in_order"]) == (False, True)
+    assert desk.read_page_cells() == {
         name: [
-            str(policy[name][symbol]) + (f" was {now}" if (now := before[name][symbol]) != policy[name][symbol] else "")
+            str(policy[name][symbol])
+            + (f" was {previous}" if (previous := before[name][symbol]) != policy[name][symbol] else "")
             for symbol in symbols
         ]
         for name in before
     }
 
     exchange.requests.clear()
-    gone = desk.run("tradeops.coinswitch.drift")
-    assert gone.status == 0, gone.stdout
-    assert desk.outlook == (True, True)
-    assert len(exchange.requests) == len(accounts) * len(symbols), "one request each, and no other"
+    second_drift = desk.run_playbook("tradeops.coinswitch.drift")
+    assert second_drift.exit_status == 0, second_drift.stdout
+    report = desk.read_report()
+    assert (report["check_mode"], report["in_order"]) == (True, True)
+    assert len(exchange.requests) == len(accounts) * len(symbols), "one request for each symbol, and no other"
 
 
 @pytest.mark.every_core
-def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Desk, exchange: Exchange) -> None:
+def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk, exchange: Exchange) -> None:
     alpha, blocked, refusing = exchange.accounts[0], exchange.open_account("blocked"), exchange.open_account("refusing")
-    in_force(alpha, POLICY | {"BTCUSDT": 20})
-    in_force(blocked, POLICY | {"BTCUSDT": 20, "ETHUSDT": 20})
-    in_force(refusing, POLICY | {"SOLUSDT": 20})
+    set_leverages(alpha, POLICY | {"BTCUSDT": 20})
+    set_leverages(blocked, POLICY | {"BTCUSDT": 20, "ETHUSDT": 20})
+    set_leverages(refusing, POLICY | {"SOLUSDT": 20})
     blocked.open_position("ETHUSDT", "LONG", "1.5")
     exchange.add_fault("write_leverage", Fault(status=422, body={"message": MARKUP}), None, "SOLUSDT")
     # The report must not depend on the first host, on which the tasks that run once are executed.
-    desk.add_host("a text for a policy", "", "", leverage_policy="BTCUSDT")
-    desk.add(alpha)
-    desk.add(blocked)
-    desk.add(refusing)
+    desk.add_host("policy is a string", "", "", leverage_policy="BTCUSDT")
+    desk.add_account(alpha)
+    desk.add_account(blocked)
+    desk.add_account(refusing)
     desk.add_host("wrong keys", alpha.api_key, "11" * 32)
     desk.hosts["no keys"] = {}
     desk.add_host("no policy", alpha.api_key, alpha.secret_key, leverage_policy={})
@@ -189,11 +192,11 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
     )  # fmt: skip
     desk.add_host("no Python", alpha.api_key, alpha.secret_key, ansible_python_interpreter="/nonexistent/python3")
 
-    outcome = desk.run("tradeops.coinswitch.enforce")
-    assert outcome.status == 2
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
     assert alpha.leverage == POLICY
-    assert desk.outcomes() == {
-        "a text for a policy": ["unknown"],
+    assert desk.read_outcomes() == {
+        "policy is a string": ["unknown"],
         "alpha": ["changed", "unchanged"],
         "blocked": ["blocked", "changed", "unchanged"],
         "refusing": ["refused", "unchanged"],
@@ -204,103 +207,103 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
         "unreachable": ["unknown"],
         "no Python": ["unknown"],
     }
-    message = {account["account"]: account["message"] for account in desk.report["accounts"]}
+    message = {account["account"]: account["message"] for account in desk.read_report()["accounts"]}
     assert message["alpha"] == ""
     assert "ETHUSDT: leverage stays 20 instead of 5: blocked by an open position (LONG 1.5)" in message["blocked"]
     assert MARKUP in message["refusing"]
     assert "secret_key does not belong to api_key" in message["wrong keys"]
-    assert "'coinswitch_api_key' is undefined" in message["no keys"], "not those of the environment"
+    assert "'coinswitch_api_key' is undefined" in message["no keys"], "the keys in the environment are not used"
     assert "leverage_policy of this account is empty" in message["no policy"]
     assert "did you mean BTCUSDT?" in message[MARKUP]
     assert "ssh" in message["unreachable"]
-    assert "/nonexistent/python3" in message["no Python"], "the playbook's own interpreter is but a default"
-    assert "argument 'leverages' is of type str" in message["a text for a policy"]
-    shown = html.unescape(desk.page)
-    reasons = [trouble["reason"] for account in desk.report["accounts"] for trouble in account["troubles"]]
+    assert "/nonexistent/python3" in message["no Python"], "the interpreter of the inventory is used"
+    assert "argument 'leverages' is of type str" in message["policy is a string"]
+    page_text = html.unescape(desk.read_page())
+    reasons = [trouble["reason"] for account in desk.read_report()["accounts"] for trouble in account["troubles"]]
     assert len(reasons) == 9
-    assert not [reason for reason in reasons if reason not in shown]
+    assert not [reason for reason in reasons if reason not in page_text]
     failed = {
         name
         for name in desk.hosts
-        if re.search(rf"^fatal: \[{re.escape(name)}\]: FAILED!", outcome.stdout, re.MULTILINE)
+        if re.search(rf"^fatal: \[{re.escape(name)}\]: FAILED!", completed.stdout, re.MULTILINE)
     }
     assert failed == desk.hosts.keys() - {"alpha"}
-    row = next(row for row in desk.report["accounts"][2]["results"] if row["symbol"] == "ETHUSDT")
+    row = next(row for row in desk.read_report()["accounts"][2]["results"] if row["symbol"] == "ETHUSDT")
     (blocker,) = row["blockers"]
     assert (blocker["kind"], blocker["side"], blocker["size"]) == ("position", "LONG", "1.5")
 
-    assert desk.page.count("<script") == 1, "the page's own"
-    assert "49" not in desk.page
-    assert MARKUP in desk.cells
+    assert desk.read_page().count("<script") == 1, "only the script of the page itself"
+    assert "49" not in desk.read_page()
+    assert MARKUP in desk.read_page_cells()
 
 
-def test_the_options_of_the_role(desk: Desk, exchange: Exchange) -> None:
+def test_each_option_of_the_role_has_its_effect(desk: Desk, exchange: Exchange) -> None:
     account = exchange.accounts[0]
-    desk.add(account)
+    desk.add_account(account)
 
-    def fresh() -> None:
-        in_force(account, POLICY | {"BTCUSDT": 20, "SOLUSDT": 2})
+    def reset() -> None:
+        set_leverages(account, POLICY | {"BTCUSDT": 20, "SOLUSDT": 2})
         exchange.requests.clear()
 
-    fresh()
-    kept = dict(account.leverage)
+    reset()
+    before = dict(account.leverage)
     no_page = ["-e", "leverage_report_html="]
-    assert desk.play(*no_page, check_mode=True).status == 0, "check mode predicts a run that succeeds"
-    assert account.leverage == kept, "a play's own check mode is kept to"
-    assert desk.outcomes() == {"alpha": ["drifted", "unchanged"]}
+    assert desk.run_role(*no_page, check_mode=True).exit_status == 0, "check mode predicts a run that succeeds"
+    assert account.leverage == before, "check_mode of the play applies to the role"
+    assert desk.read_outcomes() == {"alpha": ["drifted", "unchanged"]}
 
-    assert desk.play("-e", "leverage_enforce=maximum", "-e", "leverage_report_title=<Desk>").status == 0
+    assert desk.run_role("-e", "leverage_enforce=maximum", "-e", "leverage_report_title=<Desk>").exit_status == 0
     assert account.leverage == POLICY | {"SOLUSDT": 2}
-    assert desk.cells["alpha"] == ["10 was 20", "8", "5", "2 at most 3"]
-    assert "<h1>&lt;Desk&gt;</h1>" in desk.page
+    assert desk.read_page_cells()["alpha"] == ["10 was 20", "8", "5", "2 at most 3"]
+    assert "<h1>&lt;Desk&gt;</h1>" in desk.read_page()
 
-    fresh()
+    reset()
     account.open_position("BTCUSDT", "SHORT", "0.01")
     (desk.folder / "page.html").unlink()
-    assert desk.play("-e", "leverage_on_blocked=warn", "-e", "leverage_report_mode=0600", *no_page).status == 0
-    assert desk.outcomes() == {"alpha": ["blocked", "changed", "unchanged"]}
+    assert desk.run_role("-e", "leverage_on_blocked=warn", "-e", "leverage_report_mode=0600", *no_page).exit_status == 0
+    assert desk.read_outcomes() == {"alpha": ["blocked", "changed", "unchanged"]}
     assert not (desk.folder / "page.html").exists()
     assert (desk.folder / "report.json").stat().st_mode & 0o777 == 0o600
 
     (desk.folder / "report.json").unlink()
-    assert desk.play("-e", "leverage_fail=false", "-e", "leverage_report_json=").status == 0
+    assert desk.run_role("-e", "leverage_fail=false", "-e", "leverage_report_json=").exit_status == 0
     assert (desk.folder / "page.html").stat().st_mode & 0o777 == 0o640
     assert not (desk.folder / "report.json").exists()
 
 
 @pytest.mark.every_core
-def test_only_some_accounts(desk: Desk, exchange: Exchange) -> None:
+def test_leverage_hosts_and_limit_select_the_accounts(desk: Desk, exchange: Exchange) -> None:
     for account in (exchange.accounts[0], exchange.open_account("beta"), exchange.open_account("gamma")):
-        in_force(account, POLICY)
-        desk.add(account)
-    in_force(exchange.accounts[1], {"BTCUSDT": 20})
-    some = ["-e", "leverage_hosts=alpha,beta", "-e", "leverage_report_html="]
-    assert desk.run("tradeops.coinswitch.drift", *some, "--limit", "alpha,gamma").status == 0
-    assert list(desk.outcomes()) == ["alpha"]
+        set_leverages(account, POLICY)
+        desk.add_account(account)
+    set_leverages(exchange.accounts[1], {"BTCUSDT": 20})
+    options = ["-e", "leverage_hosts=alpha,beta", "-e", "leverage_report_html="]
+    assert desk.run_playbook("tradeops.coinswitch.drift", *options, "--limit", "alpha,gamma").exit_status == 0
+    assert list(desk.read_outcomes()) == ["alpha"]
 
 
-def test_no_secret_is_in_the_report_or_the_output(desk: Desk, exchange: Exchange) -> None:
+def test_no_secret_in_the_report_or_the_output(desk: Desk, exchange: Exchange) -> None:
     account = exchange.accounts[0]
-    desk.add(account)
-    in_force(account, POLICY | {"BTCUSDT": 20})
+    desk.add_account(account)
+    set_leverages(account, POLICY | {"BTCUSDT": 20})
     exchange.add_fault("write_leverage", Fault(status=400, echo_keys=True))
-    outcome = desk.run("tradeops.coinswitch.enforce", "-vvvv", "--diff")
-    assert outcome.status == 2
-    said = outcome.stdout + outcome.stderr + desk.page + json.dumps(desk.report)
+    completed = desk.run_playbook("tradeops.coinswitch.enforce", "-vvvv", "--diff")
+    assert completed.exit_status == 2
+    everything = completed.output + desk.read_page() + json.dumps(desk.read_report())
     for secret in (account.api_key, account.secret_key):
-        assert secret not in said
-        assert secret.upper() not in said
+        assert secret not in everything
+        assert secret.upper() not in everything
 
 
-def test_an_account_that_is_not_asked_is_not_in_order(desk: Desk, exchange: Exchange) -> None:
-    """What an earlier play of the same run saw of it does not count, nor that it is a host of this one."""
+def test_account_that_was_not_checked_is_not_in_order(desk: Desk, exchange: Exchange) -> None:
+    """The report of a play does not use the results of an earlier play in the same run."""
     alpha, beta = exchange.accounts[0], exchange.open_account("beta")
-    desk.add(alpha)
-    desk.add(beta)
+    desk.add_account(alpha)
+    desk.add_account(beta)
     plays = [
         {"import_playbook": "tradeops.coinswitch.enforce"},
         {
-            "name": "Change the leverage of alpha behind our back, and fail",
+            "name": "Change the leverage of alpha, and fail",
             "hosts": "all",
             "connection": "local",
             "gather_facts": False,
@@ -320,18 +323,18 @@ def test_an_account_that_is_not_asked_is_not_in_order(desk: Desk, exchange: Exch
         },
         {"import_playbook": "tradeops.coinswitch.drift"},
     ]
-    (desk.folder / "three.yml").write_text(json.dumps(plays))
-    run = desk.run("three.yml")
-    assert run.status == 2, run.stdout
+    (desk.folder / "three_plays.yml").write_text(json.dumps(plays))
+    completed = desk.run_playbook("three_plays.yml")
+    assert completed.exit_status == 2, completed.stdout
     assert alpha.leverage["BTCUSDT"] == 20
-    assert desk.report["in_order"] is False
-    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["unchanged"]}
-    assert "was not asked in this run" in desk.report["accounts"][0]["message"]
+    assert desk.read_report()["in_order"] is False
+    assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["unchanged"]}
+    assert "was not asked in this run" in desk.read_report()["accounts"][0]["message"]
 
 
 @pytest.mark.parametrize("playbook", ["tradeops.coinswitch.drift", "tradeops.coinswitch.enforce"])
 @pytest.mark.parametrize(
-    ("hosts", "options"),
+    ("has_hosts", "options"),
     [
         (False, ()),
         (True, ("-e", "leverage_hosts=nobody")),
@@ -339,60 +342,65 @@ def test_an_account_that_is_not_asked_is_not_in_order(desk: Desk, exchange: Exch
         (True, ("-e", "leverage_hosts=alpha", "--limit", "beta")),
     ],
 )
-def test_a_run_without_accounts_fails(
-    desk: Desk, exchange: Exchange, playbook: str, hosts: bool, options: tuple[str, ...]
+def test_playbook_fails_if_no_account_matches(
+    desk: Desk, exchange: Exchange, playbook: str, has_hosts: bool, options: tuple[str, ...]
 ) -> None:
-    if hosts:
-        desk.add(exchange.accounts[0])
+    if has_hosts:
+        desk.add_account(exchange.accounts[0])
         if "--limit" in options:
-            desk.add(exchange.open_account("beta"))
-    run = desk.run(playbook, *options)
-    assert run.status != 0
-    assert "no account matches" in run.stdout + run.stderr
-    assert "check the inventory, leverage_hosts and --limit" in " ".join((run.stdout + run.stderr).split())
+            desk.add_account(exchange.open_account("beta"))
+    completed = desk.run_playbook(playbook, *options)
+    assert completed.exit_status != 0
+    assert "no account matches" in completed.output
+    assert "check the inventory, leverage_hosts and --limit" in " ".join(completed.output.split())
     assert exchange.requests == []
 
 
-def test_with_serial_no_batch_calls_another_one_in_order(desk: Desk, exchange: Exchange) -> None:
-    desk.add(exchange.accounts[0])
-    desk.add(exchange.open_account("beta"))
-    run = desk.play(serial=1)
-    assert run.status == 0, run.stdout
-    assert desk.report["in_order"] is False
-    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+def test_with_serial_the_accounts_of_other_batches_are_not_in_order(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0])
+    desk.add_account(exchange.open_account("beta"))
+    completed = desk.run_role(serial=1)
+    assert completed.exit_status == 0, completed.stdout
+    assert desk.read_report()["in_order"] is False
+    assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
 
 
 @pytest.mark.parametrize("strategy", ["free", "host_pinned"])
-def test_other_strategies_never_call_an_account_in_order_that_was_not_asked(
+def test_with_other_strategies_an_account_that_was_not_checked_is_not_in_order(
     desk: Desk, exchange: Exchange, strategy: str
 ) -> None:
-    desk.add(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ nobody_set_this }}"})
-    desk.add(exchange.open_account("beta"))
-    run = desk.play(strategy=strategy)
-    assert run.status != 0
-    (alpha,) = (account for account in desk.report["accounts"] if account["account"] == "alpha")
+    desk.add_account(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ undefined_variable }}"})
+    desk.add_account(exchange.open_account("beta"))
+    completed = desk.run_role(strategy=strategy)
+    assert completed.exit_status != 0
+    (alpha,) = (account for account in desk.read_report()["accounts"] if account["account"] == "alpha")
     assert not alpha["in_order"]
 
 
-def test_an_account_whose_policy_cannot_be_templated_does_not_lose_the_report(desk: Desk, exchange: Exchange) -> None:
-    desk.add(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ nobody_set_this }}"})
-    desk.add(exchange.open_account("beta"))
-    run = desk.play()
-    assert run.status == 2
-    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
-    assert "was not asked in this run" in desk.report["accounts"][0]["message"]
-    assert "nobody_set_this" in run.stdout + run.stderr
+def test_report_is_written_if_the_policy_of_an_account_has_an_undefined_variable(
+    desk: Desk, exchange: Exchange
+) -> None:
+    desk.add_account(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ undefined_variable }}"})
+    desk.add_account(exchange.open_account("beta"))
+    completed = desk.run_role()
+    assert completed.exit_status == 2
+    assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+    assert "was not asked in this run" in desk.read_report()["accounts"][0]["message"]
+    assert "undefined_variable" in completed.output
 
 
-def test_the_report_of_the_last_run_is_the_history(desk: Desk, exchange: Exchange) -> None:
+def test_report_compares_with_the_report_of_the_last_run(desk: Desk, exchange: Exchange) -> None:
     alpha, beta = exchange.accounts[0], exchange.open_account("beta")
     for account in (alpha, beta):
-        desk.add(account)
-        in_force(account, POLICY | {"BTCUSDT": 40})
+        desk.add_account(account)
+        set_leverages(account, POLICY | {"BTCUSDT": 40})
     files = ["-e", "leverage_report_summary=summary.txt", "-e", "leverage_report_metrics=leverage.prom"]
-    first = desk.run("tradeops.coinswitch.drift", *files)
+    first = desk.run_playbook("tradeops.coinswitch.drift", *files)
     assert "there is no earlier report at" in first.stderr
-    assert [(row["account"], row["status"]) for row in desk.report["findings"]] == [("alpha", "new"), ("beta", "new")]
+    assert [(row["account"], row["status"]) for row in desk.read_report()["findings"]] == [
+        ("alpha", "new"),
+        ("beta", "new"),
+    ]
     assert "Above policy: 2 of 8 leverages, up to 4x" in first.stdout
     summary = (desk.folder / "summary.txt").read_text().splitlines()
     assert summary[0] == "Above policy: 2 of 8 leverages, up to 4x"
@@ -400,40 +408,44 @@ def test_the_report_of_the_last_run_is_the_history(desk: Desk, exchange: Exchang
     metrics = (desk.folder / "leverage.prom").read_text()
     assert 'coinswitch_leverage_findings{report="Leverage",severity="above_policy"} 2\n' in metrics
 
-    started = desk.report["time"]
-    in_force(beta, POLICY)
-    second = desk.run("tradeops.coinswitch.drift")
+    started = desk.read_report()["time"]
+    set_leverages(beta, POLICY)
+    second = desk.run_playbook("tradeops.coinswitch.drift")
     assert "earlier report" not in second.stderr
-    (finding,) = desk.report["findings"]
+    (finding,) = desk.read_report()["findings"]
     assert (finding["account"], finding["first_seen"], finding["runs"]) == ("alpha", started, 2)
-    assert [(row["account"], row["reason"]) for row in desk.report["history"]["resolved"]] == [("beta", "in policy")]
-    assert [run["findings"] for run in desk.report["history"]["runs"]] == [2, 1]
+    assert [(row["account"], row["reason"]) for row in desk.read_report()["history"]["resolved"]] == [
+        ("beta", "in policy")
+    ]
+    assert [run["findings"] for run in desk.read_report()["history"]["runs"]] == [2, 1]
     assert "Since the last run: 0 new, 1 continuing, 1 resolved" in second.stdout
 
-    in_force(alpha, POLICY)
-    desk.run("tradeops.coinswitch.drift", "--limit", "beta,localhost")
-    assert [row["account"] for row in desk.report["history"]["not_checked"]] == ["alpha"], "nothing is known of it"
+    set_leverages(alpha, POLICY)
+    desk.run_playbook("tradeops.coinswitch.drift", "--limit", "beta,localhost")
+    assert [row["account"] for row in desk.read_report()["history"]["not_checked"]] == ["alpha"]
 
 
-@pytest.mark.parametrize("content", [b'{"schema": "{{ 7 * 7 }}"}', b"[" * 10_000_000], ids=["foreign", "10 MB"])
-def test_a_damaged_report_is_kept_and_does_not_fail_the_run(desk: Desk, exchange: Exchange, content: bytes) -> None:
-    desk.add(exchange.accounts[0])
-    in_force(exchange.accounts[0], POLICY)
+@pytest.mark.parametrize("content", [b'{"schema": "{{ 7 * 7 }}"}', b"[" * 10_000_000], ids=["other JSON", "10 MB"])
+def test_damaged_report_of_the_last_run_is_copied_and_does_not_fail_the_run(
+    desk: Desk, exchange: Exchange, content: bytes
+) -> None:
+    desk.add_account(exchange.accounts[0])
+    set_leverages(exchange.accounts[0], POLICY)
     (desk.folder / "report.json").write_bytes(content)
-    outcome = desk.run("tradeops.coinswitch.drift")
-    assert outcome.status == 0, outcome.stdout
-    assert "cannot be used" in outcome.stderr
-    assert desk.report["in_order"] is True
+    completed = desk.run_playbook("tradeops.coinswitch.drift")
+    assert completed.exit_status == 0, completed.stdout
+    assert "cannot be used" in completed.stderr
+    assert desk.read_report()["in_order"] is True
     (copy,) = desk.folder.glob("report.json.*~")
     assert copy.read_bytes() == content
 
 
-def test_a_folder_keeps_the_report_of_every_run(desk: Desk, exchange: Exchange) -> None:
-    desk.add(exchange.accounts[0])
-    in_force(exchange.accounts[0], POLICY | {"BTCUSDT": 5})
+def test_history_dir_keeps_the_report_of_each_run(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0])
+    set_leverages(exchange.accounts[0], POLICY | {"BTCUSDT": 5})
     desk.variables |= {"leverage_history_dir": "history", "leverage_report_json": "", "leverage_report_html": ""}
-    for _turn in range(2):
-        desk.run("tradeops.coinswitch.drift")
+    for _run in range(2):
+        desk.run_playbook("tradeops.coinswitch.drift")
     assert not (desk.folder / "report.json").exists()
     files = sorted((desk.folder / "history").iterdir())
     assert len(files) == 2
@@ -443,12 +455,12 @@ def test_a_folder_keeps_the_report_of_every_run(desk: Desk, exchange: Exchange) 
 
 @pytest.mark.parametrize("policy", [None, "", [], 5, ["BTCUSDT"], "BTCUSDT"])
 def test_policy_of_another_type_is_reported_for_its_account_alone(desk: Desk, exchange: Exchange, policy: Any) -> None:
-    desk.add(exchange.accounts[0], leverage_policy=policy)
-    desk.add(exchange.open_account("beta"))
-    run = desk.run("tradeops.coinswitch.enforce")
-    assert run.status == 2
-    assert desk.outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
-    message = desk.report["accounts"][0]["message"]
+    desk.add_account(exchange.accounts[0], leverage_policy=policy)
+    desk.add_account(exchange.open_account("beta"))
+    command = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert command.exit_status == 2
+    assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+    message = desk.read_report()["accounts"][0]["message"]
     assert ("leverage_policy of this account is empty" if not policy else "type") in message
     assert "was not asked" not in message
 
@@ -457,10 +469,9 @@ def test_policy_of_another_type_is_reported_for_its_account_alone(desk: Desk, ex
 def test_playbook_with_a_variable_of_the_wrong_type_fails_before_any_request(
     desk: Desk, exchange: Exchange, variable: str
 ) -> None:
-    desk.add(exchange.accounts[0])
-    desk.variables[variable] = "perhaps"
+    desk.add_account(exchange.accounts[0])
     # A variable of the play is stronger than one of the inventory.
-    run = desk.run("tradeops.coinswitch.enforce", "-e", f"{variable}=perhaps")
-    assert run.status == 2
-    assert variable in run.stdout + run.stderr
+    command = desk.run_playbook("tradeops.coinswitch.enforce", "-e", f"{variable}=perhaps")
+    assert command.exit_status == 2
+    assert variable in command.output
     assert not exchange.requests

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks run directly in the controller and as modules: the same results, the same output, the same requests."""
+"""Direct execution in the controller and execution as a module give the same results, output and requests."""
 
 from __future__ import annotations
 
@@ -18,48 +18,47 @@ import pytest
 from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ansible, Outcome
+    from tests.integration.conftest import Ansible, CompletedCommand
 
 MODULE = "tradeops.coinswitch.futures_leverage"
 WALLET = "tradeops.coinswitch.futures_wallet_info"
 BTC = {"symbol": "BTCUSDT", "leverage": 13}
 
-# The state is the same at the start of each way. Twenty reads of leverage fit into the request budget, so the other
-# tasks read the wallet.
+# The request budget allows 20 reads of a leverage. So tasks that can use any module read the wallet.
 TASKS: dict[str, dict[str, Any]] = {
     "check mode": {MODULE: BTC, "check_mode": True, "diff": True},
     "changed": {MODULE: BTC, "diff": True},
     "unchanged": {MODULE: BTC},
-    "many": {MODULE: {"leverages": {"ethusdt": "5", "SOLUSDT": 3}}, "diff": True},
+    "many symbols": {MODULE: {"leverages": {"ethusdt": "5", "SOLUSDT": 3}}, "diff": True},
     "blocked": {MODULE: {"symbol": "XRPUSDT", "leverage": 20}},
-    "blocked, warned of": {MODULE: {"symbol": "XRPUSDT", "leverage": 20, "on_blocked": "warn"}},
-    "impossible": {MODULE: {"symbol": "BTCUSDT", "leverage": 99}},
-    "a mistyped symbol": {MODULE: {"symbol": "BTC/USDT", "leverage": 5}},
-    "a fraction": {MODULE: {"symbol": "BTCUSDT", "leverage": "10.0"}},
-    "a boolean": {MODULE: {"symbol": "BTCUSDT", "leverage": True}},
-    "nothing": {MODULE: {"symbol": "BTCUSDT", "leverage": None}},
-    "a template": {MODULE: {"symbol": "{{ 'btc' ~ 'usdt' }}", "leverage": "{{ 6 + 7 }}"}},
-    "a table from a template": {MODULE: {"leverages": "{{ {'BTCUSDT': 13, 'ETHUSDT': 5} }}"}},
-    "too little": {MODULE: {"symbol": "BTCUSDT"}},
-    "too much": {MODULE: {**BTC, "leverages": {"ETHUSDT": 5}}},
-    "an unknown option": {MODULE: {**BTC, "speed": 5}},
-    "a wrong choice": {MODULE: {**BTC, "enforce": "minimum"}},
-    "a short secret": {MODULE: {**BTC, "secret_key": "ab" * 31 + "c"}},
-    "keys that are no pair": {MODULE: {**BTC, "secret_key": "11" * 32}},
-    "no certificate": {MODULE: {**BTC, "validate_certs": False}},
-    "a file that is not there": {MODULE: {**BTC, "ca_path": "here/there.pem"}},
-    "a loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
+    "blocked, with a warning": {MODULE: {"symbol": "XRPUSDT", "leverage": 20, "on_blocked": "warn"}},
+    "above the limit": {MODULE: {"symbol": "BTCUSDT", "leverage": 99}},
+    "symbol with a slash": {MODULE: {"symbol": "BTC/USDT", "leverage": 5}},
+    "leverage is a fraction": {MODULE: {"symbol": "BTCUSDT", "leverage": "10.0"}},
+    "leverage is a boolean": {MODULE: {"symbol": "BTCUSDT", "leverage": True}},
+    "leverage is null": {MODULE: {"symbol": "BTCUSDT", "leverage": None}},
+    "options are templates": {MODULE: {"symbol": "{{ 'btc' ~ 'usdt' }}", "leverage": "{{ 6 + 7 }}"}},
+    "table is a template": {MODULE: {"leverages": "{{ {'BTCUSDT': 13, 'ETHUSDT': 5} }}"}},
+    "no leverage": {MODULE: {"symbol": "BTCUSDT"}},
+    "symbol and table": {MODULE: {**BTC, "leverages": {"ETHUSDT": 5}}},
+    "unknown option": {MODULE: {**BTC, "speed": 5}},
+    "invalid choice": {MODULE: {**BTC, "enforce": "minimum"}},
+    "short secret key": {MODULE: {**BTC, "secret_key": "ab" * 31 + "c"}},
+    "keys of different pairs": {MODULE: {**BTC, "secret_key": "11" * 32}},
+    "no certificate check": {MODULE: {**BTC, "validate_certs": False}},
+    "ca_path does not exist": {MODULE: {**BTC, "ca_path": "here/there.pem"}},
+    "loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
     "until": {WALLET: {}, "until": "result_22 is success", "retries": 1, "delay": 0},
     "changed_when": {WALLET: {}, "changed_when": True},
     "failed_when": {WALLET: {"retries": -1}, "failed_when": False},
     "delegated": {WALLET: {}, "delegate_to": "localhost"},
-    "once": {WALLET: {}, "run_once": True},
-    "hidden": {WALLET: {}, "no_log": True},
-    "an environment": {WALLET: {}, "environment": {"COINSWITCH_API_KEY": "zz"}},
-    "another environment": {WALLET: {}, "environment": {"TZ": "UTC"}},
+    "run_once": {WALLET: {}, "run_once": True},
+    "no_log": {WALLET: {}, "no_log": True},
+    "environment of the collection": {WALLET: {}, "environment": {"COINSWITCH_API_KEY": "zz"}},
+    "other environment": {WALLET: {}, "environment": {"TZ": "UTC"}},
     "asynchronous": {WALLET: {}, "async": 30, "poll": 1},
-    "a default": {WALLET: {}, "module_defaults": {WALLET: {"exchange": "exchange_2"}}},
-    "a default of the group": {
+    "module default": {WALLET: {}, "module_defaults": {WALLET: {"exchange": "exchange_2"}}},
+    "group default": {
         WALLET: {},
         "module_defaults": {"group/tradeops.coinswitch.coinswitch": {"retries": -1}},
     },
@@ -68,88 +67,96 @@ TASKS: dict[str, dict[str, Any]] = {
     "orders": {"tradeops.coinswitch.futures_order_info": {}},
     "wallet": {"tradeops.coinswitch.futures_wallet_info": {}},
 }
-# What only a task that runs as a module can be.
-AS_MODULE = {"another environment", "asynchronous"}
-# What differs from one run to the next, or is made by core for a module's process alone.
-VOLATILE = (
+# Tasks that cannot run directly.
+ONLY_AS_MODULE = {"other environment", "asynchronous"}
+# Keys of a result that differ between two runs, or that ansible-core adds only to the result of a module.
+IGNORED_KEYS = (
     *("ansible_job_id", "results_file", "start", "end", "delta", "started", "finished", "stdout", "stderr"),
     "failed_when_suppressed_exception",
 )
 
 
-def run_both_ways(ansible: Ansible, exchange: Exchange, account: Account, *options: str) -> list[Outcome]:
-    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
-    outcomes = []
+def run_both_ways(ansible: Ansible, exchange: Exchange, account: Account, *options: str) -> list[CompletedCommand]:
+    """Run TASKS directly and then as modules, with the same state of the exchange at the start."""
+    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    runs = []
     for direct in ("true", "false"):
-        ansible.variables["COINSWITCH_DIRECT"] = direct
+        ansible.environment["COINSWITCH_DIRECT"] = direct
         account.leverage.clear()
         account.leverage.update(dict.fromkeys(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT"], 10))
         exchange.requests.clear()
-        # Budgets of its own, as if a minute lay between the ways.
-        ansible.variables["TMPDIR"] = str(ansible.folder / f"tmp-{direct}")
-        os.makedirs(ansible.variables["TMPDIR"], exist_ok=True)
-        outcomes.append(ansible.play(TASKS, *options))
-        outcomes[-1].results["requests"] = {"sent": [(r.endpoint, r.symbol, r.status) for r in exchange.requests]}
-    return outcomes
+        # New request budgets, as if a minute passed between the two runs.
+        ansible.environment["TMPDIR"] = str(ansible.folder / f"tmp-{direct}")
+        os.makedirs(ansible.environment["TMPDIR"], exist_ok=True)
+        run = ansible.play(TASKS, *options)
+        run.results["requests"] = {"sent": [(r.endpoint, r.symbol, r.status) for r in exchange.requests]}
+        runs.append(run)
+    return runs
 
 
-def comparable(value: Any) -> Any:
+def without_ignored_keys(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: comparable(item) for name, item in value.items() if name not in VOLATILE}
-    return [comparable(item) for item in value] if isinstance(value, list) else value
+        return {name: without_ignored_keys(item) for name, item in value.items() if name not in IGNORED_KEYS}
+    return [without_ignored_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def lines(output: str) -> list[str]:
-    """The printed lines but for those that core prints of a module's file, and for times and ports."""
-    before_the_results, _keep, _results = output.partition("TASK [Keep the results]")
-    kept = [line for line in before_the_results.splitlines() if not re.search(CORES_OWN, line)]
-    text = re.sub(r"Task failed: (Action|Module) failed", "Task failed", "\n".join(kept))
+def comparable_lines(output: str) -> list[str]:
+    """Return the lines of the output without IGNORED_LINES, and without times, ports and random names."""
+    output_of_tasks, _separator, _rest = output.partition("TASK [Save the results]")
+    lines = [line for line in output_of_tasks.splitlines() if not re.search(IGNORED_LINES, line)]
+    text = re.sub(r"Task failed: (Action|Module) failed", "Task failed", "\n".join(lines))
     return re.sub(r"play\d+|\d+\.\d+ ?s|[0-9a-f]{8}-[0-9a-f-]{27}|j\d+\.\d+|/tmp/\S+", "", text).splitlines()
 
 
-CORES_OWN = (
+# Lines that only one of the two ways prints.
+IGNORED_LINES = (
     "ESTABLISH LOCAL CONNECTION|EXEC |PUT |Using module file|Pipelining is enabled|directly in the controller|"
     "runs as a module|failed_when_suppressed_exception|TRACEBACK|ASYNC|async|results_file|task path"
 )
 
 
 @pytest.mark.every_core
-def test_both_ways_are_the_same(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+def test_both_ways_have_the_same_results_output_and_requests(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
     account.open_position("XRPUSDT", "LONG", "2")
     direct, module = run_both_ways(ansible, exchange, account, "-vvvv")
     for name in TASKS:
-        assert comparable(direct.local[name]) == comparable(module.local[name]), name
+        assert without_ignored_keys(direct.localhost[name]) == without_ignored_keys(module.localhost[name]), name
     assert direct.results["requests"] == module.results["requests"]
-    ran_directly = direct.stdout.count("runs directly in the controller")
-    assert ran_directly == len(TASKS) + 2 - len(AS_MODULE), "the loop has three items"
-    assert module.stdout.count("runs as a module: coinswitch_direct or COINSWITCH_DIRECT is false") == len(TASKS) + 2
+    # The loop has three items.
+    task_runs = len(TASKS) + 2
+    assert direct.stdout.count("runs directly in the controller") == task_runs - len(ONLY_AS_MODULE)
+    assert module.stdout.count("runs as a module: coinswitch_direct or COINSWITCH_DIRECT is false") == task_runs
     assert "the task is asynchronous" in direct.stdout
     assert "the keyword environment sets a variable that does not start with COINSWITCH_" in direct.stdout
-    assert lines(direct.stdout) == lines(module.stdout)
-    assert lines(direct.stderr) == lines(module.stderr)
-    for outcome in (direct, module):
-        assert account.secret_key not in outcome.stdout + outcome.stderr + json.dumps(outcome.results)
+    assert comparable_lines(direct.stdout) == comparable_lines(module.stdout)
+    assert comparable_lines(direct.stderr) == comparable_lines(module.stderr)
+    for run in (direct, module):
+        assert account.secret_key not in run.output + json.dumps(run.results)
 
 
-def test_output_without_verbosity_is_the_same(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+def test_both_ways_have_the_same_output_without_verbosity(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
     account.open_position("XRPUSDT", "LONG", "2")
     direct, module = run_both_ways(ansible, exchange, account)
-    assert lines(direct.stdout) == lines(module.stdout)
-    assert lines(direct.stderr) == lines(module.stderr)
+    assert comparable_lines(direct.stdout) == comparable_lines(module.stdout)
+    assert comparable_lines(direct.stderr) == comparable_lines(module.stderr)
 
 
 @pytest.mark.parametrize(
-    ("hosts", "keywords", "reason"),
+    ("variables", "reason"),
     [
-        ({"localhost": {"ansible_connection": "mine"}}, {}, "the connection is not ansible.builtin.local"),
-        ({"localhost": {"coinswitch_direct": False}}, {}, "coinswitch_direct or COINSWITCH_DIRECT is false"),
-        ({"localhost": {"ansible_python_interpreter": os.path.realpath(sys.executable)}}, {}, "is not the Python that"),
+        ({"ansible_connection": "mine"}, "the connection is not ansible.builtin.local"),
+        ({"coinswitch_direct": False}, "coinswitch_direct or COINSWITCH_DIRECT is false"),
+        ({"ansible_python_interpreter": os.path.realpath(sys.executable)}, "is not the Python that"),
     ],
 )
-def test_when_a_task_runs_as_a_module(
-    ansible: Ansible, hosts: dict[str, Any], keywords: dict[str, Any], reason: str
+def test_task_runs_as_a_module_for_a_reason_in_the_output(
+    ansible: Ansible, variables: dict[str, Any], reason: str
 ) -> None:
-    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
     plugins = ansible.folder / "connection_plugins"
     plugins.mkdir()
     (plugins / "mine.py").write_text(
@@ -157,32 +164,32 @@ def test_when_a_task_runs_as_a_module(
         "DOCUMENTATION = '''\nname: mine\nshort_description: local by another name\n'''\n"
         "class Connection(Local):\n    transport = 'mine'\n"
     )
-    ansible.variables["ANSIBLE_CONNECTION_PLUGINS"] = str(plugins)
-    outcome = ansible.play({"one": {WALLET: {}}}, "-vvv", hosts=hosts, **keywords)
-    assert f"runs as a module: {reason}" in outcome.stdout or reason in outcome.stdout
-    assert "runs directly in the controller" not in outcome.stdout
+    ansible.environment["ANSIBLE_CONNECTION_PLUGINS"] = str(plugins)
+    completed = ansible.play({"one": {WALLET: {}}}, "-vvv", hosts={"localhost": variables})
+    assert f"runs as a module: {reason}" in completed.stdout or reason in completed.stdout
+    assert "runs directly in the controller" not in completed.stdout
 
 
-def test_a_timed_out_task_sends_nothing_afterwards(
+def test_task_that_timed_out_sends_nothing_afterwards(
     ansible: Ansible, sandbox: Sandbox, exchange: Exchange, account: Account
 ) -> None:
-    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
     account.set_leverage("BTCUSDT", 10)
     exchange.add_fault("read_leverage", FAULTS["timeout"])
     tasks = {"one": {MODULE: {**BTC, "timeout": 5}, "timeout": 1}}
-    outcome = ansible.play(tasks, "-vvv")
-    assert "runs directly in the controller" in outcome.stdout
-    assert outcome.local["one"]["failed"]
+    completed = ansible.play(tasks, "-vvv")
+    assert "runs directly in the controller" in completed.stdout
+    assert completed.localhost["one"]["failed"]
     assert exchange.count("write_leverage") == 0
     assert account.leverage["BTCUSDT"] == 10
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])
-def test_a_killed_run_sends_nothing_afterwards(
+def test_task_sends_nothing_after_ansible_playbook_was_killed(
     ansible: Ansible, exchange: Exchange, account: Account, direct: str
 ) -> None:
-    """The task waits for the rate limit when ansible-playbook is killed; what it would write after that is not sent."""
-    ansible.variables.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
+    """The task waits for the rate limit when ansible-playbook is killed. It does not write after the wait."""
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
     account.set_leverage("BTCUSDT", 10)
     exchange.add_fault("write_leverage", Fault(status=429, headers={"Retry-After": "2"}))
     playbook = ansible.folder / "killed.yml"
@@ -195,13 +202,13 @@ def test_a_killed_run_sends_nothing_afterwards(
     wait_for(lambda: exchange.count("write_leverage") == 1)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    # The wait that was asked for is over after this; a write would come then.
+    # The wait of 2 seconds ends in this time.
     time.sleep(3.5)
     assert exchange.count("write_leverage") == 1
     assert account.leverage["BTCUSDT"] == 10
 
 
-# A stdout callback that prints one JSON document, as ansible.posix.json does.
+# A callback plugin that prints one JSON document to stdout, as ansible.posix.json does.
 JSON_CALLBACK = """
 import json
 from ansible.plugins.callback import CallbackBase
@@ -224,51 +231,51 @@ class CallbackModule(CallbackBase):
         print(json.dumps(self.results))
 """
 CHANGES = 12
-STARTED = f"localhost: {CHANGES} symbols to read, at most {CHANGES} to write, at most about 6"
+PROGRESS = f"localhost: {CHANGES} symbols to read, at most {CHANGES} to write, at most about 6"
 
 
 @pytest.fixture
 def long_task(ansible: Ansible, exchange: Exchange, account: Account) -> dict[str, Any]:
-    """A task that is expected to take a minute, and ends at once: so many writes do not fit into its max wait."""
-    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    """The options of a task that announces its progress, and fails soon because its writes exceed the max wait."""
+    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
     symbols = sorted(exchange.instruments)[:CHANGES]
     for symbol in symbols:
         account.set_leverage(symbol, 3)
     return {"leverages": dict.fromkeys(symbols, 2), "rate_limit_timeout": 1}
 
 
-def test_progress_leaves_one_line_output_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
-    outcome = ansible.run("ansible", "localhost", "-o", "-m", MODULE, "-a", json.dumps(long_task))
-    assert STARTED in outcome.stderr
-    assert "not written" in outcome.stderr, "a line for each problem"
-    (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("localhost")]
+def test_progress_is_not_in_the_one_line_output(ansible: Ansible, long_task: dict[str, Any]) -> None:
+    completed = ansible.run("ansible", "localhost", "-o", "-m", MODULE, "-a", json.dumps(long_task))
+    assert PROGRESS in completed.stderr
+    assert "not written" in completed.stderr, "one line for each problem"
+    (line,) = [line for line in completed.stdout.splitlines() if line.startswith("localhost")]
     assert "| FAILED" in line
-    assert "symbols to read" not in outcome.stdout
+    assert "symbols to read" not in completed.stdout
 
 
-def test_progress_leaves_the_json_of_a_callback_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
+def test_progress_is_not_in_the_json_of_a_callback(ansible: Ansible, long_task: dict[str, Any]) -> None:
     plugins = ansible.folder / "callbacks"
     plugins.mkdir()
     (plugins / "one_document.py").write_text(JSON_CALLBACK)
-    ansible.variables.update(ANSIBLE_CALLBACK_PLUGINS=str(plugins), ANSIBLE_STDOUT_CALLBACK="one_document")
+    ansible.environment.update(ANSIBLE_CALLBACK_PLUGINS=str(plugins), ANSIBLE_STDOUT_CALLBACK="one_document")
     write_play(ansible, long_task)
-    outcome = ansible.run("ansible-playbook", "-i", "localhost,", "-c", "local", "long.yml")
-    assert STARTED in outcome.stderr
-    assert len(json.loads(outcome.stdout)["T"]["results"]) == CHANGES
+    completed = ansible.run("ansible-playbook", "-i", "localhost,", "-c", "local", "long.yml")
+    assert PROGRESS in completed.stderr
+    assert len(json.loads(completed.stdout)["T"]["results"]) == CHANGES
 
 
-def test_progress_leaves_the_events_of_ansible_runner_alone(ansible: Ansible, long_task: dict[str, Any]) -> None:
+def test_progress_is_not_in_the_events_of_ansible_runner(ansible: Ansible, long_task: dict[str, Any]) -> None:
     for folder in ("project", "inventory"):
         (ansible.folder / folder).mkdir()
     (ansible.folder / "inventory" / "hosts").write_text("localhost ansible_connection=local")
     write_play(ansible, long_task, "project")
-    outcome = ansible.run("ansible-runner", "run", ".", "--playbook", "long.yml", "--json")
-    events = [json.loads(line) for line in outcome.stdout.splitlines() if line.startswith("{")]
+    completed = ansible.run("ansible-runner", "run", ".", "--playbook", "long.yml", "--json")
+    events = [json.loads(line) for line in completed.stdout.splitlines() if line.startswith("{")]
     (failed,) = [event for event in events if event["event"] == "runner_on_failed"]
     assert len(failed["event_data"]["res"]["results"]) == CHANGES
     (stats,) = [event for event in events if event["event"] == "playbook_on_stats"]
     assert stats["event_data"]["failures"] == {"localhost": 1}
-    assert STARTED in outcome.stdout + outcome.stderr
+    assert PROGRESS in completed.output
 
 
 def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".") -> None:
@@ -277,48 +284,49 @@ def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".") -> 
     (ansible.folder / folder / "long.yml").write_text(json.dumps([play]))
 
 
-@pytest.mark.parametrize(("variable", "shown"), [("true", True), ("false", False)])
-def test_progress_can_be_turned_off(
-    ansible: Ansible, long_task: dict[str, Any], account: Account, variable: str, shown: bool
+@pytest.mark.parametrize(("value", "is_shown"), [("true", True), ("false", False)])
+def test_coinswitch_progress_turns_progress_on_or_off(
+    ansible: Ansible, long_task: dict[str, Any], account: Account, value: str, is_shown: bool
 ) -> None:
-    ansible.variables["COINSWITCH_PROGRESS"] = variable
-    outcome = ansible.run("ansible", "localhost", "-m", MODULE, "-a", json.dumps(long_task))
-    assert (STARTED in outcome.stderr) is shown
+    ansible.environment["COINSWITCH_PROGRESS"] = value
+    completed = ansible.run("ansible", "localhost", "-m", MODULE, "-a", json.dumps(long_task))
+    assert (PROGRESS in completed.stderr) is is_shown
     for secret in (account.api_key, account.secret_key):
-        assert secret not in outcome.stdout + outcome.stderr
+        assert secret not in completed.output
 
 
 @pytest.mark.parametrize("become", [False, True])
-def test_vaulted_keys_stay_secret(ansible: Ansible, exchange: Exchange, account: Account, become: bool) -> None:
-    """With `become`, another user runs the task, so it runs as a module."""
-    ansible.variables["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+def test_no_vaulted_key_in_the_output(ansible: Ansible, exchange: Exchange, account: Account, become: bool) -> None:
+    """A task with `become` runs as a module, because another user runs it."""
+    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
     for name in ("COINSWITCH_API_KEY", "COINSWITCH_SECRET_KEY"):
-        del ansible.variables[name]
+        del ansible.environment[name]
     (ansible.folder / "password").write_text("a password")
     (ansible.folder / "vault.yml").write_text(
         json.dumps({"coinswitch_api_key": account.api_key, "coinswitch_secret_key": account.secret_key})
     )
     vault = ("--vault-password-file", "password")
-    assert ansible.run("ansible-vault", "encrypt", *vault, "vault.yml").status == 0
+    assert ansible.run("ansible-vault", "encrypt", *vault, "vault.yml").exit_status == 0
     assert account.secret_key not in (ansible.folder / "vault.yml").read_text()
     keys = {"api_key": "{{ coinswitch_api_key }}", "secret_key": "{{ coinswitch_secret_key }}"}
     task = {"name": "T", WALLET: keys, "become": become, "become_method": "ansible.builtin.su"}
     play = {"name": "A play", "hosts": "localhost", "gather_facts": False, "vars_files": ["vault.yml"], "tasks": [task]}
     (ansible.folder / "vaulted.yml").write_text(json.dumps([play]))
-    outcome = ansible.run(
+    completed = ansible.run(
         "ansible-playbook", "-i", "localhost,", "-c", "local", "-vvvv", "--diff", *vault, "vaulted.yml"
     )
-    assert ("runs directly in the controller" in outcome.stdout) is not become
+    assert ("runs directly in the controller" in completed.stdout) is not become
     if not become:
-        assert outcome.status == 0, outcome.stdout
+        assert completed.exit_status == 0, completed.stdout
         assert exchange.count("wallet") == 1
     for secret in (account.api_key, account.secret_key):
-        assert secret not in outcome.stdout + outcome.stderr
+        assert secret not in completed.output
 
 
 def wait_for(condition: Any) -> None:
+    """Wait for at most 30 seconds."""
     for _try in range(600):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("it never came")
+    raise AssertionError("the condition did not become true")

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page in Chromium: on a phone, a tablet and a desktop screen, in light and dark, and printed."""
+"""The drift page in Chromium: on screens of a phone, a tablet and a desktop, in light and dark mode, and printed."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from typing import Any
 
 import pytest
 
-# Makes the page of what the role notes of the accounts, with the collection as it is installed.
-MAKE = """
+# A program that creates the page with the installed collection. It reads the results of the accounts from stdin.
+CREATE_PAGE = """
 import json, sys
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
-seen = json.load(sys.stdin)
+accounts = json.load(sys.stdin)
 template = open(sys.argv[1] + "/ansible_collections/tradeops/coinswitch/roles/leverage/files/page.html.j2").read()
-print(leverage_page(leverage_report(seen, "A desk", "2026-11-23T01:30:00Z"), template))
+print(leverage_page(leverage_report(accounts, "A desk", "2026-11-23T01:30:00Z"), template))
 """
-HOSTILE = """</style><script>document.title = "hacked"</script>"""
-NOT_ASKED = (
+MALICIOUS_NAME = """</style><script>document.title = "hacked"</script>"""
+NOT_REACHED_REASON = (
     "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
 )
 SYMBOLS = ["1000PEPEUSDT", "BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]
-PHONE, TABLET, DESK = 390, 820, 1280
-# Symbols with findings come first.
-SHOWN = [*SYMBOLS[1:5], SYMBOLS[0], SYMBOLS[5]]
-HEIGHTS = {PHONE: 844, DESK: 800}
-RETURNED = {
-    # outcome: what was in force before, and is (in check mode: would be) at the end
+# The order of the columns: symbols with findings come first.
+SYMBOLS_ON_PAGE = [*SYMBOLS[1:5], SYMBOLS[0], SYMBOLS[5]]
+# Widths and heights of the window in pixels.
+PHONE, TABLET, DESKTOP = 390, 820, 1280
+HEIGHTS = {PHONE: 844, DESKTOP: 800}
+LEVERAGES = {
+    # outcome: the previous leverage and the leverage after the task (in check mode: as predicted)
     "unchanged": (10, 10),
     "changed": (20, 10),
     "blocked": (25, 25),
@@ -60,28 +61,28 @@ FLAGS = [
     "--no-first-run",
     "--remote-debugging-pipe",
 ]
-# No answer of a browser takes longer, unless it hangs.
-LONGEST_WAIT = 60.0
+# Seconds. A browser that takes longer hangs.
+BROWSER_TIMEOUT = 60.0
 
 
 class Browser:
-    """One tab of a headless Chromium, driven by the DevTools protocol over a pipe."""
+    """A tab of a headless Chromium, which is controlled with the DevTools protocol over a pipe."""
 
     def __init__(self, profile: Path) -> None:
-        theirs_in, self._to = os.pipe()
-        self._from, theirs_out = os.pipe()
-        # Chromium reads from file 3 and writes to file 4. A plain sh knows no file above 9.
-        shell = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash"]
+        browser_input, self._write_end = os.pipe()
+        self._read_end, browser_output = os.pipe()
+        # Chromium reads from file descriptor 3 and writes to 4. A plain sh has no file descriptors above 9.
+        shell = ["bash", "-c", f'exec "$@" 3<&{browser_input} 4>&{browser_output}', "bash"]
         self._process = subprocess.Popen(
             [*shell, str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(theirs_in, theirs_out),
+            pass_fds=(browser_input, browser_output),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._pending = b""
-        self._number = 0
+        os.close(browser_input)
+        os.close(browser_output)
+        self._received = b""
+        self._last_id = 0
         self._session: str | None = None
 
     def __enter__(self) -> Browser:
@@ -91,30 +92,30 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A browser whose pipe is closed ends.
-        os.close(self._to)
-        os.close(self._from)
+        # Chromium exits when its pipe is closed.
+        os.close(self._write_end)
+        os.close(self._read_end)
         try:
-            self._process.wait(LONGEST_WAIT)
+            self._process.wait(BROWSER_TIMEOUT)
         finally:
             self._process.kill()
             self._process.wait()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Carry out one command of the protocol: its result."""
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
+        """Send a command of the protocol and return its result."""
+        self._last_id += 1
+        message: dict[str, Any] = {"id": self._last_id, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while (answer := self._read()).get("id") != self._number:
+        os.write(self._write_end, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._last_id:
             pass
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
         return result
 
     def open(self, page: Path, width: int, scheme: str = "light", medium: str = "screen") -> None:
-        """Show a page in a window of so many pixels."""
+        """Open a page in a window of this width in pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -128,20 +129,23 @@ class Browser:
         while self._read().get("method") != "Page.loadEventFired":
             pass
 
-    def see(self, expression: str) -> Any:
-        """The value of a JavaScript expression, evaluated from outside: the page's own policy allows no script."""
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression.
+
+        The protocol evaluates it, because the security policy of the page allows no other script than its own.
+        """
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._pending:
-            ready, _write, _error = select.select([self._from], [], [], LONGEST_WAIT)
-            assert ready, "the browser hangs"
-            chunk = os.read(self._from, 1 << 16)
+        while b"\0" not in self._received:
+            ready, _write, _error = select.select([self._read_end], [], [], BROWSER_TIMEOUT)
+            assert ready, "the browser does not respond"
+            chunk = os.read(self._read_end, 1 << 16)
             assert chunk, "the browser has ended"
-            self._pending += chunk
-        line, _separator, self._pending = self._pending.partition(b"\0")
+            self._received += chunk
+        line, _separator, self._received = self._received.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         return message
 
@@ -149,15 +153,15 @@ class Browser:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page was not checked in a browser")
+        pytest.skip("Chromium is not installed, so the page was not checked in a browser")
     with Browser(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
 
-# The visible rows of the findings: the texts of their cells.
+# JavaScript: the texts of the cells of each visible finding.
 FINDINGS = """[...document.querySelectorAll("#findings tbody tr")].filter(row => row.offsetParent !== null).map(
     row => [...row.cells].map(cell => cell.innerText.trim().replace(/\\s+/g, " ")))"""
-# Each cell of the matrix: its symbol by its place, its sign by the style sheet, and its text.
+# JavaScript: for each account its name, and the symbol, the sign and the text of each cell.
 CELLS = """[...document.querySelectorAll(".grid tbody tr")].filter(row => row.offsetParent !== null).map(row => [
     row.cells[0].innerText,
     ...[...row.cells].slice(1).filter(cell => cell.innerText).map(cell => [
@@ -167,14 +171,14 @@ CELLS = """[...document.querySelectorAll(".grid tbody tr")].filter(row => row.of
     ])])"""
 
 
-def account(*outcomes: str, check_mode: bool = True) -> dict[str, Any]:
-    """An account whose symbols ended with these outcomes, in the order of SYMBOLS."""
+def account_with(*outcomes: str, check_mode: bool = True) -> dict[str, Any]:
+    """Return the data of an account with these outcomes, in the order of SYMBOLS."""
     rows = [
         {
             "symbol": symbol,
             "outcome": outcome,
-            "previous_leverage": RETURNED[outcome][0],
-            "leverage": RETURNED[outcome][1],
+            "previous_leverage": LEVERAGES[outcome][0],
+            "leverage": LEVERAGES[outcome][1],
             "reason": "" if outcome in ("unchanged", "changed") else f"the reason why it is {outcome}",
         }
         for symbol, outcome in zip(SYMBOLS, outcomes, strict=False)
@@ -185,45 +189,47 @@ def account(*outcomes: str, check_mode: bool = True) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, collections: Path) -> Path:
-    """The page of a desk on which everything happens."""
-    return written(
+    """A page with each outcome, an account without results, and a malicious account name."""
+    return write_page(
         tmp_path_factory.mktemp("page") / "page.html",
         collections,
         {
-            "alpha": account(*["unchanged"] * 6),
-            "beta": account("unchanged", "changed", "blocked", "refused", "unknown"),
-            HOSTILE: {},
+            "alpha": account_with(*["unchanged"] * 6),
+            "beta": account_with("unchanged", "changed", "blocked", "refused", "unknown"),
+            MALICIOUS_NAME: {},
         },
     )
 
 
-def written(path: Path, collections: Path, seen: dict[str, Any]) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", MAKE, str(collections)],
+def write_page(path: Path, collections: Path, accounts: dict[str, Any]) -> Path:
+    completed = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", CREATE_PAGE, str(collections)],
         env={"PYTHONPATH": str(collections)},
-        input=json.dumps(seen),
+        input=json.dumps(accounts),
         capture_output=True,
         check=True,
         encoding="utf-8",
     )
-    path.write_text(done.stdout, encoding="utf-8")
+    path.write_text(completed.stdout, encoding="utf-8")
     return path
 
 
-@pytest.mark.parametrize("width", [PHONE, TABLET, DESK])
+@pytest.mark.parametrize("width", [PHONE, TABLET, DESKTOP])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_findings_and_cells_are_seen_at_every_width(browser: Browser, page: Path, width: int, scheme: str) -> None:
+def test_all_findings_and_cells_are_visible_at_each_width(
+    browser: Browser, page: Path, width: int, scheme: str
+) -> None:
     browser.open(page, width, scheme)
     dash = "\N{EN DASH}"
-    assert browser.see(FINDINGS) == [
+    assert browser.evaluate(FINDINGS) == [
         ["▲ Above policy", "beta", "DOGEUSDT", "25", "10", "2.5x", dash, "the reason why it is blocked"],
         ["▲ Above policy", "beta", "BTCUSDT", "20", "10", "2x", dash, "leverage is 20 instead of 10"],
-        ["⚠ Not reached", HOSTILE, "all", dash, dash, dash, dash, NOT_ASKED],
+        ["⚠ Not reached", MALICIOUS_NAME, "all", dash, dash, dash, dash, NOT_REACHED_REASON],
         ["? Unknown", "beta", "SOLUSDT", dash, "10", dash, dash, "the reason why it is unknown"],
         ["✕ Refused", "beta", "ETHUSDT", "3", "10", "0.3x", dash, "the reason why it is refused"],
     ]
-    assert browser.see(CELLS) == [
-        ["alpha", *([symbol, "✓", "10"] for symbol in SHOWN)],
+    assert browser.evaluate(CELLS) == [
+        ["alpha", *([symbol, "✓", "10"] for symbol in SYMBOLS_ON_PAGE)],
         [
             "beta",
             ["BTCUSDT", "▲", "20 policy 10"],
@@ -232,116 +238,118 @@ def test_findings_and_cells_are_seen_at_every_width(browser: Browser, page: Path
             ["SOLUSDT", "?", f"{dash} policy 10"],
             ["1000PEPEUSDT", "✓", "10"],
         ],
-        [HOSTILE, ["BTCUSDT", "⚠", "not reached"]],
+        [MALICIOUS_NAME, ["BTCUSDT", "⚠", "not reached"]],
     ]
     headline = "Above policy: 2 of 11 leverages, up to 2.5x, 3 other findings"
-    assert browser.see("document.title") == f"A desk · {headline}"
-    assert headline in browser.see("document.body.innerText")
+    assert browser.evaluate("document.title") == f"A desk · {headline}"
+    assert headline in browser.evaluate("document.body.innerText")
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("accounts", [20, 200])
-def test_a_large_desk_opens_fast_with_the_findings_in_view(
-    browser: Browser, tmp_path: Path, collections: Path, width: int, accounts: int
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("account_count", [20, 200])
+def test_large_page_shows_the_first_finding_without_scrolling(
+    browser: Browser, tmp_path: Path, collections: Path, width: int, account_count: int
 ) -> None:
     symbols = [f"COIN{number:02}USDT" for number in range(30)]
-    seen = {}
-    for number in range(accounts):
+    accounts = {}
+    for number in range(account_count):
         rows = [
             {"symbol": symbol, "outcome": "unchanged", "previous_leverage": 10, "leverage": 10} for symbol in symbols
         ]
         rows[number % 30].update(outcome="changed", previous_leverage=20)
         policy = dict.fromkeys(symbols, 10)
-        seen[f"account-{number:03}"] = {"policy": policy, "enforce": "exact", "check_mode": True, "results": rows}
-    path = written(tmp_path / "large.html", collections, seen)
+        accounts[f"account-{number:03}"] = {"policy": policy, "enforce": "exact", "check_mode": True, "results": rows}
+    path = write_page(tmp_path / "large.html", collections, accounts)
     assert path.stat().st_size < 1_500_000
     browser.open(path, width)
-    assert browser.see("document.querySelector('#findings tbody tr').getBoundingClientRect().bottom < innerHeight")
-    assert browser.see("document.querySelector('details').open") is False
-    assert len(browser.see(FINDINGS)) == accounts
+    assert browser.evaluate("document.querySelector('#findings tbody tr').getBoundingClientRect().bottom < innerHeight")
+    assert browser.evaluate("document.querySelector('details').open") is False
+    assert len(browser.evaluate(FINDINGS)) == account_count
 
 
-def test_findings_are_sorted_and_filtered_from_the_keyboard(browser: Browser, page: Path) -> None:
-    browser.open(page, DESK)
-    first = "[...document.querySelectorAll('#findings tbody tr')].map(row => row.cells[2].innerText)"
-    focus = "document.querySelectorAll('#findings thead button')[%d].focus()"
-    browser.see(focus % 2)
-    key(browser, "Enter")
-    assert browser.see(first) == ["BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "all"]
-    key(browser, "Enter")
-    assert browser.see(first) == ["all", "SOLUSDT", "ETHUSDT", "DOGEUSDT", "BTCUSDT"]
-    assert browser.see("document.querySelectorAll('#findings th')[2].getAttribute('aria-sort')") == "descending"
-    browser.see(focus % 5)
-    key(browser, "Enter")
-    assert browser.see(first)[-2:] == ["BTCUSDT", "DOGEUSDT"], "factors are sorted as numbers"
-    for name, value, left in (
+def test_keyboard_sorts_and_filters_the_findings(browser: Browser, page: Path) -> None:
+    browser.open(page, DESKTOP)
+    symbols = "[...document.querySelectorAll('#findings tbody tr')].map(row => row.cells[2].innerText)"
+    focus_button = "document.querySelectorAll('#findings thead button')[%d].focus()"
+    browser.evaluate(focus_button % 2)
+    press_key(browser, "Enter")
+    assert browser.evaluate(symbols) == ["BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "all"]
+    press_key(browser, "Enter")
+    assert browser.evaluate(symbols) == ["all", "SOLUSDT", "ETHUSDT", "DOGEUSDT", "BTCUSDT"]
+    assert browser.evaluate("document.querySelectorAll('#findings th')[2].getAttribute('aria-sort')") == "descending"
+    browser.evaluate(focus_button % 5)
+    press_key(browser, "Enter")
+    assert browser.evaluate(symbols)[-2:] == ["BTCUSDT", "DOGEUSDT"], "factors are sorted as numbers"
+    for name, value, expected_count in (
         ("severity", "Above policy", 2),
         ("symbol", "btc", 1),
         ("account", "nobody", 0),
         ("account", "", 1),
     ):
         event = "new Event('input', {bubbles: true})"
-        browser.see(f"(field => {{ field.value = '{value}'; field.dispatchEvent({event}) }})(document.forms[0].{name})")
-        assert len(browser.see(FINDINGS)) == left
-        assert browser.see("document.querySelector('output').innerText") == f"{left} of 5 shown"
+        browser.evaluate(
+            f"(field => {{ field.value = '{value}'; field.dispatchEvent({event}) }})(document.forms[0].{name})"
+        )
+        assert len(browser.evaluate(FINDINGS)) == expected_count
+        assert browser.evaluate("document.querySelector('output').innerText") == f"{expected_count} of 5 shown"
 
 
-def key(browser: Browser, name: str) -> None:
+def press_key(browser: Browser, name: str) -> None:
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=13, text="\r")
 
 
-def test_without_scripts_the_findings_are_there_by_severity(browser: Browser, page: Path) -> None:
+def test_findings_are_visible_without_scripts(browser: Browser, page: Path) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        browser.open(page, DESK)
-        assert len(browser.see(FINDINGS)) == 5
-        assert browser.see("document.querySelector('form').offsetParent") is None
+        browser.open(page, DESKTOP)
+        assert len(browser.evaluate(FINDINGS)) == 5
+        assert browser.evaluate("document.querySelector('form').offsetParent") is None
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
-@pytest.mark.parametrize("width", [PHONE, TABLET, DESK])
-def test_nothing_sticks_out_of_the_window(browser: Browser, page: Path, width: int) -> None:
+@pytest.mark.parametrize("width", [PHONE, TABLET, DESKTOP])
+def test_page_does_not_scroll_sideways(browser: Browser, page: Path, width: int) -> None:
     browser.open(page, width)
-    assert browser.see("document.documentElement.scrollWidth") == width
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_on_a_phone_a_finding_is_a_card(browser: Browser, page: Path) -> None:
+def test_finding_is_a_card_on_a_phone(browser: Browser, page: Path) -> None:
     labels = """[...document.querySelector("#findings tbody tr").cells].slice(3, 7).map(
         cell => getComputedStyle(cell, "::before").content)"""
     browser.open(page, PHONE)
-    assert browser.see(labels) == ['"In force: "', '"Policy: "', '"Factor: "', '"Since: "']
-    assert browser.see("document.querySelector('#findings thead').offsetParent") is None
-    browser.open(page, DESK)
-    assert browser.see(labels) == ["none"] * 4
+    assert browser.evaluate(labels) == ['"In force: "', '"Policy: "', '"Factor: "', '"Since: "']
+    assert browser.evaluate("document.querySelector('#findings thead').offsetParent") is None
+    browser.open(page, DESKTOP)
+    assert browser.evaluate(labels) == ["none"] * 4
 
 
-def test_heads_stay_while_a_large_table_scrolls(browser: Browser, tmp_path: Path, collections: Path) -> None:
+def test_headings_stay_visible_while_a_large_table_scrolls(browser: Browser, tmp_path: Path, collections: Path) -> None:
     symbols = [f"COIN{number:02}USDT" for number in range(100)]
     row = {"outcome": "unchanged", "previous_leverage": 10, "leverage": 10}
-    large = {
+    large_account = {
         "policy": dict.fromkeys(symbols, 10),
         "enforce": "exact",
         "results": [{**row, "symbol": symbol} for symbol in symbols],
     }
-    desk = {f"account-{number:03}": large for number in range(200)}
-    browser.open(written(tmp_path / "large.html", collections, desk), DESK)
-    browser.see("document.querySelector('details').open = true")
-    browser.see("document.querySelector('.grid').scrollTo(2000, 3000)")
-    places = browser.see("""(() => {
+    accounts = {f"account-{number:03}": large_account for number in range(200)}
+    browser.open(write_page(tmp_path / "large.html", collections, accounts), DESKTOP)
+    browser.evaluate("document.querySelector('details').open = true")
+    browser.evaluate("document.querySelector('.grid').scrollTo(2000, 3000)")
+    positions = browser.evaluate("""(() => {
         const grid = document.querySelector(".grid").getBoundingClientRect();
         const head = document.querySelectorAll(".grid thead th")[40].getBoundingClientRect();
         const name = document.querySelectorAll(".grid tbody th")[120].getBoundingClientRect();
         return [head.top - grid.top, name.left - grid.left, document.querySelector(".grid").scrollTop];
     })()""")
-    assert places == [1, 1, 3000], "both heads are at the table's border, which is one pixel wide"
+    assert positions == [1, 1, 3000], "both headings are next to the border of the table, which is one pixel wide"
 
 
-def test_light_and_dark_are_told_apart_and_both_can_be_read(browser: Browser, page: Path) -> None:
-    grounds = set()
+def test_light_and_dark_mode_differ_and_have_enough_contrast(browser: Browser, page: Path) -> None:
+    backgrounds = set()
     for scheme in ("light", "dark"):
-        browser.open(page, DESK, scheme)
+        browser.open(page, DESKTOP, scheme)
         for selector in (
             "body",
             ".about",
@@ -354,22 +362,23 @@ def test_light_and_dark_are_told_apart_and_both_can_be_read(browser: Browser, pa
             "#findings b.a",
             "#findings thead th",
         ):
-            text, ground = browser.see(f"""(() => {{
+            color, background = browser.evaluate(f"""(() => {{
                 const style = getComputedStyle(document.querySelector("{selector}"));
-                const clear = style.backgroundColor === "rgba(0, 0, 0, 0)";
-                return [style.color, clear ? getComputedStyle(document.body).backgroundColor : style.backgroundColor];
+                const isTransparent = style.backgroundColor === "rgba(0, 0, 0, 0)";
+                const background = isTransparent ? getComputedStyle(document.body) : style;
+                return [style.color, background.backgroundColor];
             }})()""")
-            assert contrast(text, ground) >= 4.5, f"{selector} in {scheme}"
-        grounds.add(browser.see("getComputedStyle(document.body).backgroundColor"))
-    assert len(grounds) == 2
+            assert contrast(color, background) >= 4.5, f"{selector} in {scheme} mode"
+        backgrounds.add(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(backgrounds) == 2
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_accessibility_engine_finds_nothing(browser: Browser, page: Path, width: int, scheme: str) -> None:
+def test_axe_finds_no_accessibility_violation(browser: Browser, page: Path, width: int, scheme: str) -> None:
     browser.open(page, width, scheme)
-    browser.see("document.querySelector('details').open = true")
-    browser.see(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + "; 1")
+    browser.evaluate("document.querySelector('details').open = true")
+    browser.evaluate(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + "; 1")
     run = "axe.run().then(result => JSON.stringify(result))"
     answer = browser.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
     result = json.loads(answer["result"]["value"])
@@ -377,34 +386,37 @@ def test_the_accessibility_engine_finds_nothing(browser: Browser, page: Path, wi
     assert len(result["passes"]) > 15
 
 
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours such as "rgb(1, 2, 3)", after WCAG 2."""
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of two colors such as "rgb(1, 2, 3)", as WCAG 2 defines it."""
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
-def luminance(colour: str) -> float:
-    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+def luminance(color: str) -> float:
+    parts = [int(part) / 255 for part in color.removeprefix("rgb(").removesuffix(")").split(",")]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return float(sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
-def test_on_paper_there_are_the_findings_alone(browser: Browser, page: Path) -> None:
+def test_printed_page_has_only_the_findings_on_white(browser: Browser, page: Path) -> None:
     browser.open(page, TABLET, "dark", medium="print")
-    assert browser.see("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "paper is light"
-    assert len(browser.see(FINDINGS)) == 5
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(browser.evaluate(FINDINGS)) == 5
     for hidden in ("form", "details"):
-        assert browser.see(f"document.querySelector('{hidden}').offsetParent") is None
+        assert browser.evaluate(f"document.querySelector('{hidden}').offsetParent") is None
     pdf = b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
     assert pdf.startswith(b"%PDF")
     (box, *_others) = re.findall(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
     assert tuple(round(float(side)) for side in box) == (842, 595), "A4 landscape, in points"
 
 
-def test_no_other_script_runs(browser: Browser, page: Path, tmp_path: Path) -> None:
-    """Were the escaping ever lost, the page's own policy would still stop a script."""
-    lost = tmp_path / "lost.html"
-    lost.write_text(page.read_text(encoding="utf-8").replace("<main>", f"<main>{HOSTILE}"), encoding="utf-8")
-    browser.open(lost, DESK)
-    assert browser.see("document.querySelectorAll('script').length") == 2
-    assert browser.see("document.title").startswith("A desk · Above policy")
+def test_security_policy_of_the_page_stops_a_script_that_was_not_escaped(
+    browser: Browser, page: Path, tmp_path: Path
+) -> None:
+    not_escaped = tmp_path / "not_escaped.html"
+    not_escaped.write_text(
+        page.read_text(encoding="utf-8").replace("<main>", f"<main>{MALICIOUS_NAME}"), encoding="utf-8"
+    )
+    browser.open(not_escaped, DESKTOP)
+    assert browser.evaluate("document.querySelectorAll('script').length") == 2
+    assert browser.evaluate("document.title").startswith("A desk · Above policy")

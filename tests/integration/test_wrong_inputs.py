@@ -1,9 +1,9 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wrong inputs, typed as playbooks type them: one clear line each, and nothing is sent.
+"""Each wrong input in a playbook fails with one clear line, and nothing is sent.
 
-One of each kind: the unit tests have them all.
+There is one input of each kind here. The unit tests have all of them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ansible
 
 MODULE = "tradeops.coinswitch.futures_leverage"
-GOOD = {"symbol": "BTCUSDT", "leverage": 13}
+VALID_POLICY = {"symbol": "BTCUSDT", "leverage": 13}
 
-# What was probably meant is offered with the refusal.
+# Symbols, each with a part of the message.
 SYMBOLS = {
     "BTC/USDT": "did you mean BTCUSDT?",
     "BTCUSDT\n": "did you mean BTCUSDT?",
     "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "did you mean BTCUSD?",
 }
 LEVERAGES = [True, 13.0, "", "0x10", [13]]
-NO_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number of 1 or more"
+NOT_A_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number of 1 or more"
 
-# Options to what the refusal says; each is added to a good desired.
+# Options to add to VALID_POLICY, each with a part of the message.
 OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"api_key": "two words"}, "api_key holds a blank"),
     ({"secret_key": "ab" * 31 + "a"}, "secret_key must be 64 hexadecimal characters"),
@@ -41,48 +41,48 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"levarage": 13}, "Unsupported parameters"),
 ]
 
-# Whole sets of options.
+# Complete sets of options, each with a part of the message.
 POLICIES: list[tuple[dict[str, Any], str]] = [
     ({}, "one of the following is required: symbol, leverages"),
     ({"symbol": "BTCUSDT"}, "parameters are required together: symbol, leverage"),
-    ({**GOOD, "leverages": {"BTCUSDT": 13}}, "parameters are mutually exclusive: symbol|leverages"),
+    ({**VALID_POLICY, "leverages": {"BTCUSDT": 13}}, "parameters are mutually exclusive: symbol|leverages"),
     ({"leverages": {}}, "leverages is empty"),
     ({"leverages": ["BTCUSDT"]}, "leverages"),
     ({"leverages": {"BTCUSDT": 13, "btcusdt": 13}}, "leverages names BTCUSDT more than once"),
-    ({"leverages": {"ETHUSDT": 5, "BTCUSDT": None}}, NO_WHOLE_NUMBER),
+    ({"leverages": {"ETHUSDT": 5, "BTCUSDT": None}}, NOT_A_WHOLE_NUMBER),
 ]  # fmt: skip
 
 CASES = [
-    *(({"symbol": symbol, "leverage": 13}, hint) for symbol, hint in SYMBOLS.items()),
-    *(({"symbol": "BTCUSDT", "leverage": leverage}, NO_WHOLE_NUMBER) for leverage in LEVERAGES),
-    *(({**GOOD, **options}, hint) for options, hint in OPTIONS),
+    *(({"symbol": symbol, "leverage": 13}, message) for symbol, message in SYMBOLS.items()),
+    *(({"symbol": "BTCUSDT", "leverage": leverage}, NOT_A_WHOLE_NUMBER) for leverage in LEVERAGES),
+    *(({**VALID_POLICY, **options}, message) for options, message in OPTIONS),
     *POLICIES,
 ]
 
 
-def complaints(result: dict[str, Any], hint: str) -> list[str]:
-    """What is wrong with how a wrong input was refused."""
-    said = result.get("msg", "")
-    wanted = {
+def find_problems(result: dict[str, Any], expected_message: str) -> list[str]:
+    """Return what is wrong with the result of a task that got a wrong input."""
+    message = result.get("msg", "")
+    checks = {
         f"no failure: {result}": result["failed"],
         f"changed: {result}": not result["changed"],
-        f"another reason than {hint!r}: {said}": hint in said,
-        f"more than a line: {said!r}": len(said.splitlines()) == 1,
-        f"too long: {said}": len(said) <= 400 or "Unsupported parameters" in said,
+        f"the message does not contain {expected_message!r}: {message}": expected_message in message,
+        f"more than one line: {message!r}": len(message.splitlines()) == 1,
+        f"too long: {message}": len(message) <= 400 or "Unsupported parameters" in message,
         f"a traceback: {result}": "Traceback" not in json.dumps(result),
         f"requests: {result}": result.get("requests", 0) == 0,
     }
-    return [complaint for complaint, fine in wanted.items() if not fine]
+    return [problem for problem, is_right in checks.items() if not is_right]
 
 
-def test_a_wrong_input_is_refused_with_one_clear_line_before_any_request(ansible: Ansible, exchange: Exchange) -> None:
-    tasks = {f"{number}": {MODULE: options} for number, (options, _hint) in enumerate(CASES)}
-    outcome = ansible.play(tasks)
-    wrong = {
+def test_wrong_input_fails_with_one_clear_line_before_any_request(ansible: Ansible, exchange: Exchange) -> None:
+    tasks = {f"{number}": {MODULE: options} for number, (options, _message) in enumerate(CASES)}
+    completed = ansible.play(tasks)
+    problems = {
         json.dumps(options): found
-        for number, (options, hint) in enumerate(CASES)
-        if (found := complaints(outcome.local[str(number)], hint))
+        for number, (options, message) in enumerate(CASES)
+        if (found := find_problems(completed.localhost[str(number)], message))
     }
-    assert wrong == {}
+    assert problems == {}
     assert exchange.requests == []
-    assert "Traceback" not in outcome.stdout + outcome.stderr
+    assert "Traceback" not in completed.output

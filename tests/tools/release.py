@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a release up to its tag (`release.py cut VERSION`), or a revision's artifact (`release.py build REVISION`).
+"""Prepare a release (`release.py cut VERSION`), or build the artifact of a revision (`release.py build REVISION`).
 
-An artifact's bytes depend on the revision alone: not on the folder, the time, or the order of a file system's listing.
-(And on the zlib that compresses them: another one may pack the same files into other bytes.)
+The bytes of an artifact depend only on the revision and on the version of zlib. They do not depend on the folder, the
+time or the order in which the file system lists files.
 """
 
 from __future__ import annotations
@@ -25,50 +25,51 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAGMENTS = "changelogs/fragments"
-# They lead the archive, as those do that Ansible builds.
-FIRST = ("FILES.json", "MANIFEST.json")
+# The first files in the archive, as in the artifacts that Ansible builds.
+FIRST_FILES = ("FILES.json", "MANIFEST.json")
 
 
 def run(*command: str, folder: Path = ROOT) -> str:
-    """What the command printed; where it fails, the release ends with that."""
-    done = subprocess.run(command, cwd=folder, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed\n{done.stdout}")
-    return done.stdout.strip()
+    """Run a command and return its output. If it fails, exit with its output."""
+    completed = subprocess.run(command, cwd=folder, check=False, stdout=subprocess.PIPE, text=True)
+    if completed.returncode:
+        raise SystemExit(f"{' '.join(command)} failed\n{completed.stdout}")
+    return completed.stdout.strip()
 
 
-def problems(version: str) -> list[str]:
-    """What stands in the way of releasing the checkout as `version`."""
+def find_problems(version: str) -> list[str]:
+    """Return the reasons why the checkout cannot be released as `version`."""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
-        return [f"{version!r} is no version such as 1.2.3"]
+        return [f"{version!r} is not a version such as 1.2.3"]
     declared = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
-    later = [name for name in versions_added() if numbers(name) > numbers(version)]
-    found = {
+    later = [name for name in find_versions_added() if split_version(name) > split_version(version)]
+    checks = {
         "the work tree is not clean: commit or remove what `git status` shows": run("git", "status", "--porcelain"),
         f"galaxy.yml says {declared}, not {version}": declared != version,
-        f"something was added in {', '.join(later)}, after {version}": later,
-        f"{FRAGMENTS} is empty: nothing says what is new": not list((ROOT / FRAGMENTS).glob("*.y*ml")),
-        f"the tag v{version} is there already": run("git", "tag", "--list", f"v{version}"),
+        f"the documentation says that something was added in {', '.join(later)}, after {version}": later,
+        f"{FRAGMENTS} is empty: add a fragment for each change": not list((ROOT / FRAGMENTS).glob("*.y*ml")),
+        f"the tag v{version} already exists": run("git", "tag", "--list", f"v{version}"),
     }
-    return [problem for problem, holds in found.items() if holds]
+    return [problem for problem, is_found in checks.items() if is_found]
 
 
-def versions_added() -> list[str]:
-    """Each `version_added` in plugins and roles."""
+def find_versions_added() -> list[str]:
+    """Return each value of `version_added` in plugins and roles."""
     files = [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").rglob("*.yml")]
     pattern = re.compile(r"^ *version_added: *['\"]?([0-9.]+)", re.MULTILINE)
     return sorted({version for file in files for version in pattern.findall(file.read_text(encoding="utf-8"))})
 
 
-def numbers(version: str) -> list[int]:
+def split_version(version: str) -> list[int]:
     return [int(number) for number in version.split(".")]
 
 
 def cut(version: str) -> None:
-    """Write the changelog from its fragments, commit it and tag it; nothing is pushed."""
-    found = problems(version)
-    if found:
-        raise SystemExit("\n".join([f"No release {version}:", *(f"- {problem}" for problem in found)]))
+    """Write the changelog from its fragments, commit it, tag it and build the artifact. Push nothing."""
+    problems = find_problems(version)
+    if problems:
+        lines = [f"{version} cannot be released:", *(f"- {problem}" for problem in problems)]
+        raise SystemExit("\n".join(lines))
     run("antsibull-changelog", "lint")
     run("antsibull-changelog", "release")
     run("git", "add", "CHANGELOG.md", "changelogs")
@@ -79,7 +80,7 @@ def cut(version: str) -> None:
 
 
 def build(revision: str, folder: Path) -> None:
-    """Lay the artifact of what is committed as `revision` into `folder`; print its sha256 as sha256sum does."""
+    """Build the artifact of `revision` in `folder`, and print its checksum in the format of sha256sum."""
     with tempfile.TemporaryDirectory() as scratch:
         tree, built = Path(scratch, "tree"), Path(scratch, "built")
         run("git", "archive", "--format=tar", f"--output={scratch}/tree.tar", revision)
@@ -87,42 +88,47 @@ def build(revision: str, folder: Path) -> None:
             archive.extractall(tree, filter="data")
         run("ansible-galaxy", "collection", "build", "--output-path", str(built), folder=tree)
         (artifact,) = built.glob("*.tar.gz")
-        packed = normalised(artifact, int(run("git", "show", "--no-patch", "--format=%ct", f"{revision}^{{commit}}")))
+        packed = normalize(artifact, int(run("git", "show", "--no-patch", "--format=%ct", f"{revision}^{{commit}}")))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / artifact.name).write_bytes(packed)
     print(f"{hashlib.sha256(packed).hexdigest()}  {folder / artifact.name}")
 
 
-def normalised(artifact: Path, time: int) -> bytes:
-    """The artifact with its files sorted by name, in the archive and in FILES.json, and all of them of one time."""
+def normalize(artifact: Path, time: int) -> bytes:
+    """Return the artifact with its files sorted by name, in the archive and in FILES.json, and with one time for all.
+
+    Args:
+        artifact: The artifact that Ansible built.
+        time: The time of the files, in Unix seconds.
+    """
     with tarfile.open(artifact) as archive:
         files = {member.name: (member, archive.extractfile(member)) for member in archive}
         contents = {name: stream.read() if stream else b"" for name, (_member, stream) in files.items()}
     listing, manifest = json.loads(contents["FILES.json"]), json.loads(contents["MANIFEST.json"])
     listing["files"].sort(key=lambda entry: entry["name"])
-    contents["FILES.json"] = as_json(listing)
+    contents["FILES.json"] = to_json(listing)
     manifest["file_manifest_file"]["chksum_sha256"] = hashlib.sha256(contents["FILES.json"]).hexdigest()
-    contents["MANIFEST.json"] = as_json(manifest)
+    contents["MANIFEST.json"] = to_json(manifest)
     packed = io.BytesIO()
     with gzip.GzipFile("", "wb", mtime=0, fileobj=packed) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
-        for name in sorted(contents, key=lambda name: (name not in FIRST, name)):
+        for name in sorted(contents, key=lambda name: (name not in FIRST_FILES, name)):
             member, _stream = files[name]
             member.mtime, member.size = time, len(contents[name])
             archive.addfile(member, io.BytesIO(contents[name]))
     return packed.getvalue()
 
 
-def as_json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     actions = parser.add_subparsers(required=True)
-    cutting = actions.add_parser("cut", help="release the checkout, up to the tag and the artifact")
+    cutting = actions.add_parser("cut", help="write the changelog, set the tag and build the artifact")
     cutting.add_argument("version")
     cutting.set_defaults(act=lambda options: cut(options.version))
-    building = actions.add_parser("build", help="make the artifact of a revision")
+    building = actions.add_parser("build", help="build the artifact of a revision")
     building.add_argument("revision")
     building.add_argument("folder", nargs="?", type=Path, default=ROOT / ".cache" / "release")
     building.set_defaults(act=lambda options: build(options.revision, options.folder))

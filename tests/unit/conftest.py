@@ -1,11 +1,11 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let a checkout of any name be imported under the name of the collection.
+"""Make the checkout importable as `ansible_collections.tradeops.coinswitch`, whatever the name of its folder.
 
-Ansible finds a collection in a folder `ansible_collections/tradeops/coinswitch`. A clone has any name, so the three
-packages are made here, the last one with the checkout as its content. Under `ansible-test units`, whose tree has the
-right names, they are found already and nothing is done.
+Ansible looks for a collection in a folder `ansible_collections/tradeops/coinswitch`, but a clone can have any name. So
+this file creates the three packages, and the last one contains the checkout. `ansible-test units` runs in a folder of
+the right name. There the packages exist already, and this file creates none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.tradeops.coinswitch"
 
 
-def name_the_checkout() -> None:
-    """Register the packages of `COLLECTION`, each inside the one before, with `ROOT` as the last one's folder."""
+def register_packages() -> None:
+    """Create the packages of COLLECTION, each as an attribute of the one before. ROOT is the folder of the last one."""
     parent: ModuleType | None = None
     parts = COLLECTION.split(".")
     for depth, part in enumerate(parts, start=1):
@@ -44,21 +44,21 @@ def is_importable(name: str) -> bool:
 
 
 if not is_importable(COLLECTION):
-    name_the_checkout()
+    register_packages()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_processor() -> Iterator[None]:
-    """Keep each process to one processor: to wake a thread on another one takes longer than what it then does.
+def _use_one_processor() -> Iterator[None]:
+    """Run the tests of a module on one processor, because that is faster.
 
-    Client and server are threads that take turns. For as long as a module: what the tests of other folders run may
-    know how to use all processors.
+    Client and server are threads that take turns, and it takes long to wake a thread on another processor. The scope is
+    one module, so tests in other folders can use all processors.
     """
     if sys.platform != "linux":
         yield
         return
-    before = os.sched_getaffinity(0)
+    processors = os.sched_getaffinity(0)
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    os.sched_setaffinity(0, {sorted(before)[worker % len(before)]})
+    os.sched_setaffinity(0, {sorted(processors)[worker % len(processors)]})
     yield
-    os.sched_setaffinity(0, before)
+    os.sched_setaffinity(0, processors)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the architecture (docs/design.md) that can be read off the code, held file by file."""
+"""Checks the rules of docs/design.md that can be checked in the source code, for each file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PLUGINS = ROOT / "plugins"
 SANDBOX = ROOT / "extensions" / "sandbox"
 UTILS = "ansible_collections.tradeops.coinswitch.plugins.module_utils"
 
-# A file imports only files above it.
-LADDER = (
+# A file imports only files that come before it in this order.
+IMPORT_ORDER = (
     "_errors",
     "_libraries",
     "_signing",
@@ -42,7 +42,7 @@ LADDER = (
     "_module",
 )
 DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
-MOST_LINES_OF_A_MODULE = 60
+MAX_MODULE_LINES = 60
 
 
 def each_file_of(*folders: Path) -> pytest.MarkDecorator:
@@ -51,38 +51,38 @@ def each_file_of(*folders: Path) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("file", files, ids=[str(file.relative_to(ROOT)) for file in files])
 
 
-def tree_of(file: Path) -> ast.Module:
+def parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The dotted names that are imported anywhere in `tree`, inside functions too."""
+def imported_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names of all imports in `tree`, including those inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # Dots only within the sandbox's own package.
+            # Only the package of the sandbox uses relative imports.
             module = "sandbox" if node.level else str(node.module)
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def attributes(tree: ast.AST) -> set[str]:
-    """The names that are looked up on objects: the `b` of `a.b`."""
+def attribute_names(tree: ast.AST) -> set[str]:
+    """Return the `b` of each `a.b` in `tree`."""
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-def packages(tree: ast.AST) -> set[str]:
-    """The packages imported that do not come with Python."""
-    return {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
+def third_party_packages(tree: ast.AST) -> set[str]:
+    """Return the imported packages that are not part of the standard library."""
+    return {name.partition(".")[0] for name in imported_names(tree)} - sys.stdlib_module_names
 
 
-def lines_of_code(file: Path) -> int:
-    """The lines that hold code: no blank, no comment, no docstring, no documentation of a module."""
+def count_code_lines(file: Path) -> int:
+    """Count the lines that are not blank, and neither a comment, a docstring nor the documentation of a module."""
     with tokenize.open(file) as source:
         tokens = list(tokenize.generate_tokens(source.readline))
     layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
     lines = {line for token in tokens if token.type not in layout for line in range(token.start[0], token.end[0] + 1)}
-    for node in ast.walk(tree_of(file)):
+    for node in ast.walk(parse(file)):
         if is_documentation(node):
             assert isinstance(node, ast.stmt)
             lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
@@ -96,24 +96,24 @@ def is_documentation(node: ast.AST) -> bool:
 
 
 @each_file_of(PLUGINS)
-def test_only_the_edge_ends_the_task(file: Path) -> None:
-    tree = tree_of(file)
+def test_only_module_py_ends_a_task(file: Path) -> None:
+    tree = parse(file)
     if file.name == "_module.py":
-        assert {"fail_json", "exit_json"} <= attributes(tree)
+        assert {"fail_json", "exit_json"} <= attribute_names(tree)
     else:
-        assert not {"fail_json", "exit_json"} & attributes(tree)
-        assert not any(name.startswith("ansible.") and "AnsibleModule" in name for name in imported(tree))
+        assert not {"fail_json", "exit_json"} & attribute_names(tree)
+        assert not any(name.startswith("ansible.") and "AnsibleModule" in name for name in imported_names(tree))
 
 
 @each_file_of(PLUGINS / "modules")
-def test_a_module_is_only_wiring(file: Path) -> None:
-    tree = tree_of(file)
-    assert lines_of_code(file) <= MOST_LINES_OF_A_MODULE
-    assert "check_mode" not in attributes(tree), "check mode is decided in one place, and not here"
-    assert not any(isinstance(node, ast.Try) for node in ast.walk(tree)), "errors are caught at the edge"
+def test_module_has_few_lines_no_check_mode_and_no_try(file: Path) -> None:
+    tree = parse(file)
+    assert count_code_lines(file) <= MAX_MODULE_LINES
+    assert "check_mode" not in attribute_names(tree), "only _module.py handles check mode"
+    assert not any(isinstance(node, ast.Try) for node in ast.walk(tree)), "only _module.py catches errors"
 
 
-def test_every_module_has_an_action_plugin_that_only_names_it() -> None:
+def test_each_module_has_an_action_plugin_that_only_names_it() -> None:
     modules = {file.name for file in (PLUGINS / "modules").glob("*.py")}
     assert {file.name for file in (PLUGINS / "action").glob("*.py")} == modules
     template = (PLUGINS / "action" / "api_key_info.py").read_text(encoding="utf-8")
@@ -123,60 +123,60 @@ def test_every_module_has_an_action_plugin_that_only_names_it() -> None:
 
 
 @each_file_of(PLUGINS / "module_utils")
-def test_a_utility_imports_only_what_is_above_it(file: Path) -> None:
-    assert file.stem in LADDER, "a new file needs its place on the ladder"
-    ours = {name.removeprefix(f"{UTILS}.").partition(".")[0] for name in imported(tree_of(file)) if UTILS in name}
-    above = set(LADDER[: LADDER.index(file.stem)])
-    assert ours <= above
+def test_utility_imports_only_files_before_it_in_the_import_order(file: Path) -> None:
+    assert file.stem in IMPORT_ORDER, "add the new file to IMPORT_ORDER"
+    names = [name for name in imported_names(parse(file)) if UTILS in name]
+    imported_files = {name.removeprefix(f"{UTILS}.").partition(".")[0] for name in names}
+    assert imported_files <= set(IMPORT_ORDER[: IMPORT_ORDER.index(file.stem)])
 
 
 @each_file_of(PLUGINS)
-def test_third_party_libraries_come_in_at_one_place(file: Path) -> None:
-    tree = tree_of(file)
-    guarded = [node for node in ast.walk(tree) if isinstance(node, ast.Try) and list(imported(node))]
+def test_only_libraries_py_imports_third_party_packages(file: Path) -> None:
+    tree = parse(file)
+    imports_in_try = [node for node in ast.walk(tree) if isinstance(node, ast.Try) and list(imported_names(node))]
     if file.name == "_libraries.py":
-        assert {"requests", "cryptography"} <= packages(tree)
-        assert guarded
+        assert {"requests", "cryptography"} <= third_party_packages(tree)
+        assert imports_in_try
     else:
-        # Filters run on the controller, to which ansible-core itself brings its template engine.
-        with_ansible = {"jinja2"} if file.parent.name == "filter" else set()
-        assert packages(tree) - with_ansible <= {"ansible", "ansible_collections"}
-        assert not guarded, "a fallback for an import"
+        # Filters run on the controller, where ansible-core installs Jinja2.
+        allowed = {"ansible", "ansible_collections", *(["jinja2"] if file.parent.name == "filter" else [])}
+        assert third_party_packages(tree) <= allowed
+        assert not imports_in_try, "an import with a fallback"
 
 
 @each_file_of(PLUGINS, SANDBOX)
-def test_nothing_is_left_of_python_2(file: Path) -> None:
-    tree = tree_of(file)
+def test_no_code_for_python_2(file: Path) -> None:
+    tree = parse(file)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not names & {"__metaclass__", "unicode", "basestring"}
     assert not {"six", "absolute_import", "print_function"} & {
-        part for name in imported(tree) for part in name.split(".")
+        part for name in imported_names(tree) for part in name.split(".")
     }
 
 
 @each_file_of(SANDBOX)
-def test_the_sandbox_shares_no_code_with_the_client(file: Path) -> None:
-    assert packages(tree_of(file)) <= {"sandbox", "cryptography", "yaml"}
+def test_sandbox_does_not_import_code_of_the_client(file: Path) -> None:
+    assert third_party_packages(parse(file)) <= {"sandbox", "cryptography", "yaml"}
 
 
-def test_no_function_is_too_complex() -> None:
+def test_ruff_limits_the_complexity_of_functions() -> None:
     lint = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
     assert "C90" in lint["select"]
     assert lint["mccabe"]["max-complexity"] <= 8
-    silenced = [codes for codes in lint["per-file-ignores"].values() if "C90" in codes or "C901" in codes]
-    assert not silenced
+    exceptions = [codes for codes in lint["per-file-ignores"].values() if "C90" in codes or "C901" in codes]
+    assert not exceptions
 
 
-def test_the_tests_mirror_the_plugins() -> None:
-    mirror = ROOT / "tests" / "unit" / "plugins"
-    tests = sorted(mirror.rglob("test_*.py"))
-    assert tests
-    astray = [
-        str(test.relative_to(ROOT))
-        for test in tests
+def test_each_unit_test_module_is_named_after_a_file_of_plugins() -> None:
+    tests_folder = ROOT / "tests" / "unit" / "plugins"
+    test_modules = sorted(tests_folder.rglob("test_*.py"))
+    assert test_modules
+    without_source = [
+        str(module.relative_to(ROOT))
+        for module in test_modules
         if not any(
-            test.name.startswith(f"test_{file.stem.removeprefix('_')}")
-            for file in (PLUGINS / test.parent.relative_to(mirror)).glob("*.py")
+            module.name.startswith(f"test_{file.stem.removeprefix('_')}")
+            for file in (PLUGINS / module.parent.relative_to(tests_folder)).glob("*.py")
         )
     ]
-    assert not astray, "named after no file of plugins/"
+    assert not without_source

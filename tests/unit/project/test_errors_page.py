@@ -1,10 +1,11 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/errors.md names every message of the code, and none that is gone.
+"""docs/errors.md lists each message of the code, and no other message.
 
-A message is a text in the code, on one line and of three words or more: no other text there has so many. It stands in
-the page's tables as a code span, with a word in <angle brackets> where the code inserts something.
+A message is a string in the code that has one line and at least three words. Few other strings have so many words:
+OTHER_TEXTS lists them. In the tables of the page, a message is a code span, with a word in <angle brackets> where the
+code inserts a value.
 """
 
 from __future__ import annotations
@@ -14,69 +15,71 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+# Stands for an inserted value.
 GAP = "…"
 
-# Texts of three words that are no messages.
-OTHERS = {
+# Strings of at least three words that are not messages.
+OTHER_TEXTS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
     "symbols to read, at most … to write, at most about … s",  # progress
     "read … of …, …, about … s left",
-    # What the first-contact check observed.
+    # Observations of the first-contact check.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
     *("no clear answer", "upper case alone"),
     # The headline of a report.
     *("Above policy: … of", "Not in policy: … on … of", "none above policy", "none known to be above policy"),
     "with an open position",
-    "and up to",  # within the bounds of a number
+    "and up to",  # in the range of a number
 }
 
-# Their texts are the report itself.
-REPORTS = {"leverage_summary", "leverage_metrics"}
+# The strings of these files are the text of a report.
+REPORT_FILES = {"leverage_summary", "leverage_metrics"}
 
 
-def texts(tree: ast.Module) -> set[str]:
-    """The one-line texts of a file, but for docstrings, with a gap where something is inserted."""
+def find_texts(tree: ast.Module) -> set[str]:
+    """Return the strings of a file that have one line, without docstrings, with a gap for each inserted value."""
     nodes = list(ast.walk(tree))
     parts = {id(value) for node in nodes if isinstance(node, ast.JoinedStr) for value in node.values}
     docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    found = {text_of(node) for node in nodes if isinstance(node, ast.expr) and id(node) not in parts | docstrings}
-    return {trimmed(text) for text in found if "\n" not in text}
+    texts = {read_text(node) for node in nodes if isinstance(node, ast.expr) and id(node) not in parts | docstrings}
+    return {trim(text) for text in texts if "\n" not in text}
 
 
-def text_of(node: ast.expr) -> str:
+def read_text(node: ast.expr) -> str:
+    """Return the text of a string or an f-string; nothing for other expressions."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(text_of(value) or GAP for value in node.values)
+        return "".join(read_text(value) or GAP for value in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def trimmed(text: str) -> str:
-    """The text without what is inserted at its ends, and with neighbouring gaps as one."""
+def trim(text: str) -> str:
+    """Merge adjacent gaps, and remove gaps and punctuation at both ends."""
     return re.sub(f"{GAP}+", GAP, text).strip(f"{GAP}:;,. ")
 
 
-def in_code() -> set[str]:
-    files = [file for file in sorted((ROOT / "plugins").rglob("*.py")) if file.stem not in REPORTS]
-    return {text for file in files for text in texts(ast.parse(file.read_text(encoding="utf-8")))}
+def texts_in_code() -> set[str]:
+    files = [file for file in sorted((ROOT / "plugins").rglob("*.py")) if file.stem not in REPORT_FILES]
+    return {text for file in files for text in find_texts(ast.parse(file.read_text(encoding="utf-8")))}
 
 
-def in_page() -> set[str]:
-    """The code spans of the tables that hold more than one word: those of one are names of options and the like."""
+def texts_in_page() -> set[str]:
+    """Return the code spans of the tables that have more than one word. The others are names, such as options."""
     lines = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
     spans = [span for line in lines if line.startswith("| ") for span in re.findall("`([^`]+)`", line)]
-    return {trimmed(re.sub("<[^<>]+>", GAP, span)) for span in spans if len(words(span)) > 1}
+    return {trim(re.sub("<[^<>]+>", GAP, span)) for span in spans if len(split_words(span)) > 1}
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     return re.findall("[a-z]{2,}", text) if " " in text.strip() else []
 
 
-def test_every_message_is_in_the_page() -> None:
-    messages = {text for text in in_code() if len(words(text)) >= 3}
+def test_each_message_is_in_the_page() -> None:
+    messages = {text for text in texts_in_code() if len(split_words(text)) >= 3}
     assert len(messages) > 50
-    unexplained = sorted(messages - in_page() - OTHERS)
+    unexplained = sorted(messages - texts_in_page() - OTHER_TEXTS)
     assert not unexplained
 
 
-def test_the_page_names_no_message_that_is_gone() -> None:
-    gone = sorted((in_page() | OTHERS) - in_code())
-    assert not gone
+def test_page_has_no_other_message() -> None:
+    not_in_code = sorted((texts_in_page() | OTHER_TEXTS) - texts_in_code())
+    assert not not_in_code

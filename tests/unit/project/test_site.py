@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation site leads to everything that a user can name."""
+"""The documentation site lists all plugins and roles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_site_lists_every_plugin_and_role() -> None:
+def test_site_lists_each_plugin_and_role() -> None:
     listed = re.findall(r"<reference/(\w+)>", (ROOT / "docs" / "site" / "index.md").read_text(encoding="utf-8"))
-    there = [
+    expected = [
         *(f"{file.stem}_module" for file in (ROOT / "plugins" / "modules").glob("*.py")),
         *(f"{file.stem}_filter" for file in (ROOT / "plugins" / "filter").glob("*.py")),
         *(f"{file.stem}_lookup" for file in (ROOT / "plugins" / "lookup").glob("*.py")),
         *(f"{folder.name}_role" for folder in (ROOT / "roles").iterdir()),
     ]
-    assert sorted(listed) == sorted(["index", "environment_variables", *there])
+    assert sorted(listed) == sorted(["index", "environment_variables", *expected])

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The glossary in docs/design.md names one term for each concept. The words that it replaced do not come back."""
+"""The project uses the terms of the glossary in docs/design.md, and none of the words that they replace."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("plugins", "roles", "playbooks", "docs", "extensions", "examples", "tests", "meta")
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "noxfile.py", "galaxy.yml")
-KINDS = {".py", ".md", ".yml", ".j2", ".css", ".toml", ""}
+SUFFIXES = {".py", ".md", ".yml", ".j2", ".css", ".toml", ""}
 
-# Each with what to write instead.
-RETIRED = {
+# Patterns of words that are not used, each with the replacement.
+REPLACED_WORDS = {
     r"wish(es|ed)?": "desired leverage, or policy",
     r"obstacles?": "blocker",
     r"foretells?|foretold": "predict",
@@ -26,9 +26,9 @@ RETIRED = {
     r"as it should be": "in policy",
     r"wherein|thereof|whereof|for want of|in other clothes|save that|be it": "a plain sentence",
 }
-# Public names of 1.0.0: keys of the report, which the page reads.
-PUBLIC = {"wish", "wishes"}
-PUBLIC_IN = (
+# Keys of the report in version 1.0.0, which are public, and the files that use them.
+PUBLIC_KEYS = {"wish", "wishes"}
+FILES_WITH_PUBLIC_KEYS = (
     "leverage_report",
     "_history",
     "leverage_page",
@@ -38,33 +38,35 @@ PUBLIC_IN = (
 )
 
 
-def files() -> Iterator[Path]:
+def find_files() -> Iterator[Path]:
     for folder in FOLDERS:
-        yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix in KINDS)
+        yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix in SUFFIXES)
     yield from (ROOT / page for page in PAGES)
 
 
-def retired_words(path: Path) -> Iterator[str]:
+def find_replaced_words(path: Path) -> Iterator[str]:
+    """Yield a message for each word of the file that should be replaced."""
     for line in path.read_text(encoding="utf-8").splitlines():
-        # The glossary and this table name them.
+        # The glossary and this file contain the replaced words.
         if path.name == "test_words.py" or (line.startswith("| ") and path.name == "design.md"):
             continue
-        for pattern, instead in RETIRED.items():
-            for word in re.findall(rf"\b({pattern})\b", line, re.IGNORECASE):
-                found = word if isinstance(word, str) else word[0]
-                if found.lower() in PUBLIC and any(name in path.name for name in PUBLIC_IN):
+        for pattern, replacement in REPLACED_WORDS.items():
+            for match in re.finditer(rf"\b({pattern})\b", line, re.IGNORECASE):
+                is_key = match[0].lower() in PUBLIC_KEYS
+                if is_key and any(name in path.name for name in FILES_WITH_PUBLIC_KEYS):
                     continue
-                yield f"{path.relative_to(ROOT)}: {found!r}: write {instead}: {line.strip()[:100]}"
+                yield f"{path.relative_to(ROOT)}: {match[0]!r}: write {replacement}: {line.strip()[:100]}"
 
 
-def test_no_retired_word_comes_back() -> None:
-    found = [word for path in files() if "__pycache__" not in path.parts for word in retired_words(path)]
-    assert not found, "\n".join(found)
+def test_no_replaced_word_is_used() -> None:
+    files = [path for path in find_files() if "__pycache__" not in path.parts]
+    messages = [message for path in files for message in find_replaced_words(path)]
+    assert not messages, "\n".join(messages)
 
 
 @pytest.mark.parametrize("line", ["a wish", "what he foretold", "it tells", "all is as it should be"])
-def test_a_retired_word_is_found(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_word_is_found(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(line)
-    assert list(retired_words(page))
+    assert list(find_replaced_words(page))
