@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edge: options in, a result or one line of failure out. The only file that knows AnsibleModule.
+"""Runs a module: reads the options, and returns a result or a failure. No other file uses AnsibleModule.
 
 Private to this collection: anything here may change in any release.
 """
@@ -29,10 +29,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import SessionPool
 
 T = TypeVar("T")
 
-# Set by the action plugins for a module on the controller itself: the process ID of ansible-playbook.
+# The process ID of ansible-playbook. The action plugins set it for a module that runs on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER_PID"
 
 CONNECTION: dict[str, dict[str, Any]] = {
@@ -53,17 +54,21 @@ CONNECTION: dict[str, dict[str, Any]] = {
 }
 
 UNPROTECTED = (
-    "validate_certs is false: anybody on the way can read and change what is sent, and the body of a write is not "
-    "signed, so TLS is its only protection"
+    "validate_certs is false, so anybody on the network can read and change the requests, and the signature does not "
+    "protect the body of a write: use ca_path instead"
 )
 
 
 class Wiring:
-    """What makes a module: its options, and the functions that check them and do its work.
+    """The parts of one module.
 
-    prepare(params) checks the options before any request. act(futures, prepared) does the work; in check mode
-    predict(futures, prepared) does, where there is one. blank is returned where there is no result. rules are those of
-    Ansible's argument specs (mutually_exclusive, ...).
+    Args:
+        options: The options of the module in the form of an argument spec, without the connection options.
+        prepare: Checks the options before any request, and returns what `act` needs.
+        act: Does the work with the endpoints and the prepared options.
+        predict: Does the work in check mode. Without it, `act` does.
+        blank: What is returned if there is no result.
+        rules: The rules of the argument spec, for example mutually_exclusive.
     """
 
     def __init__(
@@ -98,17 +103,26 @@ def execute(
     check_mode: bool,
     warn: Callable[[str], object],
     may_send: Callable[[], None],
-    say: Callable[[str], None] | None = None,
+    print_line: Callable[[str], None] | None = None,
+    sessions: SessionPool | None = None,
 ) -> dict[str, Any]:
-    """Do the work of a module with options that Ansible has validated: what it returns, with `failed`, and `msg` then.
+    """Do the work of a module. After the return, and after an interruption, nothing is sent.
 
-    warn(text) is called for each warning. may_send() is called before each request, and raises where the task is over.
-    say(text) prints the progress of a long task, where there is a way to print.
-    Nothing is sent after the return, nor after an interruption, which passes through.
+    Args:
+        wiring: The module.
+        params: The options, validated by Ansible.
+        check_mode: Whether to predict the changes only.
+        warn: Called with the text of each warning.
+        may_send: Called before each request. Raises Unreachable if the task has ended.
+        print_line: Prints a line of progress. None if there is no way to print.
+        sessions: Keeps the connection for the next task of this process.
+
+    Returns:
+        The result, with `failed`, and with `msg` if the task failed.
     """
     keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
     clean = Redactor(keys).clean
-    # Passwords are hidden in messages only. A password such as 1000 would hide prices in data.
+    # In messages only, because hiding a password such as 1000 in data would hide prices.
     clean_text = Redactor(keys, proxy_passwords(os.environ)).clean
     client: Client | None = None
     extra: dict[str, Any] = {}
@@ -117,15 +131,15 @@ def execute(
         prepared = wiring.prepare(params)
         if connection.verify is False:
             warn(UNPROTECTED)
-        client = connect(connection, clean, may_send)
-        client.progress = Progress(say and _cleaning(say, clean_text))
+        client = connect(connection, clean, may_send, sessions)
+        client.progress = Progress(print_line and _clean_first(clean_text, print_line), check_mode)
         report = (wiring.predict if check_mode else wiring.act)(_futures(client, connection.exchange), prepared)
     except LibraryMissing as error:
         report = Report({}, missing_required_lib(error.library))
         extra = {"exception": error.error}
     except CoinSwitchError as error:
         report = Report({}, str(error))
-    except Exception as error:  # its own words and its traceback may hold what no output should
+    except Exception as error:  # its message and its traceback can contain a secret
         report = Report({}, str(Defect(error)))
     finally:
         if client:
@@ -139,27 +153,32 @@ def execute(
     return result
 
 
-def _cleaning(say: Callable[[str], None], clean: Callable[[Any], Any]) -> Callable[[str], None]:
-    return lambda text: say(clean(text))
+def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: print_line(clean(text))
 
 
 def check_reader() -> None:
-    """Raise Unreachable if the task that started this module has ended, so that nobody reads its output.
+    """Raise Unreachable if the task that started this module has ended.
 
-    After a task's timeout or Ctrl-C, the reading end of the pipe is closed. The death of ansible-playbook alone leaves
-    the worker that reads, so the action plugin names the process of ansible-playbook in CONTROLLER.
+    After the timeout of a task or Ctrl-C, Ansible closes the pipe that it reads the output from. If only
+    ansible-playbook is killed, its worker still holds the pipe, so the process ID in CONTROLLER is checked, too.
     """
     controller = os.environ.get(CONTROLLER, "")
     if controller.isdigit() and not os.path.exists(f"/proc/{controller}") and os.path.isdir("/proc/self"):
-        raise Unreachable("ansible-playbook has ended, so nothing is sent any more", again=False)
-    events = select.poll()
-    events.register(1, 0)
-    if any(event & (select.POLLERR | select.POLLHUP) for _file, event in events.poll(0)):
-        raise Unreachable("the task that started this module has ended, so nothing is sent any more", again=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent", again=False)
+    poller = select.poll()
+    poller.register(1, 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
+        raise Unreachable("the task that started this module has ended, so no more requests are sent", again=False)
 
 
-def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
-    """The client of a connection. It is imported here, so that a wrong option fails without the time of the import."""
+def connect(
+    connection: Connection,
+    clean: Callable[[Any], Any],
+    may_send: Callable[[], None],
+    sessions: SessionPool | None = None,
+) -> Client:
+    """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, Pacer
@@ -168,7 +187,9 @@ def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Calla
 
     need()
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
-    transport = Transport(connection.api_url, auth, connection.timeout, connection.verify, may_send)
+    transport = Transport(
+        connection.api_url, auth, connection.timeout, connection.verify, may_send, sessions, connection.identity
+    )
     pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
     return Client(transport, pacer, connection.retries, auth.pair_matches, clean)
 

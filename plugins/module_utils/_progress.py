@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about a task that takes long, while it runs. A short task prints nothing.
+"""Prints the progress of a long task. A short task prints nothing.
 
 Private to this collection: anything here may change in any release.
 """
@@ -11,45 +11,59 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
-# Seconds: a task that is expected to take no longer prints nothing.
-LONGEST_SILENT = 5.0
-BETWEEN_LINES = 10.0
+# A task that is expected to take less time prints nothing.
+MIN_TASK_SECONDS = 5.0
+MIN_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Prints with say(text), where there is a way to print: a module has none. clock() is in seconds."""
+    """Prints lines about the work of one task.
 
-    def __init__(self, say: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._say = say
+    Args:
+        print_line: Prints one line. None prints nothing, because a module cannot print before it ends.
+        check_mode: Whether the changes are only predicted.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        print_line: Callable[[str], None] | None = None,
+        check_mode: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._print_line = print_line
+        self._check_mode = check_mode
         self._clock = clock
-        self._last = 0.0
+        self._printed_at = 0.0
         self._is_long = False
 
     @property
     def is_shown(self) -> bool:
-        """Whether the task is long, and lines are printed."""
-        return self._say is not None and self._is_long
+        """Whether the task is long and its progress is printed."""
+        return self._print_line is not None and self._is_long
 
     def start(self, symbols: int, seconds: float) -> None:
-        """Say how much work lies ahead, and how long the rate limits make it take at most."""
-        self._is_long = seconds > LONGEST_SILENT
-        self._print(f"{symbols} symbols to read, at most {symbols} to write, at most about {seconds:.0f} s")
+        """Print the number of symbols, and the seconds that the rate limits require if all of them are written."""
+        self._is_long = seconds > MIN_TASK_SECONDS
+        writes = "none to write in check mode" if self._check_mode else f"at most {symbols} to write"
+        self._print(f"{symbols} symbols to read, {writes}, at most about {seconds:.0f} s")
 
     def finished(self, row: Any) -> None:
-        """Say what became of a symbol (a Row), where that is a change or a problem."""
+        """Print the change or the problem of a symbol (a Row). A symbol that stays unchanged prints nothing."""
         if row.outcome == "changed":
             before = "not configured" if row.previous is None else row.previous
-            self._print(f"{row.symbol} {before} -> {row.leverage}")
+            verb = "would change " if self._check_mode else ""
+            self._print(f"{row.symbol} {verb}{before} -> {row.leverage}")
         elif row.outcome != "unchanged":
             self._print(f"{row.symbol} {row.outcome}: {row.reason}")
 
     def waiting(self, read: int, written: int, rows: int, to_write: int, seconds: float) -> None:
-        """Say how far the task is, at most once in ten seconds."""
-        if self._clock() - self._last >= BETWEEN_LINES:
-            writes = f"written {written} of {written + to_write}"
-            self._print(f"read {read} of {rows}, {writes}, about {seconds:.0f} s left")
+        """Print how much is done, at most once in ten seconds."""
+        if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
+            writes = "" if self._check_mode else f", written {written} of {written + to_write}"
+            self._print(f"read {read} of {rows}{writes}, about {seconds:.0f} s left")
 
     def _print(self, text: str) -> None:
-        if self._say is not None and self._is_long:
-            self._last = self._clock()
-            self._say(text)
+        if self._print_line is not None and self._is_long:
+            self._printed_at = self._clock()
+            self._print_line(text)

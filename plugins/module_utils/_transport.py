@@ -1,11 +1,13 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One HTTP request over one kept connection: bounded in time and in size, never redirected, TLS as the user asked.
+"""Sends one HTTP request at a time over one connection, with a limit on the time and the size of the answer.
 
-Everything that is sent is sent by the calling thread, which knows whether the first byte went out. Two helper threads
-exist only because nothing else bounds what they bound, and neither can send: one looks up a name, one ends a connection
-whose time is up. Private to this collection: anything here may change in any release.
+Only the calling thread sends, so it knows whether the first byte of a request was sent. Two helper threads set limits
+that Python has no other means for. Neither of them can send: one resolves a host name, and one shuts down a connection
+whose timeout has passed.
+
+Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from http.client import InvalidURL
 from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, Timer
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Hashable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import (
@@ -31,15 +33,15 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
     urllib3,
 )
 
-# The instruments of about 700 symbols are less than 1 MiB.
-LARGEST_ANSWER = 2 << 20
-# Enough to quote the message of a refusal.
-LARGEST_REFUSAL = 64 << 10
-_CHUNK = 16 << 10
+# The largest answer, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
+MAX_ANSWER_BYTES = 2 << 20
+# Only the message of a refusal is used.
+MAX_REFUSAL_BYTES = 64 << 10
+_CHUNK_BYTES = 16 << 10
 
 
 class Request(NamedTuple):
-    """What to send: the parameters of the query, or a body as it is."""
+    """A request, with the parameters of the query or with a body."""
 
     method: str
     path: str
@@ -51,80 +53,122 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: the headers' names in any case; of a refusal, as much of the body as came."""
+    """The answer to a request. The body of a refusal is empty if it could not be read."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class _Flight:
-    """One request: its deadline, and whether its first byte went out. Seconds are monotonic."""
+class _Attempt:
+    """One attempt to send a request: its deadlines, and whether its first byte was sent. Times are monotonic."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        # If connecting took longer, no time would be left for the answer. An attempt that did not connect sent nothing.
-        self.connect_by = time.monotonic() + timeout / 2
+        # The other half is for the answer. An attempt that did not connect sent nothing, so it can be repeated safely.
+        self.connect_deadline = time.monotonic() + timeout / 2
         self.sent = False
         self.expired = False
         self.connection: Any = None
-        # Kept here, because http.client forgets the socket while it reads the last answer of a connection.
+        # Stored here, because http.client drops its reference while it reads the last answer of a connection.
         self.sock: Any = None
-        self._landed = False
+        self._finished = False
         self._lock = Lock()
         self._watchdog = Timer(timeout, self._expire)
         self._watchdog.daemon = True
 
-    def __enter__(self) -> _Flight:
-        _start(self._watchdog)
+    def __enter__(self) -> _Attempt:
+        _start_thread(self._watchdog)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._watchdog.cancel()
         with self._lock:
-            self._landed = True
+            self._finished = True
 
-    def first_byte(self) -> None:
-        """Called right before the first byte of the request. Raises TimeoutError where it is too late."""
+    def mark_sent(self) -> None:
+        """Record that the first byte is sent next. Raise TimeoutError if the timeout has passed."""
         with self._lock:
             if self.expired:
                 raise TimeoutError
             self.sock = self.connection.sock
             self.sent = True
 
-    def has_leftovers(self) -> bool:
-        """Whether TLS holds bytes beyond the answer. urllib3 sees only those that are still in the socket."""
+    def has_unread_bytes(self) -> bool:
+        """Return whether TLS has bytes after the answer. urllib3 sees only bytes that are still in the socket."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
-    def check_time(self) -> None:
-        """Raise TimeoutError where the time is up: a connection that was ended may look like the end of an answer."""
+    def raise_if_expired(self) -> None:
+        """Raise TimeoutError if the timeout has passed. A shut connection looks like a complete answer."""
         if self.expired:
             raise TimeoutError
 
     def _expire(self) -> None:
-        """End the connection, so that the thread that waits for its bytes wakes up."""
+        """Shut the connection down. The calling thread, which waits for bytes, then wakes up."""
         with self._lock:
-            if self._landed:
+            if self._finished:
                 return
             self.expired = True
             sock: Any = self.sock or getattr(self.connection, "sock", None)
-            # Not the method of the TLS socket, which removes the object that the other thread reads with.
+            # The shutdown() of a TLS socket would remove the TLS object that the calling thread is using.
             with contextlib.suppress(OSError, TypeError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
 
 class _Session(Session):
-    """A session for which no answer is a redirect: requests would read its body, however long, to prepare the next."""
+    """A session of requests that belongs to one transport at a time and never follows a redirect."""
+
+    # The transport whose requests may be sent. Set before the first request.
+    transport: Transport
 
     def get_redirect_target(self, resp: Any) -> None:
-        """No target, whatever the answer says."""
+        """Return no target. requests would otherwise read the whole body of a redirect, however long it is."""
+
+
+class SessionPool:
+    """Keeps the open connection of a task for the next task in the same process, for example the next item of a loop.
+
+    This saves a TLS handshake. It is safe, because every task starts with a read, which is retried on a new connection
+    if the exchange has just closed the old one. A session is kept for two seconds, which is shorter than servers keep
+    an idle connection open. Only an identical connection (the key) gets the session, so accounts never share one.
+    """
+
+    MAX_IDLE_SECONDS = 2.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._idle: dict[Hashable, tuple[float, _Session]] = {}
+
+    def take(self, key: Hashable) -> _Session | None:
+        """Return the session that was kept for the key, if it is not too old, and remove it from the pool."""
+        self._close_old()
+        _kept_at, session = self._idle.pop((os.getpid(), key), (0.0, None))
+        return session
+
+    def put(self, key: Hashable, session: _Session) -> None:
+        """Keep a session whose last answer was complete."""
+        self._close_old()
+        # A forked process inherits the pool, but must not use the connections of its parent.
+        self._idle[os.getpid(), key] = (self._clock(), session)
+
+    def _close_old(self) -> None:
+        for key, (kept_at, session) in list(self._idle.items()):
+            if self._clock() - kept_at > self.MAX_IDLE_SECONDS:
+                del self._idle[key]
+                session.close()
 
 
 class Transport:
-    """Sends requests to `url` (scheme, host and port), each answered in full within `timeout` seconds or Unclear.
+    """Sends signed requests to the exchange.
 
-    verify: whether TLS certificates are checked, or the path of the authorities (file or directory) to trust.
-    may_send() is called before the first byte of each request; what it raises keeps the request from being sent.
+    Args:
+        url: The scheme, host and port of the API.
+        auth: Signs each request when it is sent.
+        timeout: The seconds that one request may take, from the name look-up to the last byte of the answer.
+        verify: Whether to verify TLS certificates, or the path of a file or folder with trusted authorities.
+        may_send: Called before the first byte of each request. An exception keeps the request from being sent.
+        sessions: Where the open connection is kept when the transport is closed. Without it, it is closed.
+        account: Identifies the account. Together with the other options, it is the key in `sessions`.
     """
 
     def __init__(
@@ -134,6 +178,8 @@ class Transport:
         timeout: float,
         verify: bool | str,
         may_send: Callable[[], None] = lambda: None,
+        sessions: SessionPool | None = None,
+        account: str = "",
     ) -> None:
         need()
         self._url = url
@@ -141,95 +187,115 @@ class Transport:
         self._timeout = timeout
         self._verify = verify
         self._may_send = may_send
+        self._sessions = sessions
+        self._key = (url, account, verify)
         self._closed = False
-        self._flight = _Flight(timeout)
-        self._session = self._connect()
+        self._can_keep_session = False
+        self._attempt = _Attempt(timeout)
+        self._session = (sessions and sessions.take(self._key)) or self._new_session()
+        self._session.transport = self
 
-    def _connect(self) -> Session:
+    def _new_session(self) -> _Session:
         session = _Session()
-        # Plain http is for loopback only. A proxy from the environment would send it off the machine.
+        session.transport = self
+        # Plain http is for loopback only. A proxy from the environment would send it to another machine.
         session.trust_env = self._url.startswith("https:")
-        # A cookie would connect the requests of two accounts.
+        # A cookie would link the requests of two accounts.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.mount(self._url, _adapter(self._take_off, self._open_socket))
+        session.mount(self._url, _make_adapter(session))
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
 
     @property
     def sent(self) -> bool:
-        """Whether the first byte of the last request went out."""
-        return self._flight.sent
+        """Whether the first byte of the last request was sent."""
+        return self._attempt.sent
 
     def reset_connection(self) -> None:
-        """Use a new connection from now on: what the old one may still bring belongs to an earlier request."""
+        """Use a new connection for the next request, because the old one may still receive an earlier answer."""
+        self._can_keep_session = False
         with contextlib.suppress(Exception):
             self._session.close()
-        self._session = self._connect()
+        self._session = self._new_session()
 
     def close(self) -> None:
-        """Send nothing any more."""
+        """Send no more requests."""
         self._closed = True
+        if self._sessions and self._can_keep_session:
+            self._sessions.put(self._key, self._session)
+            return
         with contextlib.suppress(Exception):
             self._session.close()
 
     def __call__(self, request: Request) -> Answer:
-        """The exchange's answer, whatever its status. Unreachable where nothing was sent, else Unclear, without one."""
-        flight = self._flight = _Flight(self._timeout)
+        """Send a request, and return the answer whatever its status.
+
+        Raises:
+            Unreachable: Nothing was sent.
+            Unclear: The request was sent, but there is no complete answer.
+        """
+        attempt = self._attempt = _Attempt(self._timeout)
+        self._raise_if_closed()
+        self._can_keep_session = False
         try:
-            with flight:
-                return self._exchange(request, flight)
-        except Exception as error:  # whatever the libraries raise is a request without an answer
+            with attempt:
+                return self._exchange(request, attempt)
+        except Exception as error:  # any exception of the libraries means that there is no answer
             self.reset_connection()
-            raise self._explain(error, flight) from None
+            raise self._explain(error, attempt) from None
         except BaseException:
-            # The task was interrupted. An answer can still arrive on this connection, so it is not used again.
+            # The task was interrupted. The answer can still arrive on this connection.
             self.reset_connection()
             raise
 
-    def _exchange(self, request: Request, flight: _Flight) -> Answer:
+    def _exchange(self, request: Request, attempt: _Attempt) -> Answer:
         with self._session.request(
             request.method,
             self._url + request.path,
             params=dict(request.params),
             data=request.body,
-            # A compressed answer can be a thousand times as large as the bytes that are counted.
+            # A compressed answer can be a thousand times as large as the bytes that are received.
             headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
             auth=self._auth,
             timeout=(self._timeout / 2, self._timeout),
             allow_redirects=False,
             stream=True,
-            # Set for each request, because REQUESTS_CA_BUNDLE overrides the setting of a session.
+            # Set for each request, because REQUESTS_CA_BUNDLE overrides `verify` of a session.
             verify=self._verify,
         ) as response:
             status = response.status_code
+            self._can_keep_session = True
             try:
-                body = _body(response, LARGEST_ANSWER if status < 300 else LARGEST_REFUSAL, flight)
+                body = _read_body(response, MAX_ANSWER_BYTES if status < 300 else MAX_REFUSAL_BYTES, attempt)
             except Exception:
                 if status < 300:
                     raise
-                # The status is a clear answer. Only the text is missing.
+                # The status is a clear answer. Only the message is missing.
                 self.reset_connection()
                 body = b""
-            if flight.has_leftovers():
-                # Remaining bytes would be read as the answer to the next request.
+            if attempt.has_unread_bytes():
+                # They would be read as the answer to the next request.
                 self.reset_connection()
             return Answer(status, dict(response.headers), body)
 
-    def _take_off(self, connection: Any) -> None:
-        """Called by a connection that is made, right before the first byte of the request."""
-        self._flight.connection = connection
+    def before_first_byte(self, connection: Any) -> None:
+        """Called by an open connection right before it sends the first byte of a request."""
+        self._attempt.connection = connection
         self._may_send()
-        if self._closed:
-            raise Unreachable("the task has ended, so nothing is sent any more", again=False)
-        self._flight.first_byte()
+        self._raise_if_closed()
+        self._attempt.mark_sent()
 
-    def _open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
-        """A connected socket to the exchange or to its proxy."""
-        self._flight.connection = connection
-        deadline = self._flight.connect_by
-        last: OSError = TimeoutError()
-        for family, kind, protocol, _name, address in _look_up(host, port, deadline):
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise Unreachable("the task has ended, so no more requests are sent", again=False)
+
+    def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
+        """Return a connected socket to the exchange or to its proxy."""
+        self._attempt.connection = connection
+        deadline = self._attempt.connect_deadline
+        last_error: OSError = TimeoutError()
+        for family, kind, protocol, _name, address in _resolve(host, port, deadline):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -237,131 +303,135 @@ class Transport:
                 sock.connect(address)
             except OSError as error:
                 sock.close()
-                last = error
+                last_error = error
             else:
                 return sock
-        raise last
+        raise last_error
 
-    def _explain(self, error: Exception, flight: _Flight) -> Unclear:
-        """The error in our own words: a library's may hold what it was given, such as the password of a proxy."""
+    def _explain(self, error: Exception, attempt: _Attempt) -> Unclear:
+        """Return the error in our own words. The message of a library can contain the password of a proxy."""
         if isinstance(error, Unclear):
             return error
-        causes = list(_causes(error))
+        causes = list(_list_causes(error))
         timeouts = (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError)
-        late = flight.expired or any(isinstance(cause, timeouts) for cause in causes)
-        if not flight.sent:
-            return self._explain_unsent(error, causes, late)
-        if late:
-            return Unclear(f"no whole answer within {self._timeout:g} s (timeout)")
-        return Unclear(f"the connection broke before the answer was complete ({_reason(causes)})")
+        timed_out = attempt.expired or any(isinstance(cause, timeouts) for cause in causes)
+        if not attempt.sent:
+            return self._explain_unsent(error, causes, timed_out)
+        if timed_out:
+            return Unclear(f"no complete answer within {self._timeout:g} s (timeout)")
+        return Unclear(f"the connection broke before the answer was complete ({_describe_cause(causes)})")
 
-    def _explain_unsent(self, error: Exception, causes: list[BaseException], late: bool) -> Unreachable:
+    def _explain_unsent(self, error: Exception, causes: list[BaseException], timed_out: bool) -> Unreachable:
         failures = requests.exceptions
-        reason = _reason(causes)
-        untrusted = next(filter(None, map(_distrust, causes)), None)
-        if untrusted:
+        reason = _describe_cause(causes)
+        certificate_error = next(filter(None, map(_describe_certificate_error, causes)), None)
+        if certificate_error:
             return Unreachable(
-                f"the TLS certificate of {self._url} is not trusted ({untrusted}): check api_url, and set ca_path if "
-                "an authority of your own signs",
+                f"the TLS certificate of {self._url} is not trusted ({certificate_error}): check api_url, and set "
+                "ca_path if your own authority signed the certificate",
                 again=False,
             )
         if isinstance(error, failures.ProxyError):
-            return Unreachable(f"no connection to {self._url} through the proxy ({reason})")
-        if isinstance(error, _NoThread):
+            return Unreachable(f"no connection to {self._url} through the proxy ({reason}): check HTTPS_PROXY")
+        if isinstance(error, _ThreadLimitReached):
             return Unreachable(
                 "no thread could be started, so nothing was sent: check the limit of processes (ulimit -u)"
             )
-        if late:
-            return Unreachable(f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout)")
+        if timed_out:
+            return Unreachable(
+                f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout): check the network"
+            )
         if any(isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM", "ASN1") for cause in causes):
             error = OSError()
         invalid = any(isinstance(cause, (ValueError, InvalidURL)) for cause in causes)
         if invalid and requests.utils.get_environ_proxies(self._url):
             return Unreachable(
-                f"{self._url} could not be asked, since the proxy in the environment is not valid: check HTTPS_PROXY, "
-                "and percent-encode the special characters of its password",
+                f"no request was sent to {self._url}, because the address of the proxy in HTTPS_PROXY is not valid: "
+                "correct it, and percent-encode the special characters of its password",
                 again=False,
             )
         if isinstance(error, OSError) and error.errno is None and not isinstance(error, failures.RequestException):
             return Unreachable(
-                f"{self._url} could not be asked, since the certificate authorities cannot be read: check ca_path, or "
-                "REQUESTS_CA_BUNDLE in the environment",
+                f"no request was sent to {self._url}, because the certificate authorities cannot be read: check "
+                "ca_path, or REQUESTS_CA_BUNDLE in the environment",
                 again=False,
             )
         return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network", again=not invalid)
 
 
-# The words of http.client for a proxy that refuses.
-_TUNNEL = re.compile("failed: ([0-9]{3})")
+# The message of http.client if a proxy refuses the tunnel.
+_TUNNEL_ERROR = re.compile("failed: ([0-9]{3})")
 
 
-def _adapter(take_off: Callable[[Any], None], open_socket: Callable[[Any, str, int], socket.socket]) -> Any:
-    """The adapter of a session whose connections are made and begun by a Transport."""
+def _make_adapter(session: _Session) -> Any:
+    """Return the adapter of a session. Its connections ask the transport of the session before they send."""
 
-    def gated(manager: Any, opens: bool) -> dict[str, type]:
-        return {scheme: _gated(pool, take_off, open_socket if opens else None) for scheme, pool in classes(manager)}
-
-    def classes(manager: Any) -> list[tuple[str, Any]]:
-        return list(manager.pool_classes_by_scheme.items())
+    def replace_pool_classes(manager: Any, opens_sockets: bool) -> None:
+        classes = manager.pool_classes_by_scheme.items()
+        manager.pool_classes_by_scheme = {
+            scheme: _make_pool_class(pool_class, session, opens_sockets) for scheme, pool_class in classes
+        }
 
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = gated(self.poolmanager, opens=True)
+            replace_pool_classes(self.poolmanager, opens_sockets=True)
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
             is_new = proxy not in self.proxy_manager
             manager = super().proxy_manager_for(proxy, **options)
             if is_new:
                 # The connections of a SOCKS proxy open their own sockets.
-                manager.pool_classes_by_scheme = gated(manager, opens=not proxy.lower().startswith("socks"))
+                replace_pool_classes(manager, opens_sockets=not proxy.lower().startswith("socks"))
             return manager
 
     return Adapter(max_retries=0)
 
 
-def _gated(
-    pool: Any, take_off: Callable[[Any], None], open_socket: Callable[[Any, str, int], socket.socket] | None
-) -> type:
-    """The class of a connection pool whose connections call take_off(connection) before a request's first byte."""
-    base = pool.ConnectionCls
+def _make_pool_class(pool_class: Any, session: _Session, opens_sockets: bool) -> type:
+    """Return a subclass of a connection pool of urllib3 whose connections ask the transport of the session."""
+    connection_class = pool_class.ConnectionCls
 
     def request(self: Any, *args: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
-        take_off(self)
-        base.request(self, *args, **options)
+        session.transport.before_first_byte(self)
+        connection_class.request(self, *args, **options)
+
+    def open_socket(self: Any) -> socket.socket:
+        return session.transport.open_socket(self, self._dns_host, int(self.port))
 
     methods: dict[str, Any] = {"request": request}
-    if open_socket:
-        methods["_new_conn"] = lambda self: open_socket(self, self._dns_host, int(self.port))
-    return type(pool.__name__, (pool,), {"ConnectionCls": type(base.__name__, (base,), methods)})
+    if opens_sockets:
+        methods["_new_conn"] = open_socket
+    new_connection_class = type(connection_class.__name__, (connection_class,), methods)
+    return type(pool_class.__name__, (pool_class,), {"ConnectionCls": new_connection_class})
 
 
-class _NoThread(Exception):
-    """The system gives no thread."""
+class _ThreadLimitReached(Exception):
+    """The operating system does not start another thread."""
 
 
-def _start(thread: Thread) -> None:
+def _start_thread(thread: Thread) -> None:
     try:
         thread.start()
     except RuntimeError:
-        raise _NoThread from None
+        raise _ThreadLimitReached from None
 
 
-def _look_up(host: str, port: int, deadline: float) -> list[Any]:
-    """The addresses of a host. No call bounds the look-up, so a thread does it, and is left behind when time is up."""
-    found: SimpleQueue[Any] = SimpleQueue()
+def _resolve(host: str, port: int, deadline: float) -> list[Any]:
+    """Return the addresses of a host. A look-up has no timeout, so a thread does it until the deadline."""
+    results: SimpleQueue[Any] = SimpleQueue()
 
     def look_up() -> None:
         try:
-            found.put(socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM))
+            results.put(socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM))
         except Exception as error:
-            found.put(error)
+            results.put(error)
 
-    _start(Thread(target=look_up, daemon=True))
+    _start_thread(Thread(target=look_up, daemon=True))
     try:
-        result = found.get(timeout=max(0.0, deadline - time.monotonic()))
+        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
         raise TimeoutError from None
     if isinstance(result, Exception):
@@ -369,22 +439,24 @@ def _look_up(host: str, port: int, deadline: float) -> list[Any]:
     return list(result)
 
 
-def _body(response: requests.Response, largest: int, flight: _Flight) -> bytes:
-    """The bytes of an answer, counted as they come over the wire."""
+def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
+    """Return the body of an answer. Raise Unclear if it is compressed or larger than `max_bytes`."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise Unclear("the answer is compressed, although that was not asked for: check api_url and the proxy")
+        raise Unclear(
+            "the answer is compressed, but the request asked for an uncompressed one: check api_url and the proxy"
+        )
     chunks: list[bytes] = []
     size = 0
     while True:
-        chunk = response.raw.read(_CHUNK, decode_content=False)
-        flight.check_time()
+        chunk = response.raw.read(_CHUNK_BYTES, decode_content=False)
+        attempt.raise_if_expired()
         if not chunk:
             break
         chunks.append(chunk)
         size += len(chunk)
-        if size > largest:
-            raise Unclear(f"the answer is larger than {largest >> 10} KiB")
+        if size > max_bytes:
+            raise Unclear(f"the answer is larger than {max_bytes >> 10} KiB")
     length = response.headers.get("Content-Length", "")
     # urllib3 1.26 treats the end of the connection as the end of the answer.
     if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
@@ -392,25 +464,25 @@ def _body(response: requests.Response, largest: int, flight: _Flight) -> bytes:
     return b"".join(chunks)
 
 
-def _causes(error: BaseException) -> Any:
-    """The error, and all that the libraries wrapped in it, the outermost first."""
+def _list_causes(error: BaseException) -> Any:
+    """Yield the error and the errors that the libraries wrapped in it, the outermost first."""
     yield error
     wrapped = [getattr(error, "reason", None), *error.args, error.__cause__]
     inner = next((item for item in wrapped if isinstance(item, BaseException)), None)
     if inner is not None:
-        yield from _causes(inner)
+        yield from _list_causes(inner)
 
 
-def _distrust(cause: BaseException) -> str:
-    """Why a certificate is not trusted; empty where the error is another one."""
+def _describe_certificate_error(cause: BaseException) -> str:
+    """Return why a certificate is not trusted. The text is empty if the error has another cause."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {cause.verify_message}"
-    # urllib3 1.26 compares the names itself.
-    return "its name is that of another host" if type(cause).__name__ == "CertificateError" else ""
+    # urllib3 1.26 compares the host names itself.
+    return "it is for another host" if type(cause).__name__ == "CertificateError" else ""
 
 
-def _reason(causes: list[BaseException]) -> str:
-    """The innermost cause in words that hold nothing of what was sent or received."""
+def _describe_cause(causes: list[BaseException]) -> str:
+    """Return the innermost cause, without anything that was sent or received."""
     cause = causes[-1]
     if isinstance(cause, socket.gaierror):
         return str(cause)
@@ -418,5 +490,5 @@ def _reason(causes: list[BaseException]) -> str:
         return f"TLS: {cause.reason}"
     if isinstance(cause, OSError) and cause.errno:
         return f"[Errno {cause.errno}] {os.strerror(cause.errno)}"
-    tunnel = _TUNNEL.search(str(cause))
-    return f"the proxy answered HTTP {tunnel[1]}" if tunnel else type(cause).__name__
+    tunnel_error = _TUNNEL_ERROR.search(str(cause))
+    return f"the proxy answered HTTP {tunnel_error[1]}" if tunnel_error else type(cause).__name__

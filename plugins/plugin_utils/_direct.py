@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edge of direct execution: a task's options in, its result out, without a process of its own.
+"""Runs a task in the worker process of Ansible (direct execution), or hands it over to the module.
 
 Private to this collection: anything here may change in any release.
 """
@@ -23,6 +23,7 @@ from ansible.utils.vars import merge_hash
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unreachable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import SessionPool
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import (
     NotPlain,
     Task,
@@ -31,23 +32,26 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._route import 
     reason_for_module,
 )
 
-# Imported in the process that starts the workers: each of them inherits what is imported already.
+# Ansible imports this file in the process that forks the workers, so each worker has these files already.
 for _name in ("_blockers", "_client", "_leverage", "_readers"):
     importlib.import_module(f"{_module.__name__.rpartition('.')[0]}.{_name}")
 
-# As AnsibleModule hides the value of such an option in what a task returns.
+# AnsibleModule returns the same text instead of the value of such an option.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+# The items of a loop run one after the other in one worker.
+SESSIONS = SessionPool()
 
 
 class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no types
-    """Runs a task in the worker process where that is safe, else hands it over to the module."""
+    """The action plugin of each module."""
 
     wiring: _module.Wiring
     _supports_check_mode = True
     _supports_async = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The task's result."""
+        """Return the result of the task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         environment: dict[str, str] = {}
@@ -61,29 +65,26 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             except NotPlain:
                 reason = "the value of an option is not plain text, a number, a list or a dictionary"
         name = str(self._task.action)
+        way = "runs directly in the controller" if reason is None else f"runs as a module: {reason}"
+        Display().vvv(f"{name} {way}", host=str(task_vars.get("inventory_hostname", "")))
         if reason is not None:
-            Display().vvv(f"{name} runs as a module: {reason}", host=str(task_vars.get("inventory_hostname", "")))
             return dict(merge_hash(result, self._run_module(task_vars)))
-        Display().vvv(f"{name} runs directly in the controller", host=str(task_vars.get("inventory_hostname", "")))
-        with _environment(environment):
-            return {
-                **result,
-                **self._run_directly(name, params, task_vars),
-            }
+        with _set_environment(environment):
+            return {**result, **self._run_directly(name, params, task_vars)}
 
     def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """What Ansible does for a module without an action plugin."""
+        """Do what Ansible does for a module that has no action plugin."""
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        # An asynchronous task may outlive ansible-playbook.
+        # An asynchronous task may run longer than ansible-playbook.
         controller = {} if wrap_async else {_module.CONTROLLER: os.getppid()}
-        with _environment(controller):
+        with _set_environment(controller):
             result: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _printer(self, task_vars: dict[str, Any]) -> Callable[[str], None] | None:
-        """Prints a line of progress with the host's name, on stderr: stdout may be JSON. None: it is switched off."""
+    def _get_line_printer(self, task_vars: dict[str, Any]) -> Callable[[str], None] | None:
+        """Return what prints a line of progress to stderr, because stdout can be JSON. None if it is switched off."""
         if not is_on(Task(self, task_vars, {}), "coinswitch_progress"):
             return None
         host = task_vars.get("inventory_hostname", "")
@@ -101,13 +102,17 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             result: dict[str, Any] = {"failed": True, "msg": message}
         else:
             parent = os.getppid()
-            say = self._printer(task_vars)
-            check_mode = bool(self._task.check_mode)
             result = _module.execute(
-                self.wiring, options, check_mode, warnings.append, lambda: _check_parent(parent), say
+                self.wiring,
+                options,
+                bool(self._task.check_mode),
+                warn=warnings.append,
+                may_send=lambda: _check_parent(parent),
+                print_line=self._get_line_printer(task_vars),
+                sessions=SESSIONS,
             )
         if _shows_invocation(task_vars):
-            result["invocation"] = {"module_args": _masked(self.wiring.argument_spec, options)}
+            result["invocation"] = {"module_args": _hide_secrets(self.wiring.argument_spec, options)}
         if warnings:
             result["warnings"] = warnings
         if not result["failed"]:
@@ -116,14 +121,14 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
 
 
 def _shows_invocation(task_vars: Mapping[str, Any]) -> bool:
-    """Whether the result of a module holds its options: always before ansible-core 2.21, then if it is switched on."""
+    """Return whether results contain the options: before ansible-core 2.21 always, then only if it is configured."""
     try:
         return bool(constants.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
     except AnsibleError:
         return True
 
 
-def _masked(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+def _hide_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: HIDDEN if value is not None and argument_spec.get(name, {}).get("no_log") else value
         for name, value in options.items()
@@ -131,14 +136,14 @@ def _masked(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str
 
 
 def _check_parent(parent: int) -> None:
-    """Raise Unreachable where ansible-playbook is gone, of which its workers get no signal."""
+    """Raise Unreachable if ansible-playbook has ended. Its workers get no signal of that."""
     if os.getppid() != parent:
-        raise Unreachable("ansible-playbook has ended, so nothing is sent any more", again=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent", again=False)
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, Any]) -> Iterator[None]:
-    """Set the variables for the task: the worker may run other tasks after it."""
+def _set_environment(variables: Mapping[str, Any]) -> Iterator[None]:
+    """Set environment variables for one task. The worker can run other tasks after it."""
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:

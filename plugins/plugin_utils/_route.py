@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which way a task runs: directly, in Ansible's own worker process, or as a module in a process of its own.
+"""Decides whether a task runs in the worker process of Ansible, or as a module in a process of its own.
 
 Private to this collection: anything here may change in any release.
 """
@@ -25,11 +25,11 @@ PREFIX = "COINSWITCH_"
 
 
 class NotPlain(Exception):
-    """A value that JSON has no form for."""
+    """The value of an option cannot be expressed in JSON."""
 
 
 class Task(NamedTuple):
-    """What decides: the action plugin, the task's variables, and what the keyword `environment` sets."""
+    """The action plugin, the variables of the task, and the variables that its keyword `environment` sets."""
 
     action: Any
     variables: Mapping[str, Any]
@@ -37,17 +37,17 @@ class Task(NamedTuple):
 
 
 def reason_for_module(task: Task) -> str | None:
-    """Why a task has to run as a module; None where it can run directly."""
+    """Return why a task must run as a module. None if it can run directly."""
     return next((reason for applies, reason in REASONS if applies(task)), None)
 
 
 def plain(value: Any) -> Any:
-    """A copy of an option's value without the marks that templating leaves. Raises NotPlain."""
+    """Return a copy of a value without the tags that templating adds. Raise NotPlain if JSON cannot express it."""
     if value is None or isinstance(value, bool):
         return value
     for kind in (str, int, float):
         if isinstance(value, kind):
-            # Of a subclass, too: its own methods may keep the marks.
+            # The methods of a tagged subclass can return tagged values again.
             return kind.__str__(value) if kind is str else kind(value)
     if isinstance(value, dict):
         return {plain(name): plain(item) for name, item in value.items()}
@@ -57,14 +57,14 @@ def plain(value: Any) -> Any:
 
 
 def is_on(task: Task, switch: str) -> bool:
-    """Whether neither the variable nor the environment variable of that name, in capitals, is false."""
+    """Return whether neither the variable nor the environment variable of that name (in upper case) is false."""
     environment = task.environment.get(switch.upper(), os.environ.get(switch.upper(), True))
     variable = task.action._templar.template(task.variables.get(switch, True))
     return bool(boolean(environment, strict=False) and boolean(variable, strict=False))
 
 
 def _has_other_connection(task: Task) -> bool:
-    """Whether the connection plugin is not core's own `local`. Another one may have its name."""
+    """Return whether the connection plugin is not ansible.builtin.local. Another plugin can have the same name."""
     return inspect.getfile(type(task.action._connection)) != inspect.getfile(local)
 
 
@@ -73,9 +73,10 @@ def _sets_other_variables(task: Task) -> bool:
 
 
 def _has_other_python(task: Task) -> bool:
-    """Whether core would run the module with another Python.
+    """Return whether Ansible would run the module with another Python.
 
-    The same one is the same file in the same folder: that of a virtual environment is a link to the one it is made of.
+    The same Python means the same file in the same folder. In a virtual environment, the file is a link to the Python
+    that the environment was created with, so comparing the files alone is not enough.
     """
     delegated = task.variables.get("ansible_delegated_vars", {}).get(task.action._task.delegate_to, {})
     variables = delegated if task.action._task.delegate_to else task.variables

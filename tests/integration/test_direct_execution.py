@@ -10,12 +10,13 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
+from sandbox import FAULTS, Account, Exchange, Fault
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Ansible, CompletedCommand
@@ -170,29 +171,56 @@ def test_task_runs_as_a_module_for_a_reason_in_the_output(
     assert "runs directly in the controller" not in completed.stdout
 
 
-def test_task_that_timed_out_sends_nothing_afterwards(
-    ansible: Ansible, sandbox: Sandbox, exchange: Exchange, account: Account
+@pytest.mark.parametrize(("direct", "connections"), [("true", 1), ("false", 3)])
+def test_items_of_a_loop_share_one_connection(
+    ansible: Ansible, exchange: Exchange, monkeypatch: pytest.MonkeyPatch, direct: str, connections: int
 ) -> None:
-    ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    """The items run in one process, and a module runs in a process of its own."""
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
+    threads = []
+    handle = exchange.handle
+
+    def record_thread(*arguments: Any) -> Any:
+        # The server runs each connection in its own thread.
+        threads.append(threading.current_thread().name)
+        return handle(*arguments)
+
+    monkeypatch.setattr(exchange, "handle", record_thread)
+    completed = ansible.play({"one": {WALLET: {}, "loop": [1, 2, 3]}})
+    assert [item["requests"] for item in completed.localhost["one"]["results"]] == [1, 1, 1]
+    assert len(threads) == 3
+    assert len(set(threads)) == connections
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_task_that_timed_out_sends_nothing_afterwards(
+    ansible: Ansible, exchange: Exchange, account: Account, direct: str
+) -> None:
+    """The exchange does not answer the read. The task times out before it would send the read again."""
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
     account.set_leverage("BTCUSDT", 10)
     exchange.add_fault("read_leverage", FAULTS["timeout"])
-    tasks = {"one": {MODULE: {**BTC, "timeout": 5}, "timeout": 1}}
-    completed = ansible.play(tasks, "-vvv")
-    assert "runs directly in the controller" in completed.stdout
+    completed = ansible.play({"one": {MODULE: {**BTC, "timeout": 4}, "timeout": 3}}, "-vvv")
+    assert ("runs directly in the controller" in completed.stdout) is (direct == "true")
     assert completed.localhost["one"]["failed"]
+    assert exchange.count("read_leverage") == 1
+    # The request times out in this time, and a retry would follow.
+    time.sleep(3)
+    assert exchange.count("read_leverage") == 1
     assert exchange.count("write_leverage") == 0
     assert account.leverage["BTCUSDT"] == 10
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])
-def test_task_sends_nothing_after_ansible_playbook_was_killed(
-    ansible: Ansible, exchange: Exchange, account: Account, direct: str
+@pytest.mark.parametrize("stop", ["kill ansible-playbook", "press Ctrl-C"])
+def test_task_sends_nothing_after_ansible_playbook_was_stopped(
+    ansible: Ansible, exchange: Exchange, account: Account, direct: str, stop: str
 ) -> None:
-    """The task waits for the rate limit when ansible-playbook is killed. It does not write after the wait."""
+    """The task waits for the rate limit when ansible-playbook is stopped. It does not write after the wait."""
     ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
     account.set_leverage("BTCUSDT", 10)
     exchange.add_fault("write_leverage", Fault(status=429, headers={"Retry-After": "2"}))
-    playbook = ansible.folder / "killed.yml"
+    playbook = ansible.folder / "stopped.yml"
     playbook.write_text(
         json.dumps(
             [{"name": "A play", "hosts": "localhost", "gather_facts": False, "tasks": [{"name": "T", MODULE: BTC}]}]
@@ -200,7 +228,11 @@ def test_task_sends_nothing_after_ansible_playbook_was_killed(
     )
     process = ansible.start("ansible-playbook", "-i", "localhost,", "-c", "local", str(playbook))
     wait_for(lambda: exchange.count("write_leverage") == 1)
-    os.kill(process.pid, signal.SIGKILL)
+    if stop == "press Ctrl-C":
+        # A terminal sends the signal to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     # The wait of 2 seconds ends in this time.
     time.sleep(3.5)

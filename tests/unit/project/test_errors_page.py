@@ -21,8 +21,8 @@ GAP = "…"
 # Strings of at least three words that are not messages.
 OTHER_TEXTS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
-    "symbols to read, at most … to write, at most about … s",  # progress
-    "read … of …, …, about … s left",
+    *("symbols to read, …, at most about … s", "at most … to write", "none to write in check mode"),  # progress
+    "read … of …, about … s left",
     # Observations of the first-contact check.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
     *("no clear answer", "upper case alone"),

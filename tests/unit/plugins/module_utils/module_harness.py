@@ -185,12 +185,12 @@ class ModuleHarness:
         self._transports: list[_transport.Transport] = []
         patch.setattr(_module, "connect", self._connect)
         patch.setattr(_transport, "Timer", self.exchange.create_timer)
-        patch.setattr(_transport, "LARGEST_ANSWER", MAX_ANSWER_SIZE)
+        patch.setattr(_transport, "MAX_ANSWER_BYTES", MAX_ANSWER_SIZE)
         patch.setattr(AnsibleModule, "warn", lambda _self, text: self.warnings.append(text))
         # It writes to the system's log.
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
 
-    def _connect(self, connection: Connection, clean: Callable[[Any], Any], _may_send: Callable[[], None]) -> Client:
+    def _connect(self, connection: Connection, clean: Callable[[Any], Any], *_unused: object) -> Client:
         """Replace `_module.connect`: use the clock of this harness, and keep the request budgets in memory."""
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)

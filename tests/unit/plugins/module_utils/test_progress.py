@@ -12,10 +12,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress impo
 from .client_setup import ClientSetup, NewSetup, change_every, prepare_symbols
 
 
-def collect_lines(setup: ClientSetup) -> list[str]:
+def collect_lines(setup: ClientSetup, check: bool = False) -> list[str]:
     """Return a list to which the client of the setup adds the lines that it prints from now on."""
     lines: list[str] = []
-    setup.client.progress = Progress(lines.append, setup.clock)
+    setup.client.progress = Progress(lines.append, check, setup.clock)
     return lines
 
 
@@ -43,11 +43,13 @@ def test_long_task_prints_its_start_its_changes_and_its_waits(new_setup: NewSetu
 # --- Progress.finished ---
 
 
-def test_check_mode_prints_the_predicted_changes(new_setup: NewSetup) -> None:
+def test_check_mode_prints_that_changes_are_only_predicted(new_setup: NewSetup) -> None:
     setup, policy = prepare_symbols(new_setup, 24)
-    lines = collect_lines(setup)
+    lines = collect_lines(setup, check=True)
     assert setup.enforce(change_every(policy, 2), check=True).failure is None
-    assert "COIN0USDT 10 -> 5" in lines
+    assert lines[0].startswith("24 symbols to read, none to write in check mode, at most about ")
+    assert "COIN0USDT would change 10 -> 5" in lines
+    assert not any("written" in line for line in lines)
 
 
 def test_refusal_is_printed_with_its_reason(new_setup: NewSetup) -> None:
@@ -64,15 +66,16 @@ def test_refusal_is_printed_with_its_reason(new_setup: NewSetup) -> None:
 @pytest.mark.parametrize("check", [True, False])
 def test_long_task_without_changes_prints_its_waits(new_setup: NewSetup, check: bool) -> None:
     setup, policy = prepare_symbols(new_setup, 24)
-    lines = collect_lines(setup)
+    lines = collect_lines(setup, check)
     report = setup.enforce(policy, check=check)
     assert report.failure is None
     assert {row["outcome"] for row in report.result["results"]} == {"unchanged"}
-    assert any(line.startswith("read 20 of 24, written 0 of 0, about ") for line in lines)
+    written = "" if check else ", written 0 of 0"
+    assert any(line.startswith(f"read 20 of 24{written}, about ") for line in lines)
 
 
 def test_wait_is_one_sleep_if_nothing_can_be_printed(new_setup: NewSetup) -> None:
     setup, policy = prepare_symbols(new_setup, 24)
-    setup.client.progress = Progress(None, setup.clock)
+    setup.client.progress = Progress(None, False, setup.clock)
     setup.enforce(policy)
     assert max(setup.clock.slept) > 10

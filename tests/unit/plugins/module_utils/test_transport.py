@@ -22,10 +22,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils import _transp
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import (
-    LARGEST_ANSWER,
-    LARGEST_REFUSAL,
+    MAX_ANSWER_BYTES,
+    MAX_REFUSAL_BYTES,
     Answer,
     Request,
+    SessionPool,
     Transport,
 )
 from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
@@ -101,9 +102,9 @@ def new_transport(account: Account) -> Iterator[NewTransport]:
     """Return a function that creates a transport. The transport signs with the keys of `account`."""
     with ExitStack() as stack:
 
-        def create(url: str, timeout: float = TIMEOUT, verify: bool | str = True) -> Transport:
+        def create(url: str, timeout: float = TIMEOUT, verify: bool | str = True, **options: Any) -> Transport:
             auth = SignedAuth(account.api_key, account.secret_key, lambda: 1_700_000_000.0)
-            transport = Transport(url, auth, timeout, verify)
+            transport = Transport(url, auth, timeout, verify, **options)
             stack.callback(transport.reset_connection)
             return transport
 
@@ -423,8 +424,8 @@ def test_tls_handshake_stops_after_the_timeout(new_transport: NewTransport) -> N
 @pytest.mark.parametrize(
     ("fault", "is_returned"),
     [
-        (Fault(size=LARGEST_ANSWER), True),
-        (Fault(size=LARGEST_ANSWER + 1), False),
+        (Fault(size=MAX_ANSWER_BYTES), True),
+        (Fault(size=MAX_ANSWER_BYTES + 1), False),
         (Fault(endless=True), False),
     ],
 )
@@ -434,13 +435,13 @@ def test_answer_larger_than_the_limit_raises_unclear(
     exchange.add_fault("time", fault)
     transport = new_transport(http_sandbox.url)
     if is_returned:
-        assert len(transport(READ_TIME).body) == LARGEST_ANSWER
+        assert len(transport(READ_TIME).body) == MAX_ANSWER_BYTES
     else:
         with pytest.raises(Unclear, match="larger than 2048 KiB"):
             transport(READ_TIME)
 
 
-@pytest.mark.parametrize(("size", "body_size"), [(LARGEST_REFUSAL, LARGEST_REFUSAL), (LARGEST_REFUSAL + 1, 0)])
+@pytest.mark.parametrize(("size", "body_size"), [(MAX_REFUSAL_BYTES, MAX_REFUSAL_BYTES), (MAX_REFUSAL_BYTES + 1, 0)])
 def test_refusal_larger_than_the_limit_is_returned_without_the_body(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, size: int, body_size: int
 ) -> None:
@@ -825,3 +826,105 @@ def test_task_fails_if_the_server_does_not_use_tls(
 ) -> None:
     result = harness.run(module, check_mode, api_url=harness.sandbox.url.replace("http:", "https:"), **options)
     assert_fails_without_a_request(result, harness, "connection", max_requests=3 * (1 + RETRIES))
+
+
+# --- SessionPool ---
+
+
+@pytest.fixture
+def pool_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pool(pool_clock: Clock) -> SessionPool:
+    return SessionPool(pool_clock)
+
+
+def send_one_request(transport: Transport) -> None:
+    """Send one request as a task does, and close the transport."""
+    assert transport(READ_TIME).status == 200
+    transport.close()
+
+
+def test_next_task_of_the_account_uses_the_open_connection(
+    https_sandbox: Sandbox, new_transport: NewTransport, authority: CertificateAuthority, pool: SessionPool
+) -> None:
+    verify = str(authority.certificate_file)
+    sessions = []
+    for _task in range(3):
+        transport = new_transport(https_sandbox.url, verify=verify, sessions=pool, account="alpha")
+        sessions.append(transport._session)
+        send_one_request(transport)
+    assert len(set(map(id, sessions))) == 1
+
+
+def test_open_connection_is_used_for_two_seconds(
+    new_transport: NewTransport, pool: SessionPool, pool_clock: Clock
+) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        for idle_seconds, connections in ((0.0, 1), (1.9, 1), (2.1, 2)):
+            pool_clock.sleep(idle_seconds)
+            send_one_request(new_transport(server.url, sessions=pool))
+            assert server.connections == connections
+
+
+@pytest.mark.parametrize("change", [{"account": "beta"}, {"verify": False}])
+def test_task_with_another_key_or_verification_gets_a_new_connection(
+    new_transport: NewTransport, pool: SessionPool, change: dict[str, Any]
+) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        first = {"account": "alpha", "verify": True, "sessions": pool}
+        send_one_request(new_transport(server.url, **first))
+        send_one_request(new_transport(server.url, **{**first, **change}))
+        assert server.connections == 2
+        send_one_request(new_transport(server.url, **first))
+        assert server.connections == 2
+
+
+def test_connection_is_not_kept_after_an_unclear_answer(new_transport: NewTransport, pool: SessionPool) -> None:
+    def answer_first_request_only(connection: socket.socket) -> None:
+        server.read_head(connection)
+        connection.sendall(OK_ANSWER)
+        server.read_head(connection)
+
+    with RawServer(answer_first_request_only) as server:
+        transport = new_transport(server.url, timeout=SHORT_TIMEOUT, sessions=pool)
+        assert transport(READ_TIME).status == 200
+        with pytest.raises(Unclear):
+            transport(READ_TIME)
+        transport.close()
+        send_one_request(new_transport(server.url, timeout=SHORT_TIMEOUT, sessions=pool))
+        assert server.connections == 2
+
+
+def test_connection_that_the_server_closed_is_not_used_again(new_transport: NewTransport, pool: SessionPool) -> None:
+    with closing_server(OK_ANSWER) as server:
+        send_one_request(new_transport(server.url, sessions=pool))
+        # The server closes the connection after its answer. Its thread has ended when that is done.
+        server._threads[-1].join(HANG_TIMEOUT)
+        send_one_request(new_transport(server.url, sessions=pool))
+        assert server.connections == 2
+
+
+def test_closed_transport_sends_nothing_over_the_connection_of_the_next_task(
+    new_transport: NewTransport, pool: SessionPool
+) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        first = new_transport(server.url, sessions=pool)
+        send_one_request(first)
+        second = new_transport(server.url, sessions=pool)
+        with pytest.raises(Unreachable, match="the task has ended"):
+            first(READ_TIME)
+        assert second(READ_TIME).status == 200
+        assert (server.connections, len(server.heads)) == (1, 2)
+
+
+def test_forked_process_does_not_use_the_connection_of_its_parent(
+    new_transport: NewTransport, pool: SessionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        send_one_request(new_transport(server.url, sessions=pool))
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        send_one_request(new_transport(server.url, sessions=pool))
+        assert server.connections == 2

@@ -18,8 +18,8 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import (
-    LARGEST_ANSWER,
-    LARGEST_REFUSAL,
+    MAX_ANSWER_BYTES,
+    MAX_REFUSAL_BYTES,
     Answer,
     Request,
 )
@@ -59,7 +59,9 @@ def test_redirect_is_returned_and_not_followed(setup: ClientSetup, status: int, 
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_http_does_not_use_a_proxy(setup: ClientSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_http_does_not_use_a_proxy(
+    setup: ClientSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, unused_url)
     assert send_read(setup).status == 200
 
@@ -166,18 +168,18 @@ def test_unknown_host_name_raises_unreachable(new_setup: NewSetup, monkeypatch: 
 
 
 def test_answer_of_the_maximum_size_is_returned(setup: ClientSetup) -> None:
-    assert len(send_read(setup, size=LARGEST_ANSWER).body) == LARGEST_ANSWER
+    assert len(send_read(setup, size=MAX_ANSWER_BYTES).body) == MAX_ANSWER_BYTES
 
 
-@pytest.mark.parametrize("fault", [{"size": LARGEST_ANSWER + 1}, {"endless": True}])
+@pytest.mark.parametrize("fault", [{"size": MAX_ANSWER_BYTES + 1}, {"endless": True}])
 def test_larger_answer_raises_unclear(setup: ClientSetup, fault: dict[str, Any]) -> None:
-    with pytest.raises(Unclear, match=rf"^the answer is larger than {LARGEST_ANSWER >> 10} KiB$"):
+    with pytest.raises(Unclear, match=rf"^the answer is larger than {MAX_ANSWER_BYTES >> 10} KiB$"):
         send_read(setup, **fault)
     assert send_read(setup).status == 200
 
 
 @pytest.mark.parametrize(
-    ("size", "body_size"), [(LARGEST_REFUSAL, LARGEST_REFUSAL), (LARGEST_REFUSAL + 1, 0), (1 << 30, 0)]
+    ("size", "body_size"), [(MAX_REFUSAL_BYTES, MAX_REFUSAL_BYTES), (MAX_REFUSAL_BYTES + 1, 0), (1 << 30, 0)]
 )
 @pytest.mark.parametrize("status", [307, 400, 503])
 def test_refusal_is_returned_without_a_body_that_is_too_large(
