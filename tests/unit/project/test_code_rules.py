@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tokenize
 import tomllib
@@ -128,6 +129,12 @@ def test_utility_imports_only_files_before_it_in_the_import_order(file: Path) ->
     names = [name for name in imported_names(parse(file)) if UTILS in name]
     imported_files = {name.removeprefix(f"{UTILS}.").partition(".")[0] for name in names}
     assert imported_files <= set(IMPORT_ORDER[: IMPORT_ORDER.index(file.stem)])
+
+
+def test_design_lists_the_utilities_in_the_import_order() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    utilities = design.split("plugins/module_utils/", 1)[1].split("plugins/action/", 1)[0]
+    assert tuple(re.findall(r"^  (_\w+)\.py ", utilities, re.MULTILINE)) == IMPORT_ORDER
 
 
 @each_file_of(PLUGINS)
