@@ -38,6 +38,8 @@ MAX_ANSWER_BYTES = 2 << 20
 # Only the message of a refusal is used.
 MAX_REFUSAL_BYTES = 64 << 10
 _CHUNK_BYTES = 16 << 10
+# Common servers close a connection that is idle for 5 s or longer. A request that is sent just then gets no answer.
+MAX_IDLE_SECONDS = 4.0
 
 
 class Request(NamedTuple):
@@ -120,6 +122,8 @@ class _Session(Session):
 
     # The transport whose requests may be sent. Set before the first request.
     transport: Transport
+    # When the last answer was received, in monotonic seconds. Before the first answer, there is no idle time.
+    last_used = float("inf")
 
     def get_redirect_target(self, resp: Any) -> None:
         """Return no target. requests would otherwise read the whole body of a redirect, however long it is."""
@@ -129,33 +133,26 @@ class SessionPool:
     """Keeps the open connection of a task for the next task in the same process, for example the next item of a loop.
 
     This saves a TLS handshake. It is safe, because every task starts with a read, which is retried on a new connection
-    if the exchange has just closed the old one. A session is kept for two seconds, which is shorter than servers keep
-    an idle connection open. Only an identical connection (the key) gets the session, so accounts never share one.
+    if the exchange has just closed the old one. Only a task with the same key gets the session, so accounts never share
+    one.
     """
 
-    MAX_IDLE_SECONDS = 2.0
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._idle: dict[Hashable, tuple[float, _Session]] = {}
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._session: _Session | None = None
 
     def take(self, key: Hashable) -> _Session | None:
-        """Return the session that was kept for the key, if it is not too old, and remove it from the pool."""
-        self._close_old()
-        _kept_at, session = self._idle.pop((os.getpid(), key), (0.0, None))
+        """Return the session of the last task, if it had the same key."""
+        session, self._session = self._session, None
+        if session and self._key != (os.getpid(), key):
+            session.close()
+            session = None
         return session
 
     def put(self, key: Hashable, session: _Session) -> None:
         """Keep a session whose last answer was complete."""
-        self._close_old()
-        # A forked process inherits the pool, but must not use the connections of its parent.
-        self._idle[os.getpid(), key] = (self._clock(), session)
-
-    def _close_old(self) -> None:
-        for key, (kept_at, session) in list(self._idle.items()):
-            if self._clock() - kept_at > self.MAX_IDLE_SECONDS:
-                del self._idle[key]
-                session.close()
+        # A forked process inherits the pool, but must not use the connection of its parent.
+        self._key, self._session = (os.getpid(), key), session
 
 
 class Transport:
@@ -169,6 +166,7 @@ class Transport:
         may_send: Called before the first byte of each request. An exception keeps the request from being sent.
         sessions: Where the open connection is kept when the transport is closed. Without it, it is closed.
         account: Identifies the account. Together with the other options, it is the key in `sessions`.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -180,6 +178,7 @@ class Transport:
         may_send: Callable[[], None] = lambda: None,
         sessions: SessionPool | None = None,
         account: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         need()
         self._url = url
@@ -189,6 +188,7 @@ class Transport:
         self._may_send = may_send
         self._sessions = sessions
         self._key = (url, account, verify)
+        self._clock = clock
         self._closed = False
         self._can_keep_session = False
         self._attempt = _Attempt(timeout)
@@ -237,6 +237,8 @@ class Transport:
         """
         attempt = self._attempt = _Attempt(self._timeout)
         self._raise_if_closed()
+        if self._clock() - self._session.last_used > MAX_IDLE_SECONDS:
+            self.reset_connection()
         self._can_keep_session = False
         try:
             with attempt:
@@ -266,6 +268,7 @@ class Transport:
         ) as response:
             status = response.status_code
             self._can_keep_session = True
+            self._session.last_used = self._clock()
             try:
                 body = _read_body(response, MAX_ANSWER_BYTES if status < 300 else MAX_REFUSAL_BYTES, attempt)
             except Exception:
