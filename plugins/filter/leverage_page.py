@@ -65,27 +65,29 @@ _value:
 
 
 # A page with more rows opens slowly. The matrix and the JSON have all of them.
-MOST_FINDINGS = 2000
+MAX_FINDINGS = 2000
 
 
 def leverage_page(report: Mapping[str, Any], template: str) -> str:
     """The page as text. Errors of a template are those of Jinja2."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(css=_css, csp_hash=_csp_hash, factor=_findings.shown)
-    found = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
-    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in found, symbol))
+    environment.filters.update(css=_escape_css, csp_hash=_get_csp_hash, factor=_findings.format_factor)
+    symbols_with_findings = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
+    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in symbols_with_findings, symbol))
     return environment.from_string(template).render(
         report=report,
-        findings=report["findings"][:MOST_FINDINGS],
+        findings=report["findings"][:MAX_FINDINGS],
         symbols=symbols,
-        matrix=_matrix(report, symbols),
+        matrix=_get_matrix(report, symbols),
         # For templates that were written for 1.0.
-        grid=_matrix(report, report["symbols"]),
-        quiet=[number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in found],
+        grid=_get_matrix(report, report["symbols"]),
+        quiet=[
+            number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in symbols_with_findings
+        ],
     )
 
 
-def _matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
+def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
     """Each account with its row of each symbol."""
     matrix = []
     for account in report["accounts"]:
@@ -94,12 +96,12 @@ def _matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any
     return matrix
 
 
-def _css(text: str) -> str:
+def _escape_css(text: str) -> str:
     """The text as the inside of a string in a style sheet, where the escapes of HTML mean nothing."""
     return re.sub(r"[^A-Za-z0-9]", lambda match: f"\\{ord(match[0]):x} ", text)
 
 
-def _csp_hash(script: str) -> str:
+def _get_csp_hash(script: str) -> str:
     """The source of a content security policy that allows this script and no other."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 

@@ -49,8 +49,8 @@ _value:
     - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
 """
 
-MOST_LINES = 10
-LONGEST_NAME = 60
+MAX_LINES = 10
+MAX_NAME_LENGTH = 60
 
 
 def leverage_summary(report: Mapping[str, Any]) -> str:
@@ -67,37 +67,37 @@ def leverage_summary(report: Mapping[str, Any]) -> str:
         lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
     if history and history["not_checked"]:
         lines.append(f"Not checked in this run: {len(history['not_checked'])} earlier findings")
-    room = MOST_LINES - len(lines)
-    shown = findings if len(findings) <= room else findings[: room - 1]
-    lines += [_line(finding) for finding in shown]
+    max_findings = MAX_LINES - len(lines)
+    shown = findings if len(findings) <= max_findings else findings[: max_findings - 1]
+    lines += [_describe_finding(finding) for finding in shown]
     if len(findings) > len(shown):
         lines.append(f"- and {len(findings) - len(shown)} more: see the report")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _line(finding: Mapping[str, Any]) -> str:
-    words = finding["severity"].replace("_", " ")
+def _describe_finding(finding: Mapping[str, Any]) -> str:
+    severity = finding["severity"].replace("_", " ")
     if finding["severity"] == _findings.ABOVE_POLICY:
-        words += f" ({_findings.shown(finding['factor'])})"
-    named = _name(finding["account"])
+        severity += f" ({_findings.format_factor(finding['factor'])})"
+    account = _shorten(finding["account"])
     if finding["symbol"] is None:
-        return f"- {words}: {named}{_age(finding)}"
-    now = "not known" if finding["leverage"] is None else finding["leverage"]
-    held = [f"open position {_name(position)}" for position in finding["positions"]]
-    numbers = ", ".join([str(now), f"policy {_name(finding['policy'])}", *held])
-    return f"- {words}: {named} {_name(finding['symbol'])}: {numbers}{_age(finding)}"
+        return f"- {severity}: {account}{_describe_age(finding)}"
+    current = "not known" if finding["leverage"] is None else finding["leverage"]
+    positions = [f"open position {_shorten(position)}" for position in finding["positions"]]
+    numbers = ", ".join([str(current), f"policy {_shorten(finding['policy'])}", *positions])
+    return f"- {severity}: {account} {_shorten(finding['symbol'])}: {numbers}{_describe_age(finding)}"
 
 
-def _age(finding: Mapping[str, Any]) -> str:
+def _describe_age(finding: Mapping[str, Any]) -> str:
     if "status" not in finding:
         return ""
     return " (new)" if finding["status"] == "new" else f" (since {finding['first_seen'][:10]})"
 
 
-def _name(value: object) -> str:
+def _shorten(value: object) -> str:
     """A name on one line: printable characters alone, shortened."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
+    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
 
 
 class FilterModule:

@@ -57,4 +57,4 @@ class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no type
     """What Ansible looks for."""
 
     def run(self, terms: Iterable[Any], variables: object = None, **_options: object) -> list[dict[str, Any]]:
-        return [_history.find(Path(str(term)).expanduser(), Display().warning) for term in terms]
+        return [_history.find_report(Path(str(term)).expanduser(), Display().warning) for term in terms]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, TypeVar
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     CoinSwitchError,
     KeysRefused,
@@ -19,15 +19,15 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
-    LONGEST_SPAN_MS,
+    MAX_SPAN_MS,
     RECENT_MS,
     Futures,
 )
 
 # How far back open orders are read. An older order blocks a change too, but each week costs a request.
-ORDERS_SPAN_MS = RECENT_MS + 4 * LONGEST_SPAN_MS
-_MOST_NAMED = 5
-_READS = ("the limits", "open positions", "open orders")
+ORDERS_SPAN_MS = RECENT_MS + 4 * MAX_SPAN_MS
+_MAX_NAMED = 5
+_READ_NAMES = ("the limits", "open positions", "open orders")
 
 _T = TypeVar("_T")
 Row = Dict[str, Any]
@@ -49,33 +49,37 @@ class BlockerFinder:
     exchange allows that, and are kept: the next blocked symbol usually needs no further request.
     """
 
-    def __init__(self, futures: Futures, several: bool = False) -> None:
+    def __init__(self, futures: Futures, has_several_symbols: bool = False) -> None:
         self._futures = futures
-        self._several = several
-        self._positions_of_all = True
-        self._kept: list[Row] = []
+        self._has_several_symbols = has_several_symbols
+        self._can_list_all_positions = True
+        self._known_blockers: list[Row] = []
         self._stopped = False
         self.warnings: list[str] = []
 
-    def find(self, symbols: list[str], impossible: Callable[[str], Any]) -> Mapping[str, Explanation]:
+    def find(self, symbols: list[str], describe_limit_violation: Callable[[str], Any]) -> Mapping[str, Explanation]:
         """The blockers by symbol. impossible(symbol) says why the exchange would never accept it, or None."""
-        reasons = dict(self._read(_READS, symbols, ((symbol, impossible(symbol)) for symbol in symbols)))
+        reasons = dict(
+            self._read(_READ_NAMES, symbols, ((symbol, describe_limit_violation(symbol)) for symbol in symbols))
+        )
         found = {symbol: Explanation(reason, []) for symbol, reason in reasons.items() if reason}
-        rest = [symbol for symbol in symbols if symbol not in found]
-        if not rest:
+        unexplained = [symbol for symbol in symbols if symbol not in found]
+        if not unexplained:
             return found
-        blockers = self._kept
-        if not set(rest) <= {row["symbol"] for row in blockers}:
-            blockers = self._read(_READS[1:], rest, self._positions(rest))
-            blockers += self._read(_READS[2:], rest, self._orders(rest, {row["symbol"] for row in blockers}))
-            self._kept = blockers
-        for symbol in rest:
-            mine = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
-            if mine:
-                found[symbol] = Explanation(_describe(mine), mine)
+        blockers = self._known_blockers
+        if not set(unexplained) <= {row["symbol"] for row in blockers}:
+            blockers = self._read(_READ_NAMES[1:], unexplained, self._read_positions(unexplained))
+            blockers += self._read(
+                _READ_NAMES[2:], unexplained, self._read_orders(unexplained, {row["symbol"] for row in blockers})
+            )
+            self._known_blockers = blockers
+        for symbol in unexplained:
+            symbol_blockers = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
+            if symbol_blockers:
+                found[symbol] = Explanation(_describe(symbol_blockers), symbol_blockers)
         return found
 
-    def _read(self, whats: tuple[str, ...], symbols: list[str], items: Iterable[_T]) -> list[_T]:
+    def _read(self, names: tuple[str, ...], symbols: list[str], items: Iterable[_T]) -> list[_T]:
         """The items as far as they can be read. whats: what is read now, then what is read after it."""
         found: list[_T] = []
         if self._stopped:
@@ -85,44 +89,44 @@ class BlockerFinder:
             found.extend(items)
         except CoinSwitchError as error:
             self._stopped = isinstance(error, (KeysRefused, Unreachable))
-            what = " and ".join(whats if self._stopped else whats[:1])
+            unread = " and ".join(names if self._stopped else names[:1])
             self.warnings.append(
-                f"{', '.join(symbols)}: {what} could not be read, so it is not known whether they block a change: "
+                f"{', '.join(symbols)}: {unread} could not be read, so it is not known whether they block a change: "
                 f"{error}"
             )
         return found
 
-    def _positions(self, symbols: list[str]) -> Iterator[Row]:
+    def _read_positions(self, symbols: list[str]) -> Iterator[Row]:
         """The open positions of the symbols: in one request where the exchange allows that (it is not documented)."""
-        if self._positions_of_all and (self._several or len(symbols) > 1):
+        if self._can_list_all_positions and (self._has_several_symbols or len(symbols) > 1):
             try:
-                yield from [_position(row) for row in self._futures.positions()]
+                yield from [_position_row(row) for row in self._futures.get_positions()]
             except Refused:
-                self._positions_of_all = False
+                self._can_list_all_positions = False
             else:
                 return
         for symbol in symbols:
-            yield from [_position(row) for row in self._futures.positions(symbol)]
+            yield from [_position_row(row) for row in self._futures.get_positions(symbol)]
 
-    def _orders(self, symbols: list[str], held: set[str]) -> Iterator[Row]:
+    def _read_orders(self, symbols: list[str], with_position: set[str]) -> Iterator[Row]:
         """The open orders of the symbols: of the last days, and older ones until each symbol has a blocker."""
-        only = None if self._several or len(symbols) > 1 else symbols[0]
-        unexplained = set(symbols) - held
+        symbol_or_all = None if self._has_several_symbols or len(symbols) > 1 else symbols[0]
+        unexplained = set(symbols) - with_position
         recent = self._futures.client.now_ms() - RECENT_MS
-        seen: list[Row] = []
-        for since, until in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
-            for page in self._futures.open_orders(since, until, only):
-                fresh = [_order(row) for row in page if row not in seen]
-                seen += page
-                yield from fresh
-                unexplained -= {row["symbol"] for row in fresh}
-                if until is not None and not unexplained:
+        read_rows: list[Row] = []
+        for start, end in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
+            for page in self._futures.get_open_orders(start, end, symbol_or_all):
+                new_orders = [_order_row(row) for row in page if row not in read_rows]
+                read_rows += page
+                yield from new_orders
+                unexplained -= {row["symbol"] for row in new_orders}
+                if end is not None and not unexplained:
                     return
             if not unexplained:
                 return
 
 
-def _position(row: Row) -> Row:
+def _position_row(row: Row) -> Row:
     return {
         "symbol": row["symbol"],
         "kind": "position",
@@ -132,7 +136,7 @@ def _position(row: Row) -> Row:
     }
 
 
-def _order(row: Row) -> Row:
+def _order_row(row: Row) -> Row:
     return {
         "symbol": row["symbol"],
         "kind": "order",
@@ -148,17 +152,17 @@ def _without_symbol(row: Row) -> Row:
 
 def _describe(blockers: list[Row]) -> str:
     """What blocks, and what to do about it."""
-    positions = [one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
-    orders = [one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
-    named = [("open position", positions), ("open order", orders)]
-    found = " and ".join(_named(name, items) for name, items in named if items)
+    positions = [to_one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
+    orders = [to_one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
+    groups = [("open position", positions), ("open order", orders)]
+    found = " and ".join(_list_items(name, items) for name, items in groups if items)
     remedies = " and ".join(
         remedy for remedy, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
     )
     return f"blocked by {found}; {remedies} first"
 
 
-def _named(name: str, items: list[str]) -> str:
-    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
+def _list_items(name: str, items: list[str]) -> str:
+    more = f" and {len(items) - _MAX_NAMED} more" if len(items) > _MAX_NAMED else ""
     count = f"an {name}" if len(items) == 1 else f"{len(items)} {name}s"
-    return f"{count} ({', '.join(items[:_MOST_NAMED])}{more})"
+    return f"{count} ({', '.join(items[:_MAX_NAMED])}{more})"

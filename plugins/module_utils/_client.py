@@ -24,8 +24,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
-    LONGEST_CLOSURE,
-    WINDOW,
+    MAX_CLOSURE_SECONDS,
+    WINDOW_SECONDS,
     Endpoint,
     Pacer,
 )
@@ -33,11 +33,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 
 # The exchange refuses requests if the clock differs by more than this (signing page of the API).
-LARGEST_SKEW = 60.0
-_LONGEST_READ = 64 << 10
-_LONGEST_WORDS = 300
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
+MAX_SKEW_SECONDS = 60.0
+_MAX_TEXT_CHARACTERS = 64 << 10
+_MAX_MESSAGE_CHARACTERS = 300
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 8.0
 
 
 class Timing(NamedTuple):
@@ -79,10 +79,10 @@ class Client:
         self._clean = clean
         self._clock = clock
         self._sleep = sleep
-        self.requests = 0
+        self.request_count = 0
         self.progress = Progress()
         self.timing = Timing(0.0, 0.0, "")
-        self.observer: Callable[[Request, Answer], None] = _observe_nothing
+        self.on_answer: Callable[[Request, Answer], None] = _ignore_answer
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -95,11 +95,11 @@ class Client:
         attempt = 0
         while True:
             try:
-                return self._paced(endpoint, http_request)
+                return self._send_paced(endpoint, http_request)
             except Unclear as error:
                 attempt += 1
-                final = isinstance(error, Unreachable) and not error.again
-                if endpoint.writes or final or attempt > self.retries:
+                is_final = isinstance(error, Unreachable) and not error.can_retry
+                if endpoint.writes or is_final or attempt > self.retries:
                     raise
                 self.pause(attempt)
 
@@ -117,99 +117,101 @@ class Client:
 
     def pause(self, attempt: int) -> None:
         """Wait before the attempt after this one: longer each time, and never in step with other processes."""
-        self._sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+        self._sleep(min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 
-    def _paced(self, endpoint: Endpoint, request: Request) -> Any:
+    def _send_paced(self, endpoint: Endpoint, request: Request) -> Any:
         """Ask until the rate limit lets it through, or the task may wait no longer."""
-        refused = 0
+        rate_limited_count = 0
         while True:
             try:
-                taken = self.pacer.take(endpoint)
+                taken_at = self.pacer.take(endpoint)
             except BudgetSpent as error:
-                error.sent = refused > 0
+                error.was_sent = rate_limited_count > 0
                 raise
             sent = self._clock()
             try:
                 answer = self._transport(request)
             except BaseException:
                 if self._transport.sent:
-                    self._count(endpoint, taken)
+                    self._count_request(endpoint, taken_at)
                 else:
-                    self.pacer.release(endpoint, taken)
+                    self.pacer.release(endpoint, taken_at)
                 raise
-            self._count(endpoint, taken)
-            self.timing = Timing(sent, self._clock(), _header(answer, "Date"))
-            self.observer(request, answer)
+            self._count_request(endpoint, taken_at)
+            self.timing = Timing(sent, self._clock(), _get_header(answer, "Date"))
+            self.on_answer(request, answer)
             try:
-                return self._judge(request, answer)
+                return self._interpret_answer(request, answer)
             except RateLimited as error:
-                refused += 1
+                rate_limited_count += 1
                 # Follow a Retry-After once. A wrong value could repeat forever.
-                wait = error.retry_after if refused == 1 else None
-                self.pacer.close(endpoint, WINDOW if wait is None else wait)
+                wait = error.retry_after if rate_limited_count == 1 else None
+                self.pacer.close_budget(endpoint, WINDOW_SECONDS if wait is None else wait)
 
-    def _count(self, endpoint: Endpoint, taken: float) -> None:
-        self.requests += 1
-        self.pacer.answered(endpoint, taken)
+    def _count_request(self, endpoint: Endpoint, taken_at: float) -> None:
+        self.request_count += 1
+        self.pacer.record_answer(endpoint, taken_at)
 
-    def _judge(self, request: Request, answer: Answer) -> Any:
+    def _interpret_answer(self, request: Request, answer: Answer) -> Any:
         status = answer.status
         if 200 <= status < 300:
-            return self._value(answer.body)
+            return self._parse_json(answer.body)
         if status == 401:
-            self._explain_keys(answer)
+            self._raise_keys_refused(answer)
         if status == 429:
-            raise RateLimited(_retry_after(_header(answer, "Retry-After"), self._clock()))
+            raise RateLimited(_parse_retry_after(_get_header(answer, "Retry-After"), self._clock()))
         if 300 <= status < 500 and status != 408:
-            raise Refused(status, self._api_message(answer.body), str(request), _message(answer.body) is not None)
-        raise Unclear(f"the exchange answered {request} with HTTP {status}{quoted(self._api_message(answer.body))}")
+            raise Refused(status, self._describe_body(answer.body), str(request), _get_message(answer.body) is not None)
+        raise Unclear(
+            f"the exchange answered {request} with HTTP {status}{format_quote(self._describe_body(answer.body))}"
+        )
 
-    def _value(self, body: bytes) -> Any:
+    def _parse_json(self, body: bytes) -> Any:
         """The JSON value of a body, numbers with a fraction as Decimal."""
         try:
-            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_no_number))
+            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_reject_constant))
         except (ValueError, ArithmeticError, RecursionError):
-            raise Unclear(f"the exchange's answer is not JSON{quoted(self._api_message(body))}") from None
+            raise Unclear(f"the exchange's answer is not JSON{format_quote(self._describe_body(body))}") from None
 
-    def _api_message(self, body: bytes) -> str:
+    def _describe_body(self, body: bytes) -> str:
         """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
-        message = _message(body)
+        message = _get_message(body)
         if message is not None:
-            return one_line(self._clean(message))
+            return to_one_line(self._clean(message))
         # Remove secrets before cutting: half of a secret would not be found.
-        text = self._clean(body.decode("utf-8", "replace"))[:_LONGEST_READ]
-        return one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
+        text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
+        return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
-    def _explain_keys(self, answer: Answer) -> NoReturn:
-        said = f"the exchange refused the keys (HTTP 401{quoted(self._api_message(answer.body))})"
+    def _raise_keys_refused(self, answer: Answer) -> NoReturn:
+        refusal = f"the exchange refused the keys (HTTP 401{format_quote(self._describe_body(answer.body))})"
         if not self.pair_matches():
             raise KeysRefused(
-                f"{said}: secret_key does not belong to api_key (its public key is another one); "
+                f"{refusal}: secret_key does not belong to api_key (its public key is another one); "
                 "take both from the same pair"
             )
-        offset = clock_offset(_header(answer, "Date"), self._clock())
-        if offset is not None and abs(offset) > LARGEST_SKEW:
+        offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
+        if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             raise KeysRefused(
-                f"{said}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more than "
-                f"{LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
+                f"{refusal}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more "
+                f"than {MAX_SKEW_SECONDS:.0f} s is refused; set the clock right (NTP)"
             )
         clock = "the clock is right" if offset is not None else "the answer has no time to compare the clock with"
         raise KeysRefused(
-            f"{said}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair ends "
-            "the old one); make a new pair and use both of its keys"
+            f"{refusal}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair "
+            "ends the old one); make a new pair and use both of its keys"
         )
 
 
-def _observe_nothing(request: Request, answer: Answer) -> None:
+def _ignore_answer(request: Request, answer: Answer) -> None:
     """The observer of a client that nobody observes."""
 
 
-def _no_number(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _message(body: bytes) -> str | None:
+def _get_message(body: bytes) -> str | None:
     """The message of the API's envelope, if the body is one."""
     try:
         value = json.loads(body)
@@ -219,22 +221,22 @@ def _message(body: bytes) -> str | None:
     return message if isinstance(message, str) else None
 
 
-def quoted(text: str) -> str:
+def format_quote(text: str) -> str:
     """The exchange's words as a message goes on with them; nothing where it said nothing."""
     return f': "{text}"' if text else ""
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The text on one line, without control characters, and of a length that can be read."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_READ]).split())
-    return line if len(line) <= _LONGEST_WORDS else line[:_LONGEST_WORDS] + "..."
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT_CHARACTERS]).split())
+    return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
-def _header(answer: Answer, name: str) -> str:
+def _get_header(answer: Answer, name: str) -> str:
     return next((value for key, value in answer.headers.items() if key.lower() == name.lower()), "")
 
 
-def _http_time(text: str) -> float | None:
+def _parse_http_time(text: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
@@ -243,17 +245,17 @@ def _http_time(text: str) -> float | None:
         return None
 
 
-def clock_offset(date: str, now: float) -> float | None:
+def get_clock_offset(date: str, now: float) -> float | None:
     """Seconds that this machine's clock is ahead of the `Date` of an answer (whole seconds); None without one."""
-    returned = _http_time(date)
-    return None if returned is None else now - returned
+    exchange_time = _parse_http_time(date)
+    return None if exchange_time is None else now - exchange_time
 
 
-def _retry_after(text: str, now: float) -> float | None:
+def _parse_retry_after(text: str, now: float) -> float | None:
     """The seconds (at least 1) of a Retry-After, a number or a date, if they are sane: up to five minutes."""
     if re.fullmatch(r"[0-9]{1,9}", text):
         seconds: float | None = float(text)
     else:
-        returned = _http_time(text)
-        seconds = None if returned is None else returned - now
-    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= LONGEST_CLOSURE else None
+        exchange_time = _parse_http_time(text)
+        seconds = None if exchange_time is None else exchange_time - now
+    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= MAX_CLOSURE_SECONDS else None

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
 
-class AsTyped(str):
+class UnconvertedType(str):
     """An option's documented type, whose values still reach us as they were typed.
 
     Ansible's own conversion takes true for 1, "1_0" for 10 and "10.0" for 10, and never ends for "1e999999999".
@@ -28,8 +28,8 @@ class AsTyped(str):
         return value
 
 
-INT = AsTyped("int")
-FLOAT = AsTyped("float")
+INT = UnconvertedType("int")
+FLOAT = UnconvertedType("float")
 
 
 class Connection(NamedTuple):
@@ -51,56 +51,56 @@ class Connection(NamedTuple):
         return f"{self.api_url} {self.api_key.lower()}"
 
 
-def check(options: Mapping[str, Any]) -> Connection:
+def read_connection(options: Mapping[str, Any]) -> Connection:
     """The connection options, checked. Raises InputRefused."""
     return Connection(
-        api_key=_api_key(_given(options, "api_key")),
-        secret_key=_secret_key(_given(options, "secret_key")),
-        api_url=_url(options["api_url"]),
-        exchange=_exchange(options["exchange"]),
-        timeout=_number("timeout", options["timeout"], 0.0, 3600.0, above=True),
-        retries=_retries(options["retries"]),
-        rate_limit_timeout=_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
-        rate_limit_share=_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, above=True),
-        verify=_verify(options["validate_certs"], options["ca_path"]),
+        api_key=_check_api_key(_get_required(options, "api_key")),
+        secret_key=_check_secret_key(_get_required(options, "secret_key")),
+        api_url=_check_url(options["api_url"]),
+        exchange=_check_exchange(options["exchange"]),
+        timeout=_check_number("timeout", options["timeout"], 0.0, 3600.0, exclude_minimum=True),
+        retries=_check_retries(options["retries"]),
+        rate_limit_timeout=_check_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
+        rate_limit_share=_check_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
+        verify=_get_verify(options["validate_certs"], options["ca_path"]),
     )
 
 
-def _given(options: Mapping[str, Any], name: str) -> str:
+def _get_required(options: Mapping[str, Any], name: str) -> str:
     value = options[name]
     if not value:
         raise InputRefused(f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}")
     return str(value)
 
 
-def _api_key(text: str) -> str:
+def _check_api_key(text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         raise InputRefused("api_key holds a blank, a line's end or another character that no key has: copy it again")
     return text
 
 
-def _secret_key(text: str) -> str:
+def _check_secret_key(text: str) -> str:
     if re.fullmatch(r"([0-9A-Fa-f]{64}){1,2}", text):
         return text
-    wrong = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", some of them not hexadecimal"
+    detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", some of them not hexadecimal"
     raise InputRefused(
         "secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), and "
-        f"has {len(text)}{wrong}: copy it again"
+        f"has {len(text)}{detail}: copy it again"
     )
 
 
-def _url(text: str) -> str:
+def _check_url(text: str) -> str:
     """The API's address without a slash at its end. Raises InputRefused if it is unsafe or ambiguous."""
-    form = "api_url must be https://HOST or https://HOST:PORT"
+    requirement = "api_url must be https://HOST or https://HOST:PORT"
     if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
-        raise InputRefused(f"{form}, without a user, a path or a query")
+        raise InputRefused(f"{requirement}, without a user, a path or a query")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise InputRefused(f"{form}: this one's host or port is not valid") from None
+        raise InputRefused(f"{requirement}: this one's host or port is not valid") from None
     if not host or port == 0:
-        raise InputRefused(f"{form}: this one's host or port is missing")
+        raise InputRefused(f"{requirement}: this one's host or port is missing")
     if parts.scheme == "http" and not _is_loopback(host):
         raise InputRefused("api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)")
     return f"{parts.scheme}://{parts.netloc}"
@@ -117,33 +117,35 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _exchange(text: str) -> str:
+def _check_exchange(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_]+", text):
         raise InputRefused("exchange must be letters, digits and underscores, such as EXCHANGE_2")
     return text.upper()
 
 
-def _number(name: str, value: Any, least: float, most: float, above: bool = False) -> float:
+def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude_minimum: bool = False) -> float:
     """A finite number from `least` (`above`: more than that) to `most`, as a number or as plain text."""
     number = math.nan
     if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
         isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
     ):
         number = float(value)
-    if not least <= number <= most or (above and number == least):
-        bounds = f"{'above' if above else 'from'} {least:g}" + (f" and up to {most:g}" if most < 1e9 else "")
+    if not minimum <= number <= maximum or (exclude_minimum and number == minimum):
+        bounds = f"{'above' if exclude_minimum else 'from'} {minimum:g}" + (
+            f" and up to {maximum:g}" if maximum < 1e9 else ""
+        )
         raise InputRefused(f"{name} must be a number {bounds}")
     return number
 
 
-def _retries(value: Any) -> int:
+def _check_retries(value: Any) -> int:
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[0-9]{1,3}", digits):
         raise InputRefused("retries must be a whole number from 0 to 999")
     return int(digits)
 
 
-def _verify(validate: bool, ca_path: str | None) -> bool | str:
+def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
     if not validate or not ca_path:
         return bool(validate)
     if not os.path.exists(ca_path):

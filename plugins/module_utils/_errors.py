@@ -17,24 +17,24 @@ class CoinSwitchError(Exception):
     `stops` says whether the account's other symbols would meet the same error: then nothing more is tried.
     """
 
-    stops = False
+    stops_task = False
 
 
 class InputRefused(CoinSwitchError):
     """An option has a value that is refused before any request."""
 
-    stops = True
+    stops_task = True
 
 
 class LibraryMissing(CoinSwitchError):
     """A Python library is missing. `error` is the error of its import."""
 
-    stops = True
+    stops_task = True
 
-    def __init__(self, library: str, error: str) -> None:
+    def __init__(self, library: str, import_traceback: str) -> None:
         super().__init__(library)
         self.library = library
-        self.error = error
+        self.import_traceback = import_traceback
 
 
 class Unclear(CoinSwitchError):
@@ -44,24 +44,25 @@ class Unclear(CoinSwitchError):
 class Unreachable(Unclear):
     """There was no connection, so nothing was sent. `again`: whether another try can succeed."""
 
-    stops = True
+    stops_task = True
 
-    def __init__(self, text: str, again: bool = True) -> None:
+    def __init__(self, text: str, can_retry: bool = True) -> None:
         super().__init__(text)
-        self.again = again
+        self.can_retry = can_retry
 
 
 class Refused(CoinSwitchError):
     """A clear refusal (4xx, a redirect). `envelope`: it comes from the API itself, not from a server in front of it."""
 
-    def __init__(self, status: int, words: str, request: str, envelope: bool = True) -> None:
+    def __init__(self, status: int, exchange_message: str, request: str, is_from_api: bool = True) -> None:
         advice = _ADVICE.get(status, _ADVICE.get(status // 100, ""))
         super().__init__(
-            f"the exchange refused {request} with HTTP {status}{advice}" + (f': "{words}"' if words else "")
+            f"the exchange refused {request} with HTTP {status}{advice}"
+            + (f': "{exchange_message}"' if exchange_message else "")
         )
         self.status = status
-        self.envelope = envelope
-        self.api_message = words
+        self.is_from_api = is_from_api
+        self.exchange_message = exchange_message
 
 
 _ADVICE = {
@@ -74,7 +75,7 @@ _ADVICE = {
 class KeysRefused(CoinSwitchError):
     """HTTP 401, with the most likely cause."""
 
-    stops = True
+    stops_task = True
 
 
 class RateLimited(CoinSwitchError):
@@ -88,8 +89,8 @@ class RateLimited(CoinSwitchError):
 class BudgetSpent(CoinSwitchError):
     """The rate limit needs a longer wait than rate_limit_timeout allows. `sent`: the request was sent before (429)."""
 
-    stops = True
-    sent = False
+    stops_task = True
+    was_sent = False
 
 
 class Unexpected(CoinSwitchError):
@@ -103,34 +104,36 @@ class NotConfigured(CoinSwitchError):
 class Unconfirmed(CoinSwitchError):
     """A 2xx answer to a write that does not confirm it: a refusal with a success status, or a wrong echo."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(f'the exchange did not confirm the change and said "{words}"')
-        self.api_message = words
+    def __init__(self, exchange_message: str) -> None:
+        super().__init__(f'the exchange did not confirm the change and said "{exchange_message}"')
+        self.exchange_message = exchange_message
 
 
 class NothingWritten(CoinSwitchError):
     """One of several desired leverages is impossible, or the limits could not be read: none is written."""
 
-    stops = True
+    stops_task = True
 
 
 class Unanswered(CoinSwitchError):
     """Too many symbols in a row got no clear answer. `last` is the error of the last one."""
 
-    stops = True
+    stops_task = True
 
-    def __init__(self, count: int, last: CoinSwitchError) -> None:
-        super().__init__(f"{count} symbols in a row got no clear answer, so the task stopped (the last one: {last})")
+    def __init__(self, count: int, last_error: CoinSwitchError) -> None:
+        super().__init__(
+            f"{count} symbols in a row got no clear answer, so the task stopped (the last one: {last_error})"
+        )
 
 
-class Defect(CoinSwitchError):
+class InternalError(CoinSwitchError):
     """An unexpected exception. Only its type and place are shown, because its text can contain a secret."""
 
-    stops = True
+    stops_task = True
 
     def __init__(self, error: BaseException) -> None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        super().__init__(f"a defect of this collection, please report it: {type(error).__name__}{where}")
+        place = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        super().__init__(f"a defect of this collection, please report it: {type(error).__name__}{place}")

@@ -33,8 +33,8 @@ __all__ = [
     "Ed25519PublicKey",
     "InvalidSignature",
     "Session",
-    "need",
     "requests",
+    "require_libraries",
     "urllib3",
 ]
 for _name in __all__:
@@ -42,7 +42,7 @@ for _name in __all__:
     globals().setdefault(_name, object)
 
 
-def need() -> None:
+def require_libraries() -> None:
     """Raise LibraryMissing if a library could not be imported."""
     if _MISSING is not None:
         raise _MISSING

@@ -25,18 +25,18 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
 
-WINDOW = 60.0
+WINDOW_SECONDS = 60.0
 # How much slower than ours the exchange's clock can run in one window.
-MARGIN = 0.1
+MARGIN_SECONDS = 0.1
 # If another process closed a budget for longer than this, that was a mistake.
-LONGEST_CLOSURE = 300.0
-LONGEST_SLEEP = 10.0
+MAX_CLOSURE_SECONDS = 300.0
+MAX_SLEEP_SECONDS = 10.0
 # Seconds. Hundreds of processes can wait for the lock of one key. A stopped process must not hold it forever.
-LONGEST_LOCK_WAIT = 10.0
-_FIRST_LOCK_PAUSE = 0.001
-_LONGEST_LOCK_PAUSE = 0.064
+MAX_LOCK_WAIT_SECONDS = 10.0
+_FIRST_LOCK_PAUSE_SECONDS = 0.001
+_MAX_LOCK_PAUSE_SECONDS = 0.064
 _OPEN_ATTEMPTS = 5
-_LARGEST_FILE = 64 << 10
+_MAX_FILE_BYTES = 64 << 10
 
 
 class Endpoint(NamedTuple):
@@ -52,8 +52,8 @@ class Endpoint(NamedTuple):
 class Budget(NamedTuple):
     """When requests were answered (or sent, while the answer is out), and until when none may be: monotonic s."""
 
-    sent: list[float]
-    closed: float
+    request_times: list[float]
+    closed_until: float
 
 
 class MemoryBudgets:
@@ -79,59 +79,59 @@ class BudgetStore(MemoryBudgets):
         self._directory = directory or _default_directory()
         key = f"{_clock_identity()} {identity}".encode("utf-8", "backslashreplace")
         self._path = os.path.join(self._directory or "", hashlib.sha256(key).hexdigest()[:32] + ".json")
-        self._unshared = False
-        self._longest_lock_wait = LONGEST_LOCK_WAIT
+        self._has_unshared = False
+        self._max_lock_wait = MAX_LOCK_WAIT_SECONDS
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
         """The budgets by endpoint, locked for this process; changes to them are kept."""
-        file = self._locked()
-        before = None if file is None else _read(file)
+        file = self._open_locked()
+        before = None if file is None else _read_budgets(file)
         if file is None or before is None:
             # Count in memory: a file that cannot be read is not overwritten, and the task still knows its own requests.
             if file is not None:
-                _close(file)
+                _unlock_and_close(file)
             before = dict(self._memory)
             yield self._memory
-            self._unshared = self._unshared or self._memory != before
+            self._has_unshared = self._has_unshared or self._memory != before
             return
         try:
-            budgets = _merged(before, self._memory) if self._unshared else dict(before)
+            budgets = _merge_budgets(before, self._memory) if self._has_unshared else dict(before)
             yield budgets
             self._memory = budgets
-            self._unshared = budgets != before and not _write(file, budgets)
+            self._has_unshared = budgets != before and not _write_budgets(file, budgets)
         finally:
-            _close(file)
+            _unlock_and_close(file)
 
-    def _locked(self) -> int | None:
+    def _open_locked(self) -> int | None:
         """The file's descriptor, locked; None where there is no file, or none that can be trusted or locked."""
         try:
             for _attempt in range(_OPEN_ATTEMPTS if self._directory else 0):
-                file = self._opened()
-                if self._is_locked(file):
+                file = self._open_file()
+                if self._try_lock(file):
                     return file
-                _close(file)
-                if not self._longest_lock_wait:
+                _unlock_and_close(file)
+                if not self._max_lock_wait:
                     break
         except (OSError, ValueError):
             pass
         return None
 
-    def _opened(self) -> int:
+    def _open_file(self) -> int:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        found = os.lstat(self._directory)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        folder = os.lstat(self._directory)
+        if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.geteuid() or folder.st_mode & 0o077:
             raise PermissionError
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
-    def _is_locked(self, file: int) -> bool:
+    def _try_lock(self, file: int) -> bool:
         """Lock the file; False where that fails or where the file was deleted or replaced in the meantime."""
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
-            if not _lock(file, self._longest_lock_wait):
+            if not _lock(file, self._max_lock_wait):
                 # The process that holds the lock is probably stopped. Do not wait for it again.
-                self._longest_lock_wait = 0.0
+                self._max_lock_wait = 0.0
                 return False
             return os.fstat(file).st_nlink > 0
         except OSError:
@@ -150,35 +150,35 @@ def _clock_identity() -> str:
     """Names the monotonic clock of this process: only processes for which it is the same may compare their times."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read(64).strip()
+            boot_id = file.read(64).strip()
     except (OSError, ValueError):
-        boot = ""
+        boot_id = ""
     try:
-        offsets = os.stat("/proc/self/ns/time").st_ino
+        time_namespace = os.stat("/proc/self/ns/time").st_ino
     except OSError:
-        offsets = 0
+        time_namespace = 0
     # Without a boot ID, use the host and the minute in which its monotonic clock started.
-    return f"{boot or (os.uname().nodename, (time.time() - time.monotonic()) // 60)} {offsets}"
+    return f"{boot_id or (os.uname().nodename, (time.time() - time.monotonic()) // 60)} {time_namespace}"
 
 
-def _lock(file: int, longest: float) -> bool:
+def _lock(file: int, max_wait: float) -> bool:
     """Lock the file; False where its holder keeps it for longer than that. It needs a millisecond unless stopped."""
-    waited, pause = 0.0, _FIRST_LOCK_PAUSE
+    waited, pause = 0.0, _FIRST_LOCK_PAUSE_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         # NFS can report a lock that is held as EACCES.
         except (BlockingIOError, PermissionError):
-            if waited >= longest:
+            if waited >= max_wait:
                 return False
         # A random pause keeps processes out of step. A blocking lock could not time out.
         time.sleep(pause * random.uniform(0.5, 1.0))
         waited += pause
-        pause = min(2 * pause, _LONGEST_LOCK_PAUSE)
+        pause = min(2 * pause, _MAX_LOCK_PAUSE_SECONDS)
 
 
-def _close(file: int) -> None:
+def _unlock_and_close(file: int) -> None:
     """Unlock and close the file: unlocked also where a child process inherited the descriptor."""
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_UN)
@@ -186,11 +186,11 @@ def _close(file: int) -> None:
         os.close(file)
 
 
-def _read(file: int) -> dict[str, Any] | None:
+def _read_budgets(file: int) -> dict[str, Any] | None:
     """The file's budgets: none where it is empty, too large, or nonsense. None where it cannot be read."""
     try:
         # An integer can have a million digits. As a float it is infinite, and parsing it is fast.
-        content = json.loads(os.read(file, _LARGEST_FILE), parse_int=float)
+        content = json.loads(os.read(file, _MAX_FILE_BYTES), parse_int=float)
     except OSError:
         return None
     except (ValueError, RecursionError):
@@ -198,12 +198,12 @@ def _read(file: int) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def _write(file: int, budgets: dict[str, Any]) -> bool:
+def _write_budgets(file: int, budgets: dict[str, Any]) -> bool:
     """Keep the budgets; False where the file could not take them (a full disk)."""
     content = json.dumps(budgets).encode()
     try:
         size = os.fstat(file).st_size
-        if size > _LARGEST_FILE:
+        if size > _MAX_FILE_BYTES:
             os.ftruncate(file, 0)
         else:
             # Overwrite what is left of longer content with spaces. Some file systems flush a file to disk when it was
@@ -214,17 +214,17 @@ def _write(file: int, budgets: dict[str, Any]) -> bool:
         return False
 
 
-def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge_budgets(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """The shared budgets with those that this process could not share: a request in both counts once."""
     merged = dict(shared)
     for name, value in own.items():
-        sent, closed = _parts(value)
-        others_sent, others_closed = _parts(shared.get(name))
+        sent, closed = _parse_budget(value)
+        others_sent, others_closed = _parse_budget(shared.get(name))
         merged[name] = [sorted((Counter(sent) | Counter(others_sent)).elements()), max(closed, others_closed)]
     return merged
 
 
-def _parts(value: Any) -> tuple[list[float], float]:
+def _parse_budget(value: Any) -> tuple[list[float], float]:
     """The times of sending and of reopening in a budget of the file, without what is no time."""
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], list)):
         return [], 0.0
@@ -257,10 +257,10 @@ class Pacer:
         self._sleep = sleep
         self.waited = 0.0
         # Called every ten seconds of a wait.
-        self.while_waiting: Callable[[], None] | None = None
+        self.on_wait: Callable[[], None] | None = None
         self._preview: Preview | None = None
 
-    def preview(self) -> Preview:
+    def start_preview(self) -> Preview:
         """A pacer for check mode: takes and waits as a real run would, without sleeping or sharing what it counts.
 
         It starts from the shared budgets and the time waited so far. `spend` simulates a write; it raises the
@@ -279,102 +279,103 @@ class Pacer:
         """Count real requests in the preview no longer: those that follow have no part in a real run."""
         self._preview = None
 
-    def allowed(self, endpoint: Endpoint) -> int:
+    def get_max_requests(self, endpoint: Endpoint) -> int:
         """How many requests the task may send in one window."""
         return max(1, math.floor(endpoint.limit * self._share + 1e-9))
 
-    def delay(self, endpoint: Endpoint, count: int = 1) -> float:
+    def get_delay(self, endpoint: Endpoint, count: int = 1) -> float:
         """Seconds until the last of `count` more requests may go out; 0 if there are none."""
         if not count:
             return 0.0
         with self._budget_store.open() as budgets:
-            return self._delay(self._budget(budgets, endpoint), endpoint, count)
+            return self._calculate_delay(self._get_budget(budgets, endpoint), endpoint, count)
 
     def take(self, endpoint: Endpoint) -> float:
         """Wait until a request may go out, and count it. What comes back is given to `answered`."""
         simulated = self._preview.take(endpoint) if self._preview else 0.0
-        taken = self._take(endpoint)
+        taken_at = self._take(endpoint)
         if self._preview:
-            self._preview.simulated[taken] = simulated
-        return taken
+            self._preview.simulated_times[taken_at] = simulated
+        return taken_at
 
     def _take(self, endpoint: Endpoint) -> float:
         while True:
             with self._budget_store.open() as budgets:
-                budget = self._budget(budgets, endpoint)
-                delay = self._delay(budget, endpoint, 1)
+                budget = self._get_budget(budgets, endpoint)
+                delay = self._calculate_delay(budget, endpoint, 1)
                 if delay <= 0:
                     now = self._clock()
-                    budgets[endpoint.name] = [[*budget.sent, now], budget.closed]
+                    budgets[endpoint.name] = [[*budget.request_times, now], budget.closed_until]
                     return now
-            self.expect({endpoint: 1})
+            self.check_max_wait({endpoint: 1})
             self.wait(delay)
 
-    def answered(self, endpoint: Endpoint, taken: float) -> None:
+    def record_answer(self, endpoint: Endpoint, taken_at: float) -> None:
         """Count the request from now on: only now is it sure that the exchange has seen it."""
         with self._budget_store.open() as budgets:
-            budget = self._budget(budgets, endpoint)
-            if taken in budget.sent:
-                budget.sent.remove(taken)
-            budgets[endpoint.name] = [[*budget.sent, self._clock()], budget.closed]
+            budget = self._get_budget(budgets, endpoint)
+            if taken_at in budget.request_times:
+                budget.request_times.remove(taken_at)
+            budgets[endpoint.name] = [[*budget.request_times, self._clock()], budget.closed_until]
         if self._preview:
-            self._preview.answered(endpoint, self._preview.simulated.pop(taken, taken))
+            self._preview.record_answer(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
 
-    def release(self, endpoint: Endpoint, taken: float) -> None:
+    def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Give back a request that was taken and never sent."""
         with self._budget_store.open() as budgets:
-            budget = self._budget(budgets, endpoint)
-            if taken in budget.sent:
-                budget.sent.remove(taken)
-            budgets[endpoint.name] = [budget.sent, budget.closed]
+            budget = self._get_budget(budgets, endpoint)
+            if taken_at in budget.request_times:
+                budget.request_times.remove(taken_at)
+            budgets[endpoint.name] = [budget.request_times, budget.closed_until]
         if self._preview:
-            self._preview.release(endpoint, self._preview.simulated.pop(taken, taken))
+            self._preview.release(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
 
-    def close(self, endpoint: Endpoint, seconds: float) -> None:
+    def close_budget(self, endpoint: Endpoint, seconds: float) -> None:
         """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
         with self._budget_store.open() as budgets:
-            budget = self._budget(budgets, endpoint)
-            until = self._clock() + min(seconds, LONGEST_CLOSURE)
-            budgets[endpoint.name] = [budget.sent, max(budget.closed, until)]
+            budget = self._get_budget(budgets, endpoint)
+            until = self._clock() + min(seconds, MAX_CLOSURE_SECONDS)
+            budgets[endpoint.name] = [budget.request_times, max(budget.closed_until, until)]
         if self._preview:
-            self._preview.close(endpoint, seconds)
+            self._preview.close_budget(endpoint, seconds)
 
-    def expect(self, ahead: Mapping[Endpoint, int]) -> None:
+    def check_max_wait(self, planned: Mapping[Endpoint, int]) -> None:
         """Raise BudgetSpent where the requests ahead can't all go out within the max_wait that is left."""
-        waits = [(self.delay(endpoint, count), endpoint, count) for endpoint, count in ahead.items() if count]
-        needed, endpoint, count = max(waits, default=(0.0, None, 0))
-        if endpoint is None or needed <= 0 or self.waited + needed <= self._max_wait:
+        waits = [(self.get_delay(endpoint, count), endpoint, count) for endpoint, count in planned.items() if count]
+        seconds, endpoint, count = max(waits, default=(0.0, None, 0))
+        if endpoint is None or seconds <= 0 or self.waited + seconds <= self._max_wait:
             return
         raise BudgetSpent(
-            f"the rate limit of {endpoint.method} {endpoint.path} ({self.allowed(endpoint)} requests in 60 s for this "
-            f"task) needs a wait of about {math.ceil(needed)} s for {count} more, and rate_limit_timeout leaves "
+            f"the rate limit of {endpoint.method} {endpoint.path} ({self.get_max_requests(endpoint)} requests in 60 s "
+            f"for this task) needs a wait of about {math.ceil(seconds)} s for {count} more, and rate_limit_timeout "
+            "leaves "
             f"{math.floor(self._max_wait - self.waited)} s of {self._max_wait:g} s: raise it, or run again later"
         )
 
     def wait(self, seconds: float) -> None:
         """Sleep on account of the rate limit."""
         self.waited += seconds
-        while self.while_waiting and seconds > LONGEST_SLEEP:
-            self._sleep(LONGEST_SLEEP)
-            seconds -= LONGEST_SLEEP
-            self.while_waiting()
+        while self.on_wait and seconds > MAX_SLEEP_SECONDS:
+            self._sleep(MAX_SLEEP_SECONDS)
+            seconds -= MAX_SLEEP_SECONDS
+            self.on_wait()
         self._sleep(seconds)
 
-    def _budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
+    def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
         """The endpoint's budget as far as it still matters; a time that can't be is dropped."""
         now = self._clock()
-        sent, closed = _parts(budgets.get(endpoint.name))
+        sent, closed = _parse_budget(budgets.get(endpoint.name))
         # Only the latest requests count, as many as the limit. A larger file costs no more time.
-        kept = sorted(t for t in sent if now - WINDOW - MARGIN < t <= now)[-endpoint.limit :]
-        return Budget(kept, closed if now < closed <= now + LONGEST_CLOSURE else 0.0)
+        request_times = sorted(t for t in sent if now - WINDOW_SECONDS - MARGIN_SECONDS < t <= now)[-endpoint.limit :]
+        return Budget(request_times, closed if now < closed <= now + MAX_CLOSURE_SECONDS else 0.0)
 
-    def _delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
+    def _calculate_delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
         now = self._clock()
-        allowed = self.allowed(endpoint)
-        start = max(now, budget.closed)
-        times = list(budget.sent)
+        allowed = self.get_max_requests(endpoint)
+        start = max(now, budget.closed_until)
+        times = list(budget.request_times)
         for _request in range(count):
-            due = times[-allowed] + WINDOW + MARGIN if len(times) >= allowed else start
+            due = times[-allowed] + WINDOW_SECONDS + MARGIN_SECONDS if len(times) >= allowed else start
             times.append(max(start, due))
         return times[-1] - now
 
@@ -387,16 +388,16 @@ class Preview(Pacer):
             MemoryBudgets(budgets), real._share, real._max_wait, self._simulated_time, lambda seconds: None
         )
         self._real = real
-        self._answering = 0.0
-        self.simulated: dict[float, float] = {}
+        self._answer_seconds = 0.0
+        self.simulated_times: dict[float, float] = {}
 
-    def spend(self, endpoint: Endpoint, seconds: float) -> None:
+    def simulate(self, endpoint: Endpoint, seconds: float) -> None:
         """Simulate a request that the exchange takes `seconds` to answer. Raises BudgetSpent as `take` does."""
-        taken = self.take(endpoint)
-        self._answering += seconds
-        self.answered(endpoint, taken)
+        taken_at = self.take(endpoint)
+        self._answer_seconds += seconds
+        self.record_answer(endpoint, taken_at)
 
     def _simulated_time(self) -> float:
         # A real run takes at least as long as check mode: it sends the same reads, and writes too.
-        self.waited = max(self.waited, self._real.waited - self._answering)
-        return self._real._clock() + (self.waited - self._real.waited) + self._answering
+        self.waited = max(self.waited, self._real.waited - self._answer_seconds)
+        return self._real._clock() + (self.waited - self._real.waited) + self._answer_seconds

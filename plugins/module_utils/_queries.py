@@ -23,35 +23,35 @@ class OrdersQuery(NamedTuple):
     to_time: int | None
 
 
-def nothing(_options: Mapping[str, Any]) -> None:
+def read_no_options(_options: Mapping[str, Any]) -> None:
     """A reader without options of its own."""
 
 
-def some_symbols(options: Mapping[str, Any]) -> list[str]:
+def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
     """The symbols of a reader that needs at least one. Raises InputRefused."""
     if not options["symbols"]:
         raise InputRefused("symbols is empty: name at least one symbol, such as [BTCUSDT]")
-    return _policy.symbols(options["symbols"])
+    return _policy.check_symbols(options["symbols"])
 
 
-def any_symbols(options: Mapping[str, Any]) -> list[str] | None:
+def read_optional_symbols(options: Mapping[str, Any]) -> list[str] | None:
     """The symbols, or None for all. An empty list is refused. Raises InputRefused."""
     if options["symbols"] is None:
         return None
     if not options["symbols"]:
         raise InputRefused("symbols is empty: name at least one symbol, or leave the option out to get all")
-    return _policy.symbols(options["symbols"])
+    return _policy.check_symbols(options["symbols"])
 
 
-def orders(options: Mapping[str, Any]) -> OrdersQuery:
+def read_orders_query(options: Mapping[str, Any]) -> OrdersQuery:
     """Which open orders the options ask for. Raises InputRefused."""
-    start, end = (_time(name, options[name]) for name in ("from_time", "to_time"))
+    start, end = (_check_time(name, options[name]) for name in ("from_time", "to_time"))
     if start is not None and end is not None and start > end:
         raise InputRefused(f"from_time ({start}) is later than to_time ({end})")
-    return OrdersQuery(any_symbols(options), start, end)
+    return OrdersQuery(read_optional_symbols(options), start, end)
 
 
-def _time(name: str, value: Any) -> int | None:
+def _check_time(name: str, value: Any) -> int | None:
     """Unix milliseconds, as a number or in plain digits. A time in seconds is refused: it would be in 1970."""
     if value is None:
         return None

@@ -15,16 +15,16 @@ from urllib.parse import unquote
 
 HIDDEN = "********"
 # The characters of hexadecimal, base64 and percent-encoding.
-_CODED = "A-Za-z0-9+/=_%-"
+_ENCODING_CHARACTERS = "A-Za-z0-9+/=_%-"
 # A signature in any form is longer than this. Nothing else that the exchange sends is.
-_LONGEST_TOKEN = 120
+_MIN_SIGNATURE_LENGTH = 120
 # The part of a URL before the host. A password can contain a slash or an @ that is not encoded.
 _USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 # Hiding a shorter password everywhere would make messages unreadable. In a URL it is hidden anyway.
-_SHORTEST_PASSWORD = 4
+_MIN_PASSWORD_LENGTH = 4
 # A shorter value is refused as a key, and hiding it would make messages unreadable.
-_SHORTEST_FORM = 8
+_MIN_SECRET_LENGTH = 8
 
 
 class Redactor:
@@ -35,19 +35,25 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
-        longest_passwords_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
-        self._others = re.compile("|".join([_USERINFO, *longest_passwords_first]))
-        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        pattern = "|".join([*map(re.escape, longest_first), rf"[{_CODED}]{{{_LONGEST_TOKEN},}}"])
+        passwords_longest_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
+        self._plain_pattern = re.compile("|".join([_USERINFO, *passwords_longest_first]))
+        encodings = {
+            encoding for secret in secrets for encoding in _get_encodings(secret) if len(encoding) >= _MIN_SECRET_LENGTH
+        }
+        encodings_longest_first = sorted(encodings, key=lambda encoding: (-len(encoding), encoding))
+        pattern = "|".join(
+            [*map(re.escape, encodings_longest_first), rf"[{_ENCODING_CHARACTERS}]{{{_MIN_SIGNATURE_LENGTH},}}"]
+        )
         # A shorter run of such characters cannot contain a secret. This makes the search of megabytes fast.
-        characters = re.escape("".join(sorted(set("".join(forms)))))
-        self._pattern = re.compile(rf"(?=[{characters}{_CODED}]{{{_SHORTEST_FORM}}})(?:{pattern})", re.IGNORECASE)
+        characters = re.escape("".join(sorted(set("".join(encodings)))))
+        self._secret_pattern = re.compile(
+            rf"(?=[{characters}{_ENCODING_CHARACTERS}]{{{_MIN_SECRET_LENGTH}}})(?:{pattern})", re.IGNORECASE
+        )
 
     def clean(self, value: Any) -> Any:
         """The value without the secrets: in mappings (also their keys), lists and texts. Other values are unchanged."""
         if isinstance(value, str):
-            return self._others.sub(HIDDEN, self._pattern.sub(HIDDEN, value))
+            return self._plain_pattern.sub(HIDDEN, self._secret_pattern.sub(HIDDEN, value))
         if isinstance(value, dict):
             return {self.clean(name): self.clean(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -55,7 +61,7 @@ class Redactor:
         return value
 
 
-def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
+def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
     """The passwords in the proxy variables of an environment, as they are and decoded."""
     passwords = set()
     for name, value in environment.items():
@@ -63,29 +69,29 @@ def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
             userinfo = value.rpartition("@")[0].rpartition("://")[2]
             password = userinfo.partition(":")[2]
             passwords |= {password, unquote(password)}
-    return {text for text in passwords if len(text) >= _SHORTEST_PASSWORD}
+    return {text for text in passwords if len(text) >= _MIN_PASSWORD_LENGTH}
 
 
-def _forms(secret: str) -> list[str]:
+def _get_encodings(secret: str) -> list[str]:
     """The forms in which a hexadecimal secret can come back. Each half of a long one is a secret, too."""
     halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
-    forms = []
+    encodings = []
     for text in filter(None, [secret, *halves]):
         plain = [text.encode(), text.lower().encode(), text.upper().encode()]
         with_bytes = [*plain, bytes.fromhex(text)] if re.fullmatch(r"([0-9A-Fa-f]{2})+", text) else plain
-        forms.append(text)
-        forms.append("".join(f"%{byte:02x}" for byte in plain[0]))
-        forms.extend(form for data in with_bytes for form in _base64(data))
-    return forms
+        encodings.append(text)
+        encodings.append("".join(f"%{byte:02x}" for byte in plain[0]))
+        encodings.extend(encoding for data in with_bytes for encoding in _get_base64_encodings(data))
+    return encodings
 
 
-def _base64(data: bytes) -> list[str]:
+def _get_base64_encodings(data: bytes) -> list[str]:
     """The base64 texts of the data at each of its three possible offsets in a longer text, without the edges."""
-    forms = []
-    for before in range(3):
-        text = b64encode(b"\0" * before + data).decode()
-        start = (0, 2, 3)[before]
-        end = len(text) - (0, 3, 2)[(before + len(data)) % 3]
+    encodings = []
+    for offset in range(3):
+        text = b64encode(b"\0" * offset + data).decode()
+        start = (0, 2, 3)[offset]
+        end = len(text) - (0, 3, 2)[(offset + len(data)) % 3]
         core = text[start:end]
-        forms += [core, core.replace("+", "-").replace("/", "_")]
-    return forms
+        encodings += [core, core.replace("+", "-").replace("/", "_")]
+    return encodings

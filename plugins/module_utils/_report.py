@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Sequence
 NOT_READ = "the current leverage is not known"
 
 # Real results are nested much less deeply. Ansible fails at about 300 levels.
-DEEPEST = 32
+MAX_DEPTH = 32
 
 
 class Report(NamedTuple):
@@ -24,7 +24,7 @@ class Report(NamedTuple):
     warnings: Sequence[str] = ()
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def to_plain(value: Any, depth: int = 0) -> Any:
     """The value in a form that Ansible can return.
 
     It takes no Decimal (a number where that loses nothing, else text), no half of a surrogate pair ("?"), and not what
@@ -37,8 +37,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value.encode("utf-8", "replace").decode("utf-8")
     if not isinstance(value, (dict, list, tuple)):
         return value
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return "..."
     if isinstance(value, dict):
-        return {plain(name): plain(item, depth + 1) for name, item in value.items()}
-    return [plain(item, depth + 1) for item in value]
+        return {to_plain(name): to_plain(item, depth + 1) for name, item in value.items()}
+    return [to_plain(item, depth + 1) for item in value]

@@ -21,7 +21,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries imp
 SEED_DIGITS = 64
 
 
-def message(method: str, path: str, epoch: str) -> bytes:
+def build_message(method: str, path: str, epoch: str) -> bytes:
     """The signed message: the method, the path with its decoded query, and the epoch (Unix ms), without the body."""
     return f"{method.upper()}{unquote_plus(path)}{epoch}".encode()
 
@@ -42,7 +42,7 @@ class SignedAuth(AuthBase):
         epoch = str(int(self._clock() * 1000))
         r.headers["X-AUTH-APIKEY"] = self._api_key
         r.headers["X-AUTH-EPOCH"] = epoch
-        r.headers["X-AUTH-SIGNATURE"] = self._key.sign(message(r.method, r.path_url, epoch)).hex()
+        r.headers["X-AUTH-SIGNATURE"] = self._key.sign(build_message(r.method, r.path_url, epoch)).hex()
         return r
 
     def pair_matches(self) -> bool:

@@ -26,8 +26,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import (
     AuthBase,
     Session,
-    need,
     requests,
+    require_libraries,
     urllib3,
 )
 
@@ -135,7 +135,7 @@ class Transport:
         verify: bool | str,
         may_send: Callable[[], None] = lambda: None,
     ) -> None:
-        need()
+        require_libraries()
         self._url = url
         self._auth = auth
         self._timeout = timeout
@@ -221,7 +221,7 @@ class Transport:
         self._flight.connection = connection
         self._may_send()
         if self._closed:
-            raise Unreachable("the task has ended, so nothing is sent any more", again=False)
+            raise Unreachable("the task has ended, so nothing is sent any more", can_retry=False)
         self._flight.first_byte()
 
     def _open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
@@ -263,7 +263,7 @@ class Transport:
             return Unreachable(
                 f"the TLS certificate of {self._url} is not trusted ({untrusted}): check api_url, and set ca_path if "
                 "an authority of your own signs",
-                again=False,
+                can_retry=False,
             )
         if isinstance(error, failures.ProxyError):
             return Unreachable(f"no connection to {self._url} through the proxy ({reason})")
@@ -280,15 +280,17 @@ class Transport:
             return Unreachable(
                 f"{self._url} could not be asked, since the proxy in the environment is not valid: check HTTPS_PROXY, "
                 "and percent-encode the special characters of its password",
-                again=False,
+                can_retry=False,
             )
         if isinstance(error, OSError) and error.errno is None and not isinstance(error, failures.RequestException):
             return Unreachable(
                 f"{self._url} could not be asked, since the certificate authorities cannot be read: check ca_path, or "
                 "REQUESTS_CA_BUNDLE in the environment",
-                again=False,
+                can_retry=False,
             )
-        return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network", again=not invalid)
+        return Unreachable(
+            f"no connection to {self._url} ({reason}): check api_url and the network", can_retry=not invalid
+        )
 
 
 # The words of http.client for a proxy that refuses.

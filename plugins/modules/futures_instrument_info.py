@@ -116,7 +116,7 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import any_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_optional_symbols
 
 
 def _read(*asked: Any) -> Any:
@@ -126,7 +126,7 @@ def _read(*asked: Any) -> Any:
     return read_instruments(*asked)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=any_symbols, act=_read)
+WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=read_optional_symbols, act=_read)
 
 
 def main() -> None:

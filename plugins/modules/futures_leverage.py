@@ -255,7 +255,7 @@ from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import from_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import read_policy
 
 
 def _carry_out(*desired: Any) -> Any:
@@ -279,7 +279,7 @@ WIRING = Wiring(
         "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },
-    prepare=from_options,
+    prepare=read_policy,
     act=_carry_out,
     predict=_predict,
     blank={"diff": {"before": {}, "after": {}}, "results": []},

@@ -156,7 +156,7 @@ from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import orders
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_orders_query
 
 
 def _read(*asked: Any) -> Any:
@@ -172,7 +172,7 @@ WIRING = Wiring(
         "from_time": {"type": INT},
         "to_time": {"type": INT},
     },
-    prepare=orders,
+    prepare=read_orders_query,
     act=_read,
 )
 

@@ -157,7 +157,7 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import some_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_required_symbols
 
 
 def _read(*asked: Any) -> Any:
@@ -167,7 +167,9 @@ def _read(*asked: Any) -> Any:
     return read_positions(*asked)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+WIRING = Wiring(
+    {"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=read_required_symbols, act=_read
+)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_no_options
 
 
 def _read(*asked: Any) -> Any:
@@ -137,7 +137,7 @@ def _read(*asked: Any) -> Any:
     return read_wallet(*asked)
 
 
-WIRING = Wiring({}, prepare=nothing, act=_read)
+WIRING = Wiring({}, prepare=read_no_options, act=_read)
 
 
 def main() -> None:

@@ -133,7 +133,7 @@ def _masked(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str
 def _check_parent(parent: int) -> None:
     """Raise Unreachable where ansible-playbook is gone, of which its workers get no signal."""
     if os.getppid() != parent:
-        raise Unreachable("ansible-playbook has ended, so nothing is sent any more", again=False)
+        raise Unreachable("ansible-playbook has ended, so nothing is sent any more", can_retry=False)
 
 
 @contextlib.contextmanager

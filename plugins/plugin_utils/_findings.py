@@ -20,14 +20,14 @@ ABOVE_POLICY, NOT_REACHED, UNKNOWN, REFUSED, BLOCKED, BELOW_POLICY = SEVERITIES
 Row = dict[str, Any]
 
 
-def factor(leverage: Any, policy: Any) -> float | None:
+def get_factor(leverage: Any, policy: Any) -> float | None:
     """How many times the policy the leverage is, to two digits. None if one of them is not a whole number."""
-    if not (_is_whole(leverage) and _is_whole(policy)) or policy <= 0:
+    if not (_is_int(leverage) and _is_int(policy)) or policy <= 0:
         return None
     return float(round(leverage / policy, 2))
 
 
-def shown(number: float) -> str:
+def format_factor(number: float) -> str:
     """A factor as people read it: 4x, 1.67x."""
     return f"{number:.2f}".rstrip("0").rstrip(".") + "x"
 
@@ -37,7 +37,7 @@ def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
     return any(row["outcome"] != "unknown" or not str(row["reason"]).startswith(NOT_READ) for row in rows)
 
 
-def severity(row: Mapping[str, Any], reached: bool) -> str | None:
+def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
     """The severity of a symbol's row, or None if the symbol is in policy.
 
     A leverage above the policy is one whatever prevents the change. A symbol that was never configured is unknown: the
@@ -49,37 +49,37 @@ def severity(row: Mapping[str, Any], reached: bool) -> str | None:
     if not reached:
         return NOT_REACHED
     leverage, policy = row["leverage"], row["policy"]
-    if _is_whole(leverage) and _is_whole(policy) and leverage > policy:
+    if _is_int(leverage) and _is_int(policy) and leverage > policy:
         return ABOVE_POLICY
     if outcome == "drifted":
         return UNKNOWN if leverage is None else BELOW_POLICY
     return {"blocked": BLOCKED, "refused": REFUSED}.get(outcome, UNKNOWN)
 
 
-def positions(row: Mapping[str, Any]) -> list[str]:
+def get_positions(row: Mapping[str, Any]) -> list[str]:
     """The open positions that block a symbol: `LONG 0.010`."""
     blockers = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
     return [" ".join(str(blocker[name]) for name in ("side", "size") if blocker.get(name)) for blocker in blockers]
 
 
-def findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
+def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
     """A row for each symbol that is not in policy, the most dangerous first.
 
     An account of which nothing was read has one row, whose symbol is None.
     """
-    found: list[Row] = []
+    findings: list[Row] = []
     for account in accounts:
         name, enforce = account["account"], account["enforce"]
         if account["reached"]:
-            bad = [row for row in account["results"] if row["severity"]]
-            found += [_finding(name, enforce, row) for row in bad]
+            not_in_policy = [row for row in account["results"] if row["severity"]]
+            findings += [_build_finding(name, enforce, row) for row in not_in_policy]
         else:
-            found.append(_account_finding(name, enforce, account))
+            findings.append(_build_account_finding(name, enforce, account))
     # Stable, so that what ranks equal stays in the order of the accounts and symbols.
-    return sorted(found, key=_rank)
+    return sorted(findings, key=_get_rank)
 
 
-def _finding(account: str, enforce: Any, row: Mapping[str, Any]) -> Row:
+def _build_finding(account: str, enforce: Any, row: Mapping[str, Any]) -> Row:
     return {
         "severity": row["severity"],
         "account": account,
@@ -89,14 +89,14 @@ def _finding(account: str, enforce: Any, row: Mapping[str, Any]) -> Row:
         "previous_leverage": row["previous_leverage"],
         "policy": row["policy"],
         "enforce": enforce,
-        "factor": factor(row["leverage"], row["policy"]),
-        "positions": positions(row),
+        "factor": get_factor(row["leverage"], row["policy"]),
+        "positions": get_positions(row),
         "outcome": row["outcome"],
         "reason": row["reason"],
     }
 
 
-def _account_finding(name: str, enforce: Any, account: Mapping[str, Any]) -> Row:
+def _build_account_finding(name: str, enforce: Any, account: Mapping[str, Any]) -> Row:
     reasons = dict.fromkeys(trouble["reason"] for trouble in account["troubles"])
     return {
         "severity": NOT_REACHED,
@@ -114,14 +114,14 @@ def _account_finding(name: str, enforce: Any, account: Mapping[str, Any]) -> Row
     }
 
 
-def _rank(finding: Mapping[str, Any]) -> tuple[int, bool, float]:
-    above = finding["severity"] == ABOVE_POLICY
+def _get_rank(finding: Mapping[str, Any]) -> tuple[int, bool, float]:
+    is_above = finding["severity"] == ABOVE_POLICY
     return (
         SEVERITIES.index(finding["severity"]),
-        not (above and finding["positions"]),
-        -(finding["factor"] or 0) if above else 0,
+        not (is_above and finding["positions"]),
+        -(finding["factor"] or 0) if is_above else 0,
     )
 
 
-def _is_whole(value: Any) -> bool:
+def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -19,7 +19,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import Desired, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
@@ -205,7 +205,9 @@ def run_in_turn(
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
     client = Client(task, pacer, RETRIES, task.pair_matches, lambda value: value, clock.unix, clock.sleep)
     try:
-        reports[number] = apply(Futures(client, "EXCHANGE_2"), Policy([Desired("BTCUSDT", desired)], single=True))
+        reports[number] = apply(
+            Futures(client, "EXCHANGE_2"), Policy([DesiredLeverage("BTCUSDT", desired)], single=True)
+        )
     finally:
         turns.over(number)
         task.reset_connection()

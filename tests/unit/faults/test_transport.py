@@ -102,7 +102,7 @@ def folder_of_authorities(authority: Authority, tmp_path: Path) -> Path:
 def test_certificates_are_checked(secured: Sandbox, transport_to: NewTransport) -> None:
     with pytest.raises(Unreachable, match="certificate") as caught:
         transport_to(secured.url)(TIME)
-    assert not caught.value.again
+    assert not caught.value.can_retry
 
 
 def test_a_file_of_authorities(secured: Sandbox, transport_to: NewTransport, authority: Authority) -> None:
@@ -326,7 +326,7 @@ def test_a_connection_that_does_not_come_about(transport_to: NewTransport) -> No
             guest.connect_ex(full.getsockname())
         with pytest.raises(Unreachable, match=r"no connection .* within 0\.1 s") as caught:
             transport_to(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=SHORT)(TIME)
-    assert caught.value.again
+    assert caught.value.can_retry
 
 
 def test_a_name_that_is_looked_up_for_ever(transport_to: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +376,7 @@ def test_the_size_of_a_refusal_is_bounded(
     assert (answer.status, len(answer.body)) == (400, length)
 
 
-# --- nothing is sent by a request that was given up ---
+# --- read_no_options is sent by a request that was given up ---
 
 
 def test_a_request_whose_name_is_found_too_late_is_never_sent(
@@ -435,7 +435,7 @@ def test_nothing_is_sent_by_a_closed_transport(transport_to: NewTransport) -> No
         transport.close()
         with pytest.raises(Unreachable, match="the task has ended") as caught:
             transport(KEYS)
-    assert not caught.value.again
+    assert not caught.value.can_retry
     assert len(server.heads) == 1
 
 

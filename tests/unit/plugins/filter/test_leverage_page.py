@@ -166,7 +166,7 @@ def test_same_report_makes_the_same_page() -> None:
     assert len(pages) == 1
 
 
-# --- _css ---
+# --- _escape_css ---
 
 
 def test_css_filter_escapes_all_special_characters() -> None:

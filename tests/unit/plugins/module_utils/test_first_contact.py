@@ -68,7 +68,7 @@ def test_every_quirk_of_the_sandbox_has_readings_or_is_never_shown() -> None:
         assert set(values.values()) == values_of_sandbox, name
 
 
-# --- from_options ---
+# --- read_trial ---
 
 
 def make_options(**changes: Any) -> dict[str, Any]:
@@ -76,11 +76,9 @@ def make_options(**changes: Any) -> dict[str, Any]:
 
 
 def test_options_become_a_trial() -> None:
-    assert _first_contact.from_options(make_options()) == READ_ONLY
-    assert _first_contact.from_options(make_options(write_symbol="dogeusdt")) == Trial("DOGEUSDT", None)
-    assert _first_contact.from_options(make_options(write_symbol="DOGEUSDT", write_leverage="7")) == Trial(
-        "DOGEUSDT", 7
-    )
+    assert _first_contact.read_trial(make_options()) == READ_ONLY
+    assert _first_contact.read_trial(make_options(write_symbol="dogeusdt")) == Trial("DOGEUSDT", None)
+    assert _first_contact.read_trial(make_options(write_symbol="DOGEUSDT", write_leverage="7")) == Trial("DOGEUSDT", 7)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,7 @@ def test_options_become_a_trial() -> None:
 )
 def test_invalid_options_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputRefused, match=message):
-        _first_contact.from_options(make_options(**changes))
+        _first_contact.read_trial(make_options(**changes))
 
 
 # --- Findings.transcript ---
@@ -442,7 +440,7 @@ def test_shared_budget_of_reads_and_writes_is_shown(new_setup: NewSetup) -> None
     assert setup.current["DOGEUSDT"] == 10
 
 
-# --- _Writer.run ---
+# --- _WriteTrial.run ---
 
 
 @pytest.mark.parametrize("value", READINGS["same_value"].values())
@@ -484,7 +482,7 @@ def test_leverage_is_restored_before_a_defect_is_raised(new_setup: NewSetup, mon
     assert setup.current["DOGEUSDT"] == 10
 
 
-# --- _Writer._check ---
+# --- _WriteTrial._check_symbol ---
 
 
 @pytest.mark.parametrize("days_ago", [0, 20])
@@ -522,7 +520,7 @@ def test_nothing_is_written_if_the_state_cannot_be_read(new_setup: NewSetup, end
     assert setup.writes() == []
 
 
-# --- _Writer._plan ---
+# --- _WriteTrial._get_plan ---
 
 RESTORE_ADVICE = (
     "to restore it, run ansible localhost -m tradeops.coinswitch.futures_leverage -a 'symbol=DOGEUSDT leverage=10'"
@@ -541,7 +539,7 @@ def test_check_mode_returns_the_plan_and_writes_nothing(new_setup: NewSetup) -> 
     ]
 
 
-# --- _Writer._try ---
+# --- _WriteTrial._try_value ---
 
 
 @pytest.mark.parametrize("value", READINGS["limit_answer"].values())
@@ -553,7 +551,7 @@ def test_leverage_outside_the_limits_shows_how_it_is_refused(new_setup: NewSetup
     assert setup.current["DOGEUSDT"] == report.result["leverage"] == 10
 
 
-# --- _Writer._restore ---
+# --- _WriteTrial._restore ---
 
 
 @pytest.mark.parametrize("fault", ["503", "503-done", "drop-before", "drop-after", "html", "other-leverage", "no-data"])

@@ -107,7 +107,7 @@ def call_after_request(action: Callable[[], object]) -> Fault:
 def spend_budget(setup: ClientSetup, endpoint: Endpoint, count: int) -> None:
     """Spend a request budget, as another task on the same machine would."""
     for _request in range(count):
-        setup.pacer.answered(endpoint, setup.pacer.take(endpoint))
+        setup.pacer.record_answer(endpoint, setup.pacer.take(endpoint))
 
 
 def raise_at_call(
@@ -256,7 +256,7 @@ def test_task_succeeds_if_another_machine_spends_the_rate_limit(new_setup: NewSe
     setup, policy = prepare_symbols(new_setup, 15, Quirks(limit_scope=scope))
     other_machine = new_setup(same_account_as=setup)
     for _request in range(20):
-        other_machine.futures.leverage("BTCUSDT")
+        other_machine.futures.get_leverage("BTCUSDT")
     report = setup.enforce(change_every(policy, 3))
     assert report.failure is None
     assert setup.current == change_every(policy, 3)
@@ -444,7 +444,7 @@ def test_plan_contains_the_maximum_time_of_the_rate_limits(new_setup: NewSetup) 
     assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 
 
-# --- _Task._guarded ---
+# --- _Task._run_guarded ---
 
 
 @pytest.mark.parametrize("after_request", [False, True])
@@ -464,7 +464,7 @@ def test_defect_in_a_write_keeps_the_rows_that_are_done(three_symbols: ClientSet
 
 @pytest.mark.parametrize("check", [False, True])
 def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check: bool) -> None:
-    raise_at_call(three_symbols, "leverage", 2, KeyError("secret"))
+    raise_at_call(three_symbols, "get_leverage", 2, KeyError("secret"))
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}, check=check)
     assert three_symbols.writes() == []
     assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
@@ -473,7 +473,7 @@ def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check:
 
 def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSetup) -> None:
     three_symbols.exchange.add_fault(WRITE, FAULTS["503"])
-    raise_at_call(three_symbols, "leverage", 4, ValueError())
+    raise_at_call(three_symbols, "get_leverage", 4, ValueError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "refused", "SOLUSDT": "refused"}
 
@@ -481,7 +481,7 @@ def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSe
 @pytest.mark.parametrize("check", [False, True])
 def test_defect_while_blockers_are_read_is_part_of_the_failure(three_symbols: ClientSetup, check: bool) -> None:
     three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
-    raise_at_call(three_symbols, "positions", 1, ZeroDivisionError())
+    raise_at_call(three_symbols, "get_positions", 1, ZeroDivisionError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
     assert "a defect of this collection, please report it: ZeroDivisionError at " in str(report.failure)
     assert get_outcomes(report)["ETHUSDT"] == "unchanged"
@@ -642,14 +642,14 @@ def test_failure_says_how_far_the_clock_is_off(setup: ClientSetup, fault: str, o
 def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup, unused_url: str) -> None:
     setup = new_setup(url=unused_url, retries=2)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.client.requests == 0, "nothing was sent"
+    assert setup.client.request_count == 0, "nothing was sent"
     assert len(setup.clock.slept) == 2
     assert report.result["outcome"] == "unknown"
     assert f"no connection to {unused_url} (" in str(report.failure)
     assert "check api_url and the network" in str(report.failure)
 
 
-# --- _Task._never_configured ---
+# --- _Task._end_never_configured ---
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -691,7 +691,7 @@ def test_enforce_maximum_says_that_the_list_of_symbols_could_not_be_read(new_set
     assert "; the list of symbols could not be read (the exchange refused GET" in find_row(report)["reason"]
 
 
-# --- _Task._count_answer ---
+# --- _Task._count_unanswered ---
 
 
 def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> None:
@@ -750,7 +750,7 @@ def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
     assert get_outcomes(report)["SOLUSDT"] == get_outcomes(report)["DOTUSDT"] == "changed"
 
 
-# --- _Task._impossible ---
+# --- _Task._describe_limit_violation ---
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -858,7 +858,7 @@ def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: N
     assert list_writes(setup) == [("ETHUSDT", 30)]
 
 
-# --- _Task._stop ---
+# --- _Task._end_remaining_rows ---
 
 
 def test_queued_writes_are_reported_as_not_written(new_setup: NewSetup) -> None:
@@ -997,7 +997,7 @@ def test_each_symbol_is_blocked_if_positions_are_read_one_by_one(new_setup: NewS
     assert setup.sent.count(POSITIONS) == 4
 
 
-# --- _Task._report ---
+# --- _Task._build_report ---
 
 
 def test_result_has_no_keys_of_one_symbol_if_the_policy_is_not_single(setup: ClientSetup) -> None:
@@ -1114,14 +1114,14 @@ def test_write_is_not_sent_if_another_task_spends_the_budget_first(
     new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, max_wait=10, machine="this")
-    expect = setup.pacer.expect
+    expect = setup.pacer.check_max_wait
 
     def expect_then_spend(ahead: Any) -> None:
         expect(ahead)
         if ahead.get(WRITE_LEVERAGE):
             spend_budget(new_setup(same_account_as=setup, machine="this"), WRITE_LEVERAGE, 10)
 
-    monkeypatch.setattr(setup.pacer, "expect", expect_then_spend)
+    monkeypatch.setattr(setup.pacer, "check_max_wait", expect_then_spend)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
     assert report.result["outcome"] == "refused"
@@ -1297,7 +1297,7 @@ def test_check_mode_warns_of_blockers_that_an_early_stop_left_unread(new_setup: 
     assert "positions and orders were not read, so a real run may find the change blocked: the exchange " in warning
 
 
-# --- _failure ---
+# --- _describe_failure ---
 
 
 def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: ClientSetup) -> None:

@@ -26,7 +26,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, OPEN_ORDERS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, to_plain
 from sandbox import FAULTS
 
 from .client_setup import (
@@ -95,7 +95,7 @@ def get_error(read: Callable[..., object], *args: Any, error_type: type[CoinSwit
     return line
 
 
-# --- _Symbols ---
+# --- _SymbolReader ---
 
 
 def test_error_names_its_symbol(new_setup: NewSetup) -> None:
@@ -262,7 +262,7 @@ def test_read_positions_ignores_a_position_of_size_0(new_setup: NewSetup, size: 
 def test_read_positions_returns_any_other_size_unchanged(new_setup: NewSetup, size: Any) -> None:
     setup = new_setup()
     setup.exchange.add_fault(POSITIONS, Fault(body={"data": [{"symbol": "btcusdt", "position_size": size}]}))
-    assert plain(read_positions(setup, "BTCUSDT")) == [{"symbol": "BTCUSDT", "position_size": size}]
+    assert to_plain(read_positions(setup, "BTCUSDT")) == [{"symbol": "BTCUSDT", "position_size": size}]
 
 
 @pytest.mark.parametrize("without_symbol", ["all", "422"])
@@ -378,7 +378,7 @@ def test_read_orders_ignores_a_to_time_in_the_future(new_setup: NewSetup) -> Non
 
 def test_read_orders_misses_no_order_during_a_wait(new_setup: NewSetup) -> None:
     setup = new_setup()
-    setup.pacer.close(OPEN_ORDERS, 300)
+    setup.pacer.close_budget(OPEN_ORDERS, 300)
     setup.exchange.add_fault(ORDERS, FAULTS["429"])
     placed = setup.account.open_order("BTCUSDT", "BUY", "1", "1", NOW_MS - WEEK_MS + 330_000)
     assert get_order_ids(read_orders(setup, start=NOW_MS - 8 * DAY_MS)) == [placed]
@@ -434,10 +434,10 @@ def test_read_orders_accepts_created_at_in_any_form(new_setup: NewSetup, created
     row = {"order_id": 7, "symbol": "btcusdt", "created_at": created_at, "price": 0.1}
     setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": [row]}}))
     rows = read_orders(setup, start=NOW_MS - DAY_MS, end=NOW_MS)
-    assert plain(rows) == [{**row, "symbol": "BTCUSDT"}]
+    assert to_plain(rows) == [{**row, "symbol": "BTCUSDT"}]
 
 
-# --- _ties ---
+# --- _warn_of_full_milliseconds ---
 
 
 @pytest.mark.parametrize(("count", "warnings"), [(49, 0), (50, 1), (80, 1)])
@@ -554,7 +554,7 @@ def test_check_keys_raises_an_error_without_a_clear_answer(
     assert setup.sent == [VALIDATE]
 
 
-# --- _clock_offset ---
+# --- _read_clock_offset ---
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ def test_redirect_is_returned_and_not_followed(setup: ClientSetup, status: int, 
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_http_does_not_use_a_proxy(setup: ClientSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_http_does_not_use_a_proxy(
+    setup: ClientSetup, unused_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, unused_url)
     assert send_read(setup).status == 200
 
@@ -148,7 +150,7 @@ def test_refused_connection_raises_unreachable(new_setup: NewSetup, unused_url: 
     assert str(raised.value) == (
         f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
     )
-    assert raised.value.again
+    assert raised.value.can_retry
 
 
 def test_unknown_host_name_raises_unreachable(new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch) -> None:
