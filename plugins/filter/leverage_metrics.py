@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as metrics for Prometheus."""
+"""Convert a report to metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Samples = Iterable[tuple[dict[str, str], float]]
 
 
 def leverage_metrics(report: Mapping[str, Any]) -> str:
-    """The metrics of a report as text."""
+    """Return the metrics of a report as text."""
     title = {"report": report["title"]}
     summary = report["summary"]
     above = [finding for finding in report["findings"] if finding["severity"] == _findings.ABOVE_POLICY]
@@ -94,12 +94,12 @@ def _format_metric(name: str, help_text: str, samples: Samples) -> str:
 
 
 def _escape_label(text: str) -> str:
-    """The value of a label, as the text format of Prometheus wants it."""
+    """Return the value of a label, escaped for the text format of Prometheus."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_metrics": leverage_metrics}

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report on many accounts as one document. The page, the summary and the metrics are made of it."""
+"""Combine the results of many accounts into one report. The page, the summary and the metrics use it."""
 
 from __future__ import annotations
 
@@ -391,7 +391,7 @@ def leverage_report(
     run: object = None,
     previous: Mapping[str, Any] | None = None,
 ) -> Row:
-    """The report. DOCUMENTATION describes the input, and RETURN the output."""
+    """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
     if run is not None:
         inputs = {name: account if account.get("run") == run else {} for name, account in inputs.items()}
     accounts = [_get_account(name, account) for name, account in inputs.items()]
@@ -438,7 +438,7 @@ def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> R
 
 
 def _get_headline(summary: Row, findings: list[Row]) -> str:
-    """What a reader must know first, in one line."""
+    """Return the most important facts in one line."""
     leverages, accounts = _format_count(summary["leverages"], "leverage"), _format_count(summary["accounts"], "account")
     if not findings:
         return f"In policy: {leverages} on {accounts}"
@@ -453,7 +453,7 @@ def _get_headline(summary: Row, findings: list[Row]) -> str:
             *([_format_count(others, "other finding")] if others else []),
         ]
         return ", ".join(parts)
-    # What is not known can be above the policy.
+    # An unknown leverage can be above the policy.
     unknown = severities[_findings.NOT_REACHED] + severities[_findings.UNKNOWN]
     accounts_with_findings = summary["accounts"] - summary["accounts_in_order"]
     above_text = "none known to be above policy" if unknown else "none above policy"
@@ -490,7 +490,7 @@ def _get_account(name: str, account_input: Mapping[str, Any]) -> Row:
 
 
 def _get_rows(account_input: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
-    """A row for each symbol of the policy, whatever the module returned of it."""
+    """Return a row for each symbol of the policy, also if the module returned nothing about it."""
     policy = {str(symbol).upper(): _to_int(value) for symbol, value in account_input.get("policy", {}).items()}
     missing_row = {"outcome": "unknown", "reason": _to_one_line(account_input.get("message")) or NO_ROW}
     rows = [_get_row(symbol, value, returned.get(symbol, missing_row)) for symbol, value in sorted(policy.items())]
@@ -520,20 +520,20 @@ def _get_row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
 
 
 def _convert_to_drift(row: Row, at_most: str) -> None:
-    """Make a change that check mode predicted the drift that it is: the previous leverage is still in force."""
+    """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
     row["outcome"], row["leverage"] = "drifted", row["previous_leverage"]
     current = "not configured" if row["leverage"] is None else row["leverage"]
     row["reason"] = f"leverage is {current} instead of {at_most}{row['policy']}"
 
 
 def _to_int(value: Any) -> Any:
-    """A leverage of the policy as the module takes it: a number in plain digits is one."""
+    """Return a leverage of the policy as a number if the module accepts it: text with plain digits is a number."""
     text = str(value)
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def _get_troubles(rows: list[Row]) -> list[Row]:
-    """What is not in policy, the most dangerous first. Symbols with the same severity and reason are one entry."""
+    """Return what is not in policy, the most dangerous first. Symbols with the same reason share one entry."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row["severity"]:
@@ -571,7 +571,7 @@ def _describe_trouble(trouble: Row) -> str:
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_report": leverage_report}

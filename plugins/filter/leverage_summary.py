@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report in at most ten lines, for a chat or a mail."""
+"""Summarize a report in at most ten lines, for a chat or a mail."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MAX_NAME_LENGTH = 60
 
 
 def leverage_summary(report: Mapping[str, Any]) -> str:
-    """The summary of a report as text."""
+    """Return the summary of a report as text."""
     summary, history, findings = report["summary"], report.get("history"), report["findings"]
     mode = "Drift check (read-only)" if report["check_mode"] else "Policy applied"
     time = [report["time"].replace("T", " ")[:16] + " UTC"] if report["time"] else []
@@ -95,13 +95,13 @@ def _describe_age(finding: Mapping[str, Any]) -> str:
 
 
 def _shorten(value: object) -> str:
-    """A name on one line: printable characters alone, shortened."""
+    """Return a value on one line, without control characters, and not too long."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
     return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_summary": leverage_summary}

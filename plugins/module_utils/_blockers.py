@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in the way of a change of leverage: the instrument's limits, open positions, open orders.
+"""Find what prevents a change of leverage: the limits of the symbol, open positions and open orders.
 
-Read only in check mode and after a refusal, never from the wording of an answer. Private to this collection: anything
-here may change in any release.
+They are read only in check mode and after a refusal. The text of an answer is never interpreted. Private to this
+collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures impor
     Futures,
 )
 
-# How far back open orders are read. An older order blocks a change too, but each week costs a request.
+# Open orders of five weeks are read. An older order also blocks a change, but each week costs a request.
 ORDERS_SPAN_MS = RECENT_MS + 4 * MAX_SPAN_MS
 _MAX_NAMED = 5
 _READ_NAMES = ("the limits", "open positions", "open orders")
@@ -34,19 +34,29 @@ Row = Dict[str, Any]
 
 
 class Explanation(NamedTuple):
-    """Why a symbol's leverage can't be changed. `blockers` is empty where the desired leverage itself is impossible."""
+    """Why the leverage of a symbol cannot be changed.
+
+    Attributes:
+        reason: The reason, for the message.
+        blockers: The positions and orders. Empty if the limits do not allow the desired leverage.
+    """
 
     reason: str
     blockers: list[Row]
 
 
 class BlockerFinder:
-    """Reads the positions and orders of one account. `warnings` says what could not be read.
+    """Reads the positions and orders of one account.
 
-    Refused keys and a lost connection end all further reads: one warning names all that was not read.
+    After refused keys or a lost connection, nothing more is read, and one warning names everything that was not read.
 
-    several: whether more than one symbol may be asked for, now or later. Then answers cover the whole account where the
-    exchange allows that, and are kept: the next blocked symbol usually needs no further request.
+    Args:
+        futures: The endpoints of the account.
+        has_several_symbols: Whether the task has several symbols. If so, each request covers the whole account if the
+            exchange allows that, and its rows are kept. The next blocked symbol then usually needs no request.
+
+    Attributes:
+        warnings: What could not be read.
     """
 
     def __init__(self, futures: Futures, has_several_symbols: bool = False) -> None:
@@ -58,7 +68,12 @@ class BlockerFinder:
         self.warnings: list[str] = []
 
     def find(self, symbols: list[str], describe_limit_violation: Callable[[str], Any]) -> Mapping[str, Explanation]:
-        """The blockers by symbol. impossible(symbol) says why the exchange would never accept it, or None."""
+        """Return why the leverage of each symbol cannot be changed. Symbols without a blocker are left out.
+
+        Args:
+            symbols: The symbols.
+            describe_limit_violation: Returns why the limits of a symbol do not allow its desired leverage, or None.
+        """
         reasons = dict(
             self._read(_READ_NAMES, symbols, ((symbol, describe_limit_violation(symbol)) for symbol in symbols))
         )
@@ -80,12 +95,18 @@ class BlockerFinder:
         return found
 
     def _read(self, names: tuple[str, ...], symbols: list[str], items: Iterable[_T]) -> list[_T]:
-        """The items as far as they can be read. whats: what is read now, then what is read after it."""
+        """Return the items that can be read. Add a warning if an error ends the iteration.
+
+        Args:
+            names: For the warning: the name of the items, then the names of what is read after them.
+            symbols: The symbols, for the warning.
+            items: The items. The iteration sends the requests.
+        """
         found: list[_T] = []
         if self._stopped:
             return found
         try:
-            # One at a time, so that an error does not lose what was read before.
+            # `extend` adds the items one by one, so an error does not lose those that were read before.
             found.extend(items)
         except CoinSwitchError as error:
             self._stopped = isinstance(error, (KeysRefused, Unreachable))
@@ -97,7 +118,7 @@ class BlockerFinder:
         return found
 
     def _read_positions(self, symbols: list[str]) -> Iterator[Row]:
-        """The open positions of the symbols: in one request where the exchange allows that (it is not documented)."""
+        """Yield the open positions of the symbols. Use one request for all if the exchange allows that."""
         if self._can_list_all_positions and (self._has_several_symbols or len(symbols) > 1):
             try:
                 yield from [_position_row(row) for row in self._futures.get_positions()]
@@ -109,7 +130,7 @@ class BlockerFinder:
             yield from [_position_row(row) for row in self._futures.get_positions(symbol)]
 
     def _read_orders(self, symbols: list[str], with_position: set[str]) -> Iterator[Row]:
-        """The open orders of the symbols: of the last days, and older ones until each symbol has a blocker."""
+        """Yield the open orders: first of the last seven days, then older ones until each symbol has a blocker."""
         symbol_or_all = None if self._has_several_symbols or len(symbols) > 1 else symbols[0]
         unexplained = set(symbols) - with_position
         recent = self._futures.client.now_ms() - RECENT_MS
@@ -151,7 +172,7 @@ def _without_symbol(row: Row) -> Row:
 
 
 def _describe(blockers: list[Row]) -> str:
-    """What blocks, and what to do about it."""
+    """Return the message: what blocks the change, and what to do about it."""
     positions = [to_one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
     orders = [to_one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
     groups = [("open position", positions), ("open order", orders)]

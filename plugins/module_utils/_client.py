@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One question to the exchange: paced, asked, its answer judged, asked again where that is safe.
+"""One request to the exchange: wait for the rate limit, send, interpret the answer, and retry if that is safe.
 
 Private to this collection: anything here may change in any release.
 """
@@ -32,7 +32,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 
-# The exchange refuses requests if the clock differs by more than this (signing page of the API).
+# The exchange refuses a request if the clock differs by more than this (the signing page of the API).
 MAX_SKEW_SECONDS = 60.0
 _MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_MESSAGE_CHARACTERS = 300
@@ -41,7 +41,13 @@ _MAX_PAUSE_SECONDS = 8.0
 
 
 class Timing(NamedTuple):
-    """When a request was sent and its answer was there, in Unix seconds of this machine; and the answer's `Date`."""
+    """The times of a request.
+
+    Attributes:
+        sent: When the request was sent, in Unix seconds of this machine.
+        received: When the answer was complete, in Unix seconds of this machine.
+        date: The `Date` header of the answer.
+    """
 
     sent: float
     received: float
@@ -49,17 +55,27 @@ class Timing(NamedTuple):
 
     @property
     def midpoint(self) -> float:
-        """When the exchange looked at its clock, as near as can be returned."""
+        """The best estimate of when the exchange read its clock."""
         return (self.sent + self.received) / 2
 
 
 class Client:
-    """Asks the exchange. Every attempt is signed anew, by the transport's authentication.
+    """Sends requests to the exchange. The transport signs each attempt with the current time.
 
-    pair_matches() says whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
-    before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
-    is asked again. `requests` counts what was sent; `timing` is that of the last answer, zeros before the first.
-    `observer` is called with each request and its answer as they are, before the answer is judged.
+    Args:
+        transport: Sends one request, and returns the answer.
+        pacer: Waits for the rate limits.
+        retries: How often a read without a clear answer is retried.
+        pair_matches: Returns whether the two keys are a pair.
+        clean: Removes secrets from what the exchange sends. It is called before a text is shortened, because half of a
+            secret would not be found.
+        clock: Returns the time in Unix seconds.
+        sleep: Sleeps for some seconds.
+
+    Attributes:
+        request_count: How many requests were sent.
+        timing: The times of the last answer. Zeros before the first one.
+        on_answer: Called with each request and its answer, before the answer is interpreted.
     """
 
     def __init__(
@@ -87,9 +103,15 @@ class Client:
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:
-        """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
+        """Send a request, and return the JSON value of the answer.
 
-        Raises Unclear, Refused, KeysRefused, BudgetSpent or Unexpected.
+        A read without a clear answer is retried. A write is not: the caller must read first.
+
+        Raises:
+            Unclear: There is no clear answer, or no connection (Unreachable).
+            Refused: The exchange refused the request.
+            KeysRefused: The exchange refused the keys.
+            BudgetSpent: The rate limit requires a longer wait than the task can wait.
         """
         http_request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
         attempt = 0
@@ -104,23 +126,23 @@ class Client:
                 self.pause(attempt)
 
     def now_ms(self) -> int:
-        """This machine's time in Unix milliseconds, as the exchange counts it."""
+        """Return the time of this machine in Unix milliseconds, the unit of the API."""
         return int(self._clock() * 1000)
 
     def reset_connection(self) -> None:
-        """Ask over a new connection from now on: what the old one may still bring answers an earlier question."""
+        """Use a new connection from now on, because the old one can still deliver the answer to an earlier request."""
         self._transport.reset_connection()
 
     def close(self) -> None:
-        """Send nothing any more: the task has ended."""
+        """Prevent all further requests, because the task has ended."""
         self._transport.close()
 
     def pause(self, attempt: int) -> None:
-        """Wait before the attempt after this one: longer each time, and never in step with other processes."""
+        """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
         self._sleep(min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 
     def _send_paced(self, endpoint: Endpoint, request: Request) -> Any:
-        """Ask until the rate limit lets it through, or the task may wait no longer."""
+        """Send a request, and repeat it after each HTTP 429 until the max wait is over."""
         rate_limited_count = 0
         while True:
             try:
@@ -144,7 +166,7 @@ class Client:
                 return self._interpret_answer(request, answer)
             except RateLimited as error:
                 rate_limited_count += 1
-                # Follow a Retry-After once. A wrong value could repeat forever.
+                # Use only the first Retry-After. A wrong value could repeat forever.
                 wait = error.retry_after if rate_limited_count == 1 else None
                 self.pacer.close_budget(endpoint, WINDOW_SECONDS if wait is None else wait)
 
@@ -167,18 +189,18 @@ class Client:
         )
 
     def _parse_json(self, body: bytes) -> Any:
-        """The JSON value of a body, numbers with a fraction as Decimal."""
+        """Return the JSON value of a body. Numbers with a fraction are Decimals."""
         try:
             return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_reject_constant))
         except (ValueError, ArithmeticError, RecursionError):
             raise Unclear(f"the exchange's answer is not JSON{format_quote(self._describe_body(body))}") from None
 
     def _describe_body(self, body: bytes) -> str:
-        """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
+        """Return the message of a body on one line. Without a message, return its text without markup."""
         message = _get_message(body)
         if message is not None:
             return to_one_line(self._clean(message))
-        # Remove secrets before cutting: half of a secret would not be found.
+        # Remove secrets before the text is shortened.
         text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
         return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
@@ -204,7 +226,7 @@ class Client:
 
 
 def _ignore_answer(request: Request, answer: Answer) -> None:
-    """The observer of a client that nobody observes."""
+    """Do nothing."""
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -212,7 +234,7 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def _get_message(body: bytes) -> str | None:
-    """The message of the API's envelope, if the body is one."""
+    """Return the field `message` of a body, or None without one. Each error of the API has this field."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -222,12 +244,12 @@ def _get_message(body: bytes) -> str | None:
 
 
 def format_quote(text: str) -> str:
-    """The exchange's words as a message goes on with them; nothing where it said nothing."""
+    """Return a text of the exchange as the end of a message. Empty if there is no text."""
     return f': "{text}"' if text else ""
 
 
 def to_one_line(text: str) -> str:
-    """The text on one line, without control characters, and of a length that can be read."""
+    """Return the text on one line, without control characters, and not too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT_CHARACTERS]).split())
     return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
@@ -246,13 +268,13 @@ def _parse_http_time(text: str) -> float | None:
 
 
 def get_clock_offset(date: str, now: float) -> float | None:
-    """Seconds that this machine's clock is ahead of the `Date` of an answer (whole seconds); None without one."""
+    """Return how many seconds this machine is ahead of the `Date` header of an answer. None without a valid header."""
     exchange_time = _parse_http_time(date)
     return None if exchange_time is None else now - exchange_time
 
 
 def _parse_retry_after(text: str, now: float) -> float | None:
-    """The seconds (at least 1) of a Retry-After, a number or a date, if they are sane: up to five minutes."""
+    """Return the seconds of a Retry-After header, at least 1. None if the value is not valid, or above five minutes."""
     if re.fullmatch(r"[0-9]{1,9}", text):
         seconds: float | None = float(text)
     else:

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection options, checked before any request.
+"""Check the connection options before any request.
 
 Private to this collection: anything here may change in any release.
 """
@@ -18,13 +18,14 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 
 
 class UnconvertedType(str):
-    """An option's documented type, whose values still reach us as they were typed.
+    """The type of an option whose value Ansible does not convert.
 
-    Ansible's own conversion takes true for 1, "1_0" for 10 and "10.0" for 10, and never ends for "1e999999999".
+    The documentation shows the name of the type. The conversion of Ansible accepts true as 1, and "1_0" and "10.0" as
+    10, and does not end for "1e999999999".
     """
 
     def __call__(self, value: Any) -> Any:
-        """Ansible calls this to convert a value."""
+        """Return the value unchanged. Ansible calls this to convert a value."""
         return value
 
 
@@ -33,7 +34,7 @@ FLOAT = UnconvertedType("float")
 
 
 class Connection(NamedTuple):
-    """The connection options, checked. Seconds are floats; `verify` is what requests takes."""
+    """Valid connection options. Times are in seconds. `verify` has the form that requests expects."""
 
     api_key: str
     secret_key: str
@@ -47,12 +48,12 @@ class Connection(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """The key whose request budgets are used."""
+        """The identity that shares request budgets: the address of the exchange, and the API key."""
         return f"{self.api_url} {self.api_key.lower()}"
 
 
 def read_connection(options: Mapping[str, Any]) -> Connection:
-    """The connection options, checked. Raises InputRefused."""
+    """Return the connection options. Raise InputRefused if one of them is not valid."""
     return Connection(
         api_key=_check_api_key(_get_required(options, "api_key")),
         secret_key=_check_secret_key(_get_required(options, "secret_key")),
@@ -90,7 +91,7 @@ def _check_secret_key(text: str) -> str:
 
 
 def _check_url(text: str) -> str:
-    """The API's address without a slash at its end. Raises InputRefused if it is unsafe or ambiguous."""
+    """Return the address of the API without a slash at its end. Raise InputRefused if it is unsafe or ambiguous."""
     requirement = "api_url must be https://HOST or https://HOST:PORT"
     if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
         raise InputRefused(f"{requirement}, without a user, a path or a query")
@@ -107,8 +108,11 @@ def _check_url(text: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host is loopback. Only plain forms count: other programs can read unusual forms as another address."""
-    # Imported here, because only rehearsals use plain http.
+    """Return whether a host is loopback.
+
+    Unusual forms of an address do not count, because other programs can interpret them differently.
+    """
+    # Only tests with the sandbox use plain http, so other tasks do not spend time on this import.
     import ipaddress
 
     try:
@@ -124,7 +128,15 @@ def _check_exchange(text: str) -> str:
 
 
 def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude_minimum: bool = False) -> float:
-    """A finite number from `least` (`above`: more than that) to `most`, as a number or as plain text."""
+    """Return a number within the bounds. Raise InputRefused for any other value.
+
+    Args:
+        name: The name of the option.
+        value: A number, or text with a plain number such as "2.5".
+        minimum: The lower bound.
+        maximum: The upper bound.
+        exclude_minimum: Whether the lower bound itself is refused.
+    """
     number = math.nan
     if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
         isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)

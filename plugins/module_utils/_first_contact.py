@@ -1,9 +1,9 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the answers of an exchange with what the code relies on, fact by fact (docs/api.md lists the facts).
+"""Compare the answers of an exchange with what the code relies on. docs/api.md lists these facts.
 
-Each answer is read by the code that the other modules use, so a fact is NOT HANDLED exactly where that code fails.
+Each answer is read by the code that the other modules use, so a fact is NOT HANDLED if and only if that code fails.
 Private to this collection: anything here may change in any release.
 """
 
@@ -54,12 +54,12 @@ FORMAT = 1
 MAX_SHARE = 0.5
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 _VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
-# More of them would take the playbook beyond half of the limit, with a plan and writes after the reads.
+# With more symbols, the playbook would need more than half of the limit: it also plans and writes.
 _MORE_SYMBOLS = 2
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
-# What each fact is expected to be; docs/api.md says where that comes from. In the order of the table.
+# The expected values of each fact, in the order of the table. docs/api.md names their sources.
 FACTS: dict[str, tuple[str, ...]] = {
     "media_type": ("application/json",),
     "date_header": ("present",),
@@ -97,7 +97,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "limit_answer": ("400", "422", "200"),
 }
 
-# What is shown of an open question, and the reading of it that `python3 extensions/sandbox --like` knows.
+# For facts that are not known: each observed value, with the value of the quirk in the sandbox (`--like`).
 _YES_NO = {"no": False, "yes": True}
 
 
@@ -116,7 +116,7 @@ READINGS: dict[str, dict[str, Any]] = {
     "orders_period": _map_to_itself("limits", "ignored"),
     "orders_to_time": _map_to_itself("exclusive", "inclusive"),
     "retry_after": {"none": None, **_map_to_itself("seconds", "date")},
-    # Another program that spends the same budget looks the same.
+    # Another program that uses the same budget has the same effect.
     "leverage_buckets": {"shared/busy": "shared"},
     "same_value": _map_to_itself("echo", "400", "422", "200"),
     "limit_answer": _map_to_itself("400", "422", "200", "clamp"),
@@ -124,14 +124,26 @@ READINGS: dict[str, dict[str, Any]] = {
 
 
 class Trial(NamedTuple):
-    """What to try: `symbol` is None where nothing is to be written, `leverage` where only the value in force is."""
+    """What to write.
+
+    Attributes:
+        symbol: The symbol to write to. None: write nothing.
+        leverage: The leverage to write. None: write only the current leverage.
+    """
 
     symbol: str | None
     leverage: int | None
 
 
 class RecordedAnswer(NamedTuple):
-    """A request, its answer, and the seconds in between. `value` is the JSON value, None where the body is none."""
+    """A request with its answer.
+
+    Attributes:
+        request: The request.
+        answer: The answer.
+        value: The JSON value of the body. None if the body is not JSON.
+        seconds: The time from the request to the answer.
+    """
 
     request: Request
     answer: Answer
@@ -140,7 +152,13 @@ class RecordedAnswer(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the code made of some requests: a value or an error; and the last answer, None without any."""
+    """The result of a call.
+
+    Attributes:
+        value: What the call returned. None after an error.
+        error: The error that the call raised, or None.
+        last_answer: The last answer that the call received, or None.
+    """
 
     value: Any
     error: CoinSwitchError | None
@@ -148,7 +166,7 @@ class Outcome(NamedTuple):
 
     @property
     def status(self) -> str:
-        """The status of a refusal by the API itself; else what came instead."""
+        """The status if the API refused the request. Otherwise, a description of the error."""
         if isinstance(self.error, Refused) and self.error.is_from_api:
             return str(self.error.status)
         if isinstance(self.error, Refused):
@@ -157,13 +175,13 @@ class Outcome(NamedTuple):
 
     @property
     def data(self) -> Any:
-        """The `data` of the last answer; "absent" without it."""
+        """The `data` of the last answer, or "absent"."""
         value = self.last_answer.value if self.last_answer else None
         return value.get("data", "absent") if isinstance(value, dict) else "absent"
 
 
 def read_trial(options: Mapping[str, Any]) -> Trial:
-    """What the options ask for. Raises InputRefused."""
+    """Return what to write. Raise InputRefused if an option is not valid."""
     if float(options["rate_limit_share"]) > MAX_SHARE:
         raise InputRefused(
             f"rate_limit_share must be at most {MAX_SHARE} here: the check leaves half of each limit to others"
@@ -178,7 +196,12 @@ def read_trial(options: Mapping[str, Any]) -> Trial:
 
 
 class Findings:
-    """The facts found so far, and each answer they come from."""
+    """The facts that were observed, and the answers that show them.
+
+    Attributes:
+        shown: The observed values of each fact.
+        answers: All answers.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -186,7 +209,7 @@ class Findings:
         self._verdicts: dict[str, str] = {}
         self.answers: list[RecordedAnswer] = []
         client.on_answer = self._record_answer
-        # One more try is enough to tell a lost answer from a wrong one.
+        # One retry shows whether an answer was lost or wrong.
         client.retries = min(client.retries, 1)
 
     def _record_answer(self, request: Request, answer: Answer) -> None:
@@ -198,7 +221,7 @@ class Findings:
         self.answers.append(RecordedAnswer(request, answer, value, timing.received - timing.sent))
 
     def record(self, read: Callable[[], Any]) -> Outcome:
-        """What the code makes of the answers. Raises the errors that end a task."""
+        """Call `read`, and return its result. Raise an error that ends the task."""
         count_before = len(self.answers)
         value, failed = None, None
         try:
@@ -210,7 +233,13 @@ class Findings:
         return Outcome(value, failed, self.answers[-1] if len(self.answers) > count_before else None)
 
     def note(self, fact: str, shown: str, handled: bool = True) -> None:
-        """Count what was shown of a fact; where it was seen before, both count, and the worse verdict."""
+        """Add an observed value of a fact. The worst verdict of all values counts.
+
+        Args:
+            fact: The name of the fact.
+            shown: The observed value.
+            handled: Whether the code can handle the value.
+        """
         verdict = NOT_HANDLED if not handled else EXPECTED if shown in FACTS[fact] else HANDLED
         self.shown.setdefault(fact, [])
         if shown not in self.shown[fact]:
@@ -218,18 +247,18 @@ class Findings:
         self._verdicts[fact] = max(self._verdicts.get(fact, NOT_SHOWN), verdict, key=_VERDICTS.index)
 
     def note_answer(self, fact: str, outcome: Outcome, shown: str) -> None:
-        """As `note`; but where the code failed, that is what counts."""
+        """Add the error of the outcome, or `shown` if there is no error."""
         self.note(fact, outcome.status if outcome.error else shown, handled=outcome.error is None)
 
     def get_rows(self) -> list[dict[str, str]]:
-        """Each fact with what was shown of it and the verdict."""
+        """Return each fact with its observed values and its verdict."""
         return [
             {"fact": fact, "shown": ", ".join(self.shown.get(fact, [])), "verdict": self._verdicts.get(fact, NOT_SHOWN)}
             for fact in FACTS
         ]
 
     def get_quirks(self) -> dict[str, Any]:
-        """The readings that were shown clearly: one, and one that is known."""
+        """Return the quirk of each fact that has exactly one observed value, and whose value the sandbox knows."""
         return {
             fact: values[self.shown[fact][0]]
             for fact, values in READINGS.items()
@@ -237,7 +266,7 @@ class Findings:
         }
 
     def get_transcript(self) -> dict[str, Any]:
-        """All that was found and answered, without anything secret or personal."""
+        """Return all facts and answers, without secret or personal values."""
         answers = [
             {
                 "request": str(recorded.request),
@@ -257,9 +286,12 @@ def _get_parameter_names(body: str | None) -> list[str]:
 
 
 def run(futures: Futures, trial: Trial, writes: bool) -> Report:
-    """Compare the answers with what the code expects; or, for a trial with a symbol, the answers to writes.
+    """Compare the answers to reads with the expected facts. If the trial has a symbol, compare the answers to writes.
 
-    writes: False in check mode, in which nothing is written and `plan` says what would be.
+    Args:
+        futures: The endpoints of the account.
+        trial: What to write.
+        writes: False in check mode. Nothing is written then, and `plan` in the result lists the writes.
     """
     findings = Findings(futures.client)
     result: dict[str, Any] = {"changed": False}
@@ -308,7 +340,7 @@ def _read_all(futures: Futures, findings: Findings) -> None:
 
 
 def _note_time(findings: Findings, time: Outcome, client: Client) -> None:
-    # Without the exchange's own time the code falls back to the Date of an answer.
+    # Without the time of the exchange, the code uses the Date header of an answer.
     findings.note("server_time", time.status if time.error else "serverTime")
     if time.error:
         offset = get_clock_offset(client.timing.date, client.timing.midpoint)
@@ -323,7 +355,7 @@ def _describe_clock(seconds: float) -> str:
 
 
 def _note_instruments(findings: Findings, instruments_outcome: Outcome) -> list[str]:
-    """Note what is listed; the symbols to go on with: one that is traded much, and some others."""
+    """Note the facts about the instruments. Return the symbols for the next reads, the most traded one first."""
     instruments: dict[str, Instrument] = instruments_outcome.value or {}
     names = (
         [name for name in instruments_outcome.data if isinstance(name, str)]
@@ -337,7 +369,7 @@ def _note_instruments(findings: Findings, instruments_outcome: Outcome) -> list[
     if instruments:
         findings.note("limits", _describe_limits(instruments.values()))
         findings.note("numbers", _describe_numbers([item.fields.get("max_leverage") for item in instruments.values()]))
-    # A symbol that is not traded may be refused for that alone.
+    # The exchange may refuse a symbol only because it is not traded.
     traded = [name for name, item in sorted(instruments.items()) if item.fields.get("status") == "TRADING"]
     names = traded or sorted(instruments) or ["BTCUSDT"]
     first = "BTCUSDT" if "BTCUSDT" in names else names[0]
@@ -358,7 +390,7 @@ def _describe_numbers(values: Iterable[Any]) -> str:
 
 
 def _compare_fields(rows: Iterable[Mapping[str, Any]], documented: Iterable[str]) -> list[str]:
-    """How the fields of rows differ from those that are documented: sorted texts, none where they do not."""
+    """Return the differences between the fields of the rows and the documented fields, sorted."""
     differences = set()
     for row in rows:
         missing = [name for name in documented if name not in row]
@@ -380,7 +412,7 @@ def _read_leverages(futures: Futures, findings: Findings, symbols: list[str]) ->
             findings.note("unset_leverage", _describe_unset(outcome))
             continue
         if outcome.error:
-            # Whether the symbol was configured or not, no task could read it.
+            # No task could read such a symbol, whether it was configured or not.
             findings.note("unset_leverage", outcome.status, handled=False)
             continue
         configured = True
@@ -391,7 +423,7 @@ def _read_leverages(futures: Futures, findings: Findings, symbols: list[str]) ->
     if isinstance(unknown_symbol.error, NotConfigured):
         findings.note("unknown_symbol", _describe_unset(unknown_symbol))
     else:
-        # A leverage of a symbol that is not listed would be taken for one that is in force.
+        # The code would accept a leverage of an unknown symbol as a current leverage.
         findings.note(
             "unknown_symbol",
             unknown_symbol.status if unknown_symbol.error else "leverage",
@@ -400,7 +432,7 @@ def _read_leverages(futures: Futures, findings: Findings, symbols: list[str]) ->
 
 
 def _describe_unset(outcome: Outcome) -> str:
-    """How the exchange says that it has no leverage: a status, a message alone, or null."""
+    """Return how the exchange answers without a leverage: a status, only a message, or null."""
     status = outcome.last_answer.answer.status if outcome.last_answer else 0
     return str(status) if status >= 300 else "message" if outcome.data == "absent" else "null"
 
@@ -421,7 +453,7 @@ def _read_positions(futures: Futures, findings: Findings, symbol: str) -> None:
         handled=refused or not all_symbols.error,
     )
     one_symbol = findings.record(lambda: futures.get_positions(symbol))
-    # In lower case too: a way to see that the case does not matter, which no symbol needs to be configured for.
+    # A request in lower case shows whether the case matters. It works even if no symbol is configured.
     params = {"exchange": futures.exchange, "symbol": symbol.lower()}
     lower_case = findings.record(lambda: futures.client.request(POSITIONS, params))
     findings.note("symbol_case", "upper case alone" if lower_case.error else "any")
@@ -439,7 +471,7 @@ def _read_positions(futures: Futures, findings: Findings, symbol: str) -> None:
 
 
 def _get_rows(outcome: Outcome, name: str | None) -> list[dict[str, Any]]:
-    """The rows of an answer as they came: in `data`, or in a field of it."""
+    """Return the rows of an answer unchanged: those of `data`, or those of its field `name`."""
     data = outcome.data
     if name and isinstance(data, dict):
         data = data.get(name)
@@ -461,7 +493,7 @@ def _read_orders(futures: Futures, findings: Findings, symbol: str) -> None:
             shown = _describe_empty_orders(outcome.data)
             findings.note("empty_orders", outcome.status if outcome.error else shown, handled=not outcome.error)
     if not rows:
-        # An older order shows as much.
+        # An older order shows the same facts.
         now = futures.client.now_ms()
         older = findings.record(lambda: _request_orders(futures, now - 2 * MAX_SPAN_MS, now - MAX_SPAN_MS, None))
         rows = _get_rows(older, "orders")
@@ -499,7 +531,7 @@ def _note_orders(findings: Findings, all_symbols: Outcome, rows: list[dict[str, 
 
 
 def _read_periods(futures: Futures, findings: Findings, rows: list[dict[str, Any]]) -> None:
-    """Whether an order's time limits its listing, and whether to_time is included: by asking around one order."""
+    """Note whether a period limits the listed orders, and whether to_time is included. Use periods around one order."""
     order = next((row for row in rows if get_form(row.get("created_at")).startswith("unix_ms")), None)
     if order is None:
         return
@@ -517,12 +549,12 @@ def _read_periods(futures: Futures, findings: Findings, rows: list[dict[str, Any
         findings.note("orders_period", "limits")
         findings.note("orders_to_time", "inclusive" if is_listed(time - _MINUTE_MS, time) else "exclusive")
     elif is_listed(None, None):
-        # Still open, so that a search by periods would miss it.
+        # The order is open, but requests with a period do not return it.
         findings.note("orders_period", "missed", handled=False)
 
 
 def _note_all_answers(findings: Findings) -> None:
-    """What every answer shows: its headers, its time, and whether it came from the rate limit."""
+    """Note the facts that each answer shows: its headers, its time, and whether the rate limit was reached."""
     for recorded in findings.answers:
         headers = get_safe_headers(recorded.answer.headers)
         understood = recorded.value is not None or not 200 <= recorded.answer.status < 300
@@ -542,7 +574,7 @@ def _note_all_answers(findings: Findings) -> None:
 
 
 def _note_buckets(findings: Findings) -> None:
-    """Whether reads and writes of the leverage share a budget, as far as a 429 on a write shows it."""
+    """Note that reads and writes of the leverage share a budget, if a write was answered with 429 too early."""
     path = WRITE_LEVERAGE.path
     leverage_answers = [recorded for recorded in findings.answers if recorded.request.path == path]
     writes = [recorded for recorded in leverage_answers if recorded.request.method == WRITE_LEVERAGE.method]
@@ -552,7 +584,15 @@ def _note_buckets(findings: Findings) -> None:
 
 
 class _WriteTrial:
-    """Writes the value in force, then perhaps another one, and restores the first one. Fills in `result`."""
+    """Writes the current leverage, then another one if the trial has one, and restores the first one.
+
+    Args:
+        futures: The endpoints of the account.
+        findings: Collects the facts.
+        symbol: The symbol to write to.
+        leverage: The other leverage, or None.
+        result: The result of the task. This class adds its keys.
+    """
 
     def __init__(
         self, futures: Futures, findings: Findings, symbol: str, leverage: int | None, result: dict[str, Any]
@@ -565,7 +605,7 @@ class _WriteTrial:
         self._before = 0
 
     def run(self, writes: bool) -> str | None:
-        """Carry it out (or only plan it); why it failed, None where it did not. Raises what ended it before a write."""
+        """Write, or only plan the writes. Return the failure, or None. Raise an error that precedes the first write."""
         limits = self._check_symbol(5 if writes else 1)
         before = self._before
         result = self._result
@@ -592,7 +632,11 @@ class _WriteTrial:
         return f"the leverage of {self._symbol} is {now}, and {before} was not restored{cause}: {advice}"
 
     def _check_symbol(self, weeks: int) -> Instrument:
-        """The symbol's limits. Raises CoinSwitchError where it may not be written to; orders are found for `weeks`."""
+        """Return the limits of the symbol. Raise CoinSwitchError if the check must not write to it.
+
+        Args:
+            weeks: For how many weeks to read open orders.
+        """
         futures, symbol = self._futures, self._symbol
         limits = futures.get_instruments().get(symbol)
         if limits is None:
@@ -625,8 +669,8 @@ class _WriteTrial:
         )
 
     def _try_value(self, value: int, limits: Instrument) -> None:
-        """Write a value, read it back, and note what was shown."""
-        # Not known from the moment of the write until it is read back.
+        """Write a leverage, read it back, and note the facts that this shows."""
+        # The leverage is not known until it is read back.
         self._result["leverage"] = None
         outcome = self._findings.record(lambda: self._futures.set_leverage(self._symbol, value))
         now = self._read_back()
@@ -649,7 +693,7 @@ class _WriteTrial:
         return now
 
     def _restore(self) -> None:
-        """Put the first value in force again. A write that got no clear answer is read back first."""
+        """Restore the first leverage. After a write without a clear answer, read the leverage first."""
         for _attempt in range(2):
             try:
                 if self._result["leverage"] is None:
@@ -660,7 +704,7 @@ class _WriteTrial:
                 self._findings.record(lambda: self._futures.set_leverage(self._symbol, self._before))
                 self._read_back()
             except CoinSwitchError:
-                # Tried once more; what is in force after that is part of the failure.
+                # Try once more. Without success, `run` returns the failure.
                 self._result["leverage"] = None
 
 
@@ -670,7 +714,7 @@ def _is_within_limits(value: int, limits: Instrument) -> bool:
 
 
 def _describe_write_answer(outcome: Outcome) -> str:
-    """How a write was answered: its echo, the status of a refusal, or 200 for a refusal that says only a message."""
+    """Return how a write was answered: echo, the status of a refusal, or 200 for an answer with only a message."""
     if outcome.error is None:
         return "echo"
     if not isinstance(outcome.error, Unconfirmed):

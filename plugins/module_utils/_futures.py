@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vendor's futures endpoints as typed calls. Paths, limits and fields are those of the API's reference.
+"""The futures endpoints of the API as typed methods. Paths, limits and fields come from the API reference.
 
-An answer that differs from the documentation raises Unexpected. docs/api.md lists every fact that this file relies on.
-Private to this collection: anything here may change in any release.
+If an answer differs from the reference, the methods raise Unexpected. docs/api.md lists each fact that this file relies
+on, with its source. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -29,27 +29,31 @@ INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
 POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
 OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
 WALLET = Endpoint("wallet", "GET", f"{_BASE}/wallet_balance", 20)
-# The limits of these two are not documented. The limit of most reads is used.
+# The API does not document the limits of these two, so they have the limit of most reads.
 TIME = Endpoint("time", "GET", f"{_API}/time", 20)
 VALIDATE = Endpoint("validate", "GET", f"{_API}/validate/keys", 20)
 
-# Open Orders: the most that one answer holds, and the longest time that one request may cover.
+# Open Orders: the maximum number of orders in one answer, and the longest period of one request.
 ORDERS_PER_PAGE = 50
 DAY_MS = 24 * 60 * 60 * 1000
 MAX_SPAN_MS = 7 * DAY_MS
 _OVERLAP_MS = 5 * 60 * 1000
-# An answer without a window covers at least this, even if the two clocks differ. Half of the overlap is for the time
-# between the caller's calculation and the answer.
+# A request without a period covers at least this time, even if the clocks differ. The other half of the overlap allows
+# for the time between the calculation of the caller and the answer.
 RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
-# If the exchange includes `to_time`, orders of one millisecond can repeat a page this many times.
+# If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
 
-# Seen for a symbol that was never configured, and for one that does not exist.
+# Possible statuses for a symbol that was never configured, and for an unknown symbol.
 _NO_LEVERAGE_STATUSES = (400, 404, 422)
 
 
 class Instrument(NamedTuple):
-    """The limits of a symbol's leverage. A limit that is not a whole number is None."""
+    """A symbol with the limits of its leverage (Get Instrument Info). A limit that is not a whole number is None.
+
+    Attributes:
+        fields: All fields of the answer, unchanged.
+    """
 
     symbol: str
     min_leverage: int | None
@@ -59,14 +63,14 @@ class Instrument(NamedTuple):
 
 
 class Futures:
-    """The endpoints of one exchange identifier (`EXCHANGE_2`), for one account."""
+    """The endpoints for one account and one exchange identifier, such as `EXCHANGE_2`."""
 
     def __init__(self, client: Client, exchange: str) -> None:
         self.client = client
         self.exchange = exchange
 
     def get_leverage(self, symbol: str) -> int:
-        """The current leverage (Get Leverage). Raises NotConfigured if the exchange returns none."""
+        """Return the current leverage (Get Leverage). Raise NotConfigured if the exchange returns none."""
         try:
             value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except Refused as error:
@@ -82,7 +86,7 @@ class Futures:
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Set a leverage (Update Leverage), once. Raises Unconfirmed if the answer does not repeat the value."""
+        """Write a leverage once (Update Leverage). Raise Unconfirmed if the answer does not repeat it."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
         value = self.client.request(WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
@@ -90,14 +94,14 @@ class Futures:
             raise Unconfirmed(_describe_answer(value))
 
     def get_instruments(self) -> dict[str, Instrument]:
-        """Every instrument by its symbol (Get Instrument Info)."""
+        """Return all instruments by their symbols (Get Instrument Info)."""
         data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
             raise Unexpected(f"the exchange's answer holds no instruments: {_quote_answer(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
     def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
-        """The open positions (Get Positions), of one symbol, or of all if the exchange allows it."""
+        """Return the open positions of one symbol, or of all symbols if the exchange allows that (Get Positions)."""
         params = {"exchange": self.exchange}
         if symbol is not None:
             params["symbol"] = symbol
@@ -107,17 +111,18 @@ class Futures:
     def get_open_orders(
         self, from_time: int, to_time: int | None = None, symbol: str | None = None
     ) -> Iterator[list[dict[str, Any]]]:
-        """The open orders, a list for each answer, newest first; no order comes twice (Open Orders, paged).
+        """Yield the open orders, one list for each page, newest first (Open Orders). No order is repeated.
 
-        An order that the exchange lists is open, whatever its own time is. Times only lead to the next page.
+        Every order that the exchange lists is open, even if its time is outside the period. The times are used only to
+        request the next page.
 
         Args:
-            since: the start of the period, in Unix milliseconds.
-            until: the end of the period, in Unix milliseconds. None: now.
-            symbol: one symbol, or None for all.
+            from_time: The start of the period, in Unix milliseconds.
+            to_time: The end of the period, in Unix milliseconds. None: now.
+            symbol: One symbol, or None for all.
 
         Raises:
-            Unexpected: there may be more orders than the exchange lists.
+            Unexpected: Orders may be missing.
         """
         seen_ids: set[str] = set()
         repeated_pages = 0
@@ -125,7 +130,7 @@ class Futures:
         while True:
             period = {} if end is None else {"from_time": max(from_time, end - MAX_SPAN_MS), "to_time": end}
             rows, cursor = self._get_orders_page(period, symbol)
-            # Without a period, the exchange answers for the last seven days by its own clock.
+            # Without a period, the exchange returns the orders of the last seven days by its own clock.
             start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
             new_rows = {_get_order_id(row): row for row in rows if _get_order_id(row) not in seen_ids}
             seen_ids.update(new_rows)
@@ -153,7 +158,7 @@ class Futures:
         return _get_rows(data, "orders"), None
 
     def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The balances of each base asset, and the margins of each symbol (Wallet Balance)."""
+        """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""
         data = _get_data(self.client.request(WALLET))
         if data is None or data == []:
             return [], []
@@ -164,7 +169,7 @@ class Futures:
         )
 
     def get_server_time(self) -> int:
-        """The exchange's time in Unix milliseconds (Server time)."""
+        """Return the time of the exchange in Unix milliseconds (Server time)."""
         value = self.client.request(TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
@@ -172,13 +177,13 @@ class Futures:
         return time
 
     def validate_keys(self) -> None:
-        """Check the keys (Validate keys). Raises KeysRefused if the exchange refuses them."""
+        """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
             raise Unexpected(f"the exchange's answer does not say whether the keys are valid: {_quote_answer(value)}")
 
     def _find_leverage(self, data: Any, symbol: str) -> int | None:
-        """The leverage in an answer, if the answer is for this symbol and exchange. Otherwise None."""
+        """Return the leverage in an answer. None if the answer is not for this symbol and this exchange."""
         if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
             return None
         if str(data.get("exchange", self.exchange)).upper() != self.exchange:
@@ -192,11 +197,17 @@ def _get_order_id(order: dict[str, Any]) -> str:
 
 
 def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int) -> int:
-    """The `to_time` of the page after a full one that covered `start` to `end` (Unix ms): always an earlier one.
+    """Return the `to_time` of the next page. It is always earlier than `end`.
 
-    A time outside of these leads nowhere: it is in seconds, say, or in the far future. Of the cursor and the oldest row
-    the later one counts, so that a wrong one skips no order. Whether `to_time` itself is included is not known: 1 ms is
-    added.
+    The next page ends at the cursor or at the oldest row. The later of the two is used, so that a wrong value skips no
+    order. A time outside the period is ignored: it can be in seconds, or in the far future. It is not known whether the
+    exchange includes `to_time` itself (`orders_to_time` in docs/api.md), so 1 ms is added.
+
+    Args:
+        rows: The rows of a full page.
+        cursor: The cursor of the page, if it has one.
+        start: The start of the period of the page, in Unix milliseconds.
+        end: The end of the period of the page, in Unix milliseconds.
     """
     times = [time for time in (to_int(row.get("created_at")) for row in rows) if time is not None]
     times_in_period = [time for time in times if start <= time <= end]
@@ -209,7 +220,7 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
 
 
 def to_decimal(value: Any) -> Decimal | None:
-    """A finite number that came as JSON text or number; None for everything else."""
+    """Return a finite number from a JSON text or number. None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         return None
     try:
@@ -220,7 +231,7 @@ def to_decimal(value: Any) -> Decimal | None:
 
 
 def to_int(value: Any) -> int | None:
-    """A whole number that came as JSON text or number (`13`, `"13"`, `"13.0"`); None for everything else."""
+    """Return a whole number from a JSON text or number (`13`, `"13"` or `"13.0"`). None for any other value."""
     number = to_decimal(value)
     return int(number) if number is not None and number == int(number) else None
 
@@ -233,19 +244,19 @@ def _to_instrument(symbol: str, fields: Any) -> Instrument:
 
 
 def _get_data(value: Any) -> Any:
-    """The `data` of an answer. A message without data says that there is nothing, and so does null."""
+    """Return the `data` of an answer. None if it is null, or if there is only a message: there is nothing to return."""
     if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
     raise Unexpected(f"the exchange's answer has no data: {_quote_answer(value)}")
 
 
 def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
-    """The rows of a list, their symbols in upper case. An empty list may come as null."""
+    """Return the rows of a list, with symbols in upper case. Null counts as an empty list."""
     return [{**row, "symbol": str(row["symbol"]).upper()} for row in _get_objects(value, name, "symbol")]
 
 
 def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
-    """The rows of a list, each with `key`. An empty list may come as null."""
+    """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
         raise Unexpected(f"the exchange's answer holds no list of {name}: {_quote_answer(value)}")
@@ -253,12 +264,12 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
 
 
 def _is_open(row: dict[str, Any]) -> bool:
-    """A size of 0 is flat; a size that can't be read is taken for open, since it may block."""
+    """Return whether a position is open. A size that cannot be parsed counts as open, because it can block a change."""
     return to_decimal(row.get("position_size")) != 0
 
 
 def _describe_answer(value: Any) -> str:
-    """The envelope's message, else the value itself, in one line."""
+    """Return the message of an answer on one line. Without a message, return the value itself."""
     message = value.get("message") if isinstance(value, dict) else None
     return to_one_line(message if isinstance(message, str) else repr(value))
 

@@ -1,11 +1,12 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Request budgets: never more requests in any window of 60 s than the exchange allows, over all processes of a machine.
+"""Request budgets: never send more requests in any 60 s than the exchange allows, for all processes of one machine.
 
-The limits are those of the API's reference, one for each endpoint. A budget is a list of when requests were answered:
-the exchange saw each no later than that, so a window counted from there can never be too short. The lists are shared
-through a small locked file for each API key. Private to this collection: anything here may change in any release.
+Each endpoint has its own limit (docs/api.md). A budget is the list of the times at which requests were answered. The
+exchange counted each request at that time or earlier, so a window that starts at that time is never too short. The
+processes share their budgets in a small locked file for each API key. Private to this collection: anything here may
+change in any release.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
 
 WINDOW_SECONDS = 60.0
-# How much slower than ours the exchange's clock can run in one window.
+# How much the clock of the exchange can differ from this one in one window.
 MARGIN_SECONDS = 0.1
-# If another process closed a budget for longer than this, that was a mistake.
+# The longest time for which a budget can be closed. A longer time in the file is ignored.
 MAX_CLOSURE_SECONDS = 300.0
+# A longer wait is divided, so that the task can print its progress.
 MAX_SLEEP_SECONDS = 10.0
-# Seconds. Hundreds of processes can wait for the lock of one key. A stopped process must not hold it forever.
+# Hundreds of processes can wait for the lock of one key. A stopped process must not block them forever.
 MAX_LOCK_WAIT_SECONDS = 10.0
 _FIRST_LOCK_PAUSE_SECONDS = 0.001
 _MAX_LOCK_PAUSE_SECONDS = 0.064
@@ -40,7 +42,15 @@ _MAX_FILE_BYTES = 64 << 10
 
 
 class Endpoint(NamedTuple):
-    """One row of the API's table: `limit` is in requests per 60 s; `writes` marks what must not be repeated blindly."""
+    """An endpoint of the API.
+
+    Attributes:
+        name: The name in the file of the budgets.
+        method: The HTTP method.
+        path: The path of the URL.
+        limit: The number of requests in 60 s.
+        writes: Whether a request changes something, so that it must not be repeated without a read.
+    """
 
     name: str
     method: str
@@ -50,28 +60,38 @@ class Endpoint(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """When requests were answered (or sent, while the answer is out), and until when none may be: monotonic s."""
+    """The request budget of an endpoint. Times are in seconds of the monotonic clock.
+
+    Attributes:
+        request_times: When each request was answered. While there is no answer: when the request was taken.
+        closed_until: No request is sent before this time.
+    """
 
     request_times: list[float]
     closed_until: float
 
 
 class MemoryBudgets:
-    """Budgets by endpoint that nobody shares."""
+    """The request budgets of one process, in memory."""
 
     def __init__(self, budgets: Mapping[str, Any] | None = None) -> None:
         self._memory: dict[str, Any] = dict(budgets or {})
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
-        """The budgets by endpoint; changes to them are kept."""
+        """Return the budgets by the name of the endpoint. The caller can change them."""
         yield self._memory
 
 
 class BudgetStore(MemoryBudgets):
-    """The budgets of one API key, in a file that only this user can read; in memory while there can be no such file.
+    """The request budgets of one API key, shared in a file that only this user can read.
 
-    Trouble with the file raises nothing. What could not be shared is added to the file as soon as there is one again.
+    If the file cannot be used, the budgets are counted in memory and no error is raised. Requests that could not be
+    shared are added to the file as soon as it can be used again.
+
+    Args:
+        identity: The API key and the address of the exchange. The name of the file is a hash of it.
+        directory: The folder of the file. None: a folder of this user in the temporary folder.
     """
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
@@ -84,11 +104,11 @@ class BudgetStore(MemoryBudgets):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
-        """The budgets by endpoint, locked for this process; changes to them are kept."""
+        """Return the budgets by the name of the endpoint, and lock them. The caller can change them."""
         file = self._open_locked()
         before = None if file is None else _read_budgets(file)
         if file is None or before is None:
-            # Count in memory: a file that cannot be read is not overwritten, and the task still knows its own requests.
+            # Count in memory, so that the task still counts its own requests. Never write a file that cannot be read.
             if file is not None:
                 _unlock_and_close(file)
             before = dict(self._memory)
@@ -104,7 +124,7 @@ class BudgetStore(MemoryBudgets):
             _unlock_and_close(file)
 
     def _open_locked(self) -> int | None:
-        """The file's descriptor, locked; None where there is no file, or none that can be trusted or locked."""
+        """Return the descriptor of the locked file. None if there is no file that can be trusted and locked."""
         try:
             for _attempt in range(_OPEN_ATTEMPTS if self._directory else 0):
                 file = self._open_file()
@@ -125,7 +145,7 @@ class BudgetStore(MemoryBudgets):
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
     def _try_lock(self, file: int) -> bool:
-        """Lock the file; False where that fails or where the file was deleted or replaced in the meantime."""
+        """Lock the file. Return False if that fails, or if the file was deleted or replaced in the meantime."""
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
@@ -139,7 +159,7 @@ class BudgetStore(MemoryBudgets):
 
 
 def _default_directory() -> str:
-    """The folder of this user's budgets; empty where there is no usable temporary folder."""
+    """Return the folder of the budgets of this user. Empty if there is no usable temporary folder."""
     try:
         return os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
     except OSError:
@@ -147,7 +167,10 @@ def _default_directory() -> str:
 
 
 def _clock_identity() -> str:
-    """Names the monotonic clock of this process: only processes for which it is the same may compare their times."""
+    """Return an identifier of the monotonic clock.
+
+    Processes can compare their times only if the identifier is the same: on the same boot, in the same time namespace.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot_id = file.read(64).strip()
@@ -162,24 +185,27 @@ def _clock_identity() -> str:
 
 
 def _lock(file: int, max_wait: float) -> bool:
-    """Lock the file; False where its holder keeps it for longer than that. It needs a millisecond unless stopped."""
+    """Lock the file. Return False if another process holds the lock for longer than `max_wait` seconds.
+
+    A process holds the lock for about a millisecond, unless it was stopped.
+    """
     waited, pause = 0.0, _FIRST_LOCK_PAUSE_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        # NFS can report a lock that is held as EACCES.
+        # On NFS, the error for a lock of another process can be EACCES.
         except (BlockingIOError, PermissionError):
             if waited >= max_wait:
                 return False
-        # A random pause keeps processes out of step. A blocking lock could not time out.
+        # A blocking lock has no timeout. The random pause keeps processes from trying at the same time.
         time.sleep(pause * random.uniform(0.5, 1.0))
         waited += pause
         pause = min(2 * pause, _MAX_LOCK_PAUSE_SECONDS)
 
 
 def _unlock_and_close(file: int) -> None:
-    """Unlock and close the file: unlocked also where a child process inherited the descriptor."""
+    """Unlock and close the file. Closing alone does not unlock it if a child process inherited the descriptor."""
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_UN)
     with contextlib.suppress(OSError):
@@ -187,9 +213,9 @@ def _unlock_and_close(file: int) -> None:
 
 
 def _read_budgets(file: int) -> dict[str, Any] | None:
-    """The file's budgets: none where it is empty, too large, or nonsense. None where it cannot be read."""
+    """Return the budgets in the file: {} if the file is empty or not valid, None if it cannot be read."""
     try:
-        # An integer can have a million digits. As a float it is infinite, and parsing it is fast.
+        # Parsing an integer with a million digits is slow. As a float it is infinite, and parsing it is fast.
         content = json.loads(os.read(file, _MAX_FILE_BYTES), parse_int=float)
     except OSError:
         return None
@@ -199,7 +225,7 @@ def _read_budgets(file: int) -> dict[str, Any] | None:
 
 
 def _write_budgets(file: int, budgets: dict[str, Any]) -> bool:
-    """Keep the budgets; False where the file could not take them (a full disk)."""
+    """Write the budgets to the file. Return False if that fails, for example because the disk is full."""
     content = json.dumps(budgets).encode()
     try:
         size = os.fstat(file).st_size
@@ -215,7 +241,7 @@ def _write_budgets(file: int, budgets: dict[str, Any]) -> bool:
 
 
 def _merge_budgets(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The shared budgets with those that this process could not share: a request in both counts once."""
+    """Return the budgets of the file together with those of this process. A request in both counts once."""
     merged = dict(shared)
     for name, value in own.items():
         sent, closed = _parse_budget(value)
@@ -225,7 +251,7 @@ def _merge_budgets(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any
 
 
 def _parse_budget(value: Any) -> tuple[list[float], float]:
-    """The times of sending and of reopening in a budget of the file, without what is no time."""
+    """Return the request times and the closing time of a budget in the file. Values that are not times are ignored."""
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], list)):
         return [], 0.0
     return [float(t) for t in value[0] if _is_time(t)], float(value[1]) if _is_time(value[1]) else 0.0
@@ -236,10 +262,18 @@ def _is_time(value: Any) -> bool:
 
 
 class Pacer:
-    """Lets requests out in bursts up to an endpoint's budget, then exactly when the window frees.
+    """Delays requests so that they stay within the request budgets: a request waits only if its budget is spent.
 
-    share: the part of each budget that may be used, above 0 and up to 1 (at least one request, else nothing could ever
-    be sent). max_wait: the seconds that may be spent waiting, in all.
+    Args:
+        budget_store: The request budgets.
+        share: The part of each budget that the task can use: above 0, at most 1. At least one request is allowed.
+        max_wait: The seconds that the task can wait in total.
+        clock: The monotonic clock, in seconds.
+        sleep: Sleeps for some seconds.
+
+    Attributes:
+        waited: The seconds that the task has waited so far.
+        on_wait: Called every ten seconds during a wait.
     """
 
     def __init__(
@@ -256,42 +290,44 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self.waited = 0.0
-        # Called every ten seconds of a wait.
         self.on_wait: Callable[[], None] | None = None
         self._preview: Preview | None = None
 
     def start_preview(self) -> Preview:
-        """A pacer for check mode: takes and waits as a real run would, without sleeping or sharing what it counts.
+        """Start a preview for check mode, and return it. The preview counts requests and waits as a real run would.
 
-        It starts from the shared budgets and the time waited so far. `spend` simulates a write; it raises the
-        BudgetSpent of the real run, with the same numbers. Until `end_preview`, each real request (`take`, `answered`
-        and `close` of this pacer) is counted in the preview first, so a real read raises BudgetSpent where
-        the real run would, even if check mode itself had time left. So ask the preview alone what to do next.
+        The preview starts with the shared budgets and with the time waited so far. It does not sleep, and does not
+        share what it counts. `Preview.simulate` simulates a write. It raises the BudgetSpent of the real run, with the
+        same numbers.
 
-        Its clock is the real one plus the simulated waiting that has not really been waited yet: waiting for a write
-        also frees the budget for reads, as in a real run, and no second of waiting counts twice.
+        Until `end_preview`, the preview also counts each real request of this pacer, before the request is sent. So a
+        real read raises BudgetSpent if it would in a real run, even if check mode itself has time left. For the same
+        reason, the order of the steps must come from the preview and not from this pacer.
+
+        The clock of the preview is the real clock plus the simulated waits that check mode has not really waited. As in
+        a real run, a wait for a write also frees the budget of the reads, and no second counts twice.
         """
         with self._budget_store.open() as budgets:
             self._preview = Preview(self, budgets)
         return self._preview
 
     def end_preview(self) -> None:
-        """Count real requests in the preview no longer: those that follow have no part in a real run."""
+        """Stop counting real requests in the preview, because a real run would not send the next ones."""
         self._preview = None
 
     def get_max_requests(self, endpoint: Endpoint) -> int:
-        """How many requests the task may send in one window."""
+        """Return how many requests the task can send to an endpoint in one window."""
         return max(1, math.floor(endpoint.limit * self._share + 1e-9))
 
     def get_delay(self, endpoint: Endpoint, count: int = 1) -> float:
-        """Seconds until the last of `count` more requests may go out; 0 if there are none."""
+        """Return the seconds until the last of `count` more requests can be sent."""
         if not count:
             return 0.0
         with self._budget_store.open() as budgets:
             return self._calculate_delay(self._get_budget(budgets, endpoint), endpoint, count)
 
     def take(self, endpoint: Endpoint) -> float:
-        """Wait until a request may go out, and count it. What comes back is given to `answered`."""
+        """Wait until a request can be sent, and count it. Return its time, for `record_answer` or `release`."""
         simulated = self._preview.take(endpoint) if self._preview else 0.0
         taken_at = self._take(endpoint)
         if self._preview:
@@ -311,7 +347,7 @@ class Pacer:
             self.wait(delay)
 
     def record_answer(self, endpoint: Endpoint, taken_at: float) -> None:
-        """Count the request from now on: only now is it sure that the exchange has seen it."""
+        """Count a request from now on, because the exchange may have counted it as late as now."""
         with self._budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
             if taken_at in budget.request_times:
@@ -321,7 +357,7 @@ class Pacer:
             self._preview.record_answer(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
-        """Give back a request that was taken and never sent."""
+        """Remove a request that was taken but not sent."""
         with self._budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
             if taken_at in budget.request_times:
@@ -331,7 +367,7 @@ class Pacer:
             self._preview.release(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
 
     def close_budget(self, endpoint: Endpoint, seconds: float) -> None:
-        """Send nothing for so long: the exchange said that the budget is spent, whoever spent it."""
+        """Send no request to an endpoint for some seconds, because the exchange answered that its budget is spent."""
         with self._budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
             until = self._clock() + min(seconds, MAX_CLOSURE_SECONDS)
@@ -340,7 +376,7 @@ class Pacer:
             self._preview.close_budget(endpoint, seconds)
 
     def check_max_wait(self, planned: Mapping[Endpoint, int]) -> None:
-        """Raise BudgetSpent where the requests ahead can't all go out within the max_wait that is left."""
+        """Raise BudgetSpent if the planned requests of an endpoint do not fit into the rest of the max wait."""
         waits = [(self.get_delay(endpoint, count), endpoint, count) for endpoint, count in planned.items() if count]
         seconds, endpoint, count = max(waits, default=(0.0, None, 0))
         if endpoint is None or seconds <= 0 or self.waited + seconds <= self._max_wait:
@@ -353,7 +389,7 @@ class Pacer:
         )
 
     def wait(self, seconds: float) -> None:
-        """Sleep on account of the rate limit."""
+        """Sleep because of a rate limit."""
         self.waited += seconds
         while self.on_wait and seconds > MAX_SLEEP_SECONDS:
             self._sleep(MAX_SLEEP_SECONDS)
@@ -362,10 +398,10 @@ class Pacer:
         self._sleep(seconds)
 
     def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
-        """The endpoint's budget as far as it still matters; a time that can't be is dropped."""
+        """Return the budget of an endpoint without requests that no longer count, and without impossible times."""
         now = self._clock()
         sent, closed = _parse_budget(budgets.get(endpoint.name))
-        # Only the latest requests count, as many as the limit. A larger file costs no more time.
+        # Older requests than these cannot delay the next one. The limit also bounds the time for a large file.
         request_times = sorted(t for t in sent if now - WINDOW_SECONDS - MARGIN_SECONDS < t <= now)[-endpoint.limit :]
         return Budget(request_times, closed if now < closed <= now + MAX_CLOSURE_SECONDS else 0.0)
 
@@ -381,7 +417,11 @@ class Pacer:
 
 
 class Preview(Pacer):
-    """What the pacer of a real run would do: see Pacer.preview. `simulated`: the simulated time of each real `take`."""
+    """Does what the pacer of a real run would do. See Pacer.start_preview.
+
+    Attributes:
+        simulated_times: The simulated time of each real request that was taken.
+    """
 
     def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
         super().__init__(
@@ -392,7 +432,7 @@ class Preview(Pacer):
         self.simulated_times: dict[float, float] = {}
 
     def simulate(self, endpoint: Endpoint, seconds: float) -> None:
-        """Simulate a request that the exchange takes `seconds` to answer. Raises BudgetSpent as `take` does."""
+        """Simulate a request whose answer takes some seconds. Raise BudgetSpent as `take` does."""
         taken_at = self.take(endpoint)
         self._answer_seconds += seconds
         self.record_answer(endpoint, taken_at)

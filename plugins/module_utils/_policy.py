@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The policy: symbols and desired leverages, checked before any request and against the instruments' limits.
+"""Check the policy before any request, and compare a desired leverage with the current one and with the limits.
 
-Pure, and free of libraries, since a wrong input should cost nothing. Private to this collection: anything here may
-change in any release.
+This file sends nothing and imports no libraries, so that a task with an invalid option fails fast. Private to this
+collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ MAX_SYMBOL_LENGTH = 40
 
 
 class DesiredLeverage(NamedTuple):
-    """The leverage that a symbol should have."""
+    """The desired leverage of one symbol."""
 
     symbol: str
     leverage: int
 
 
 class Policy(NamedTuple):
-    """All that a task is asked for: `enforce` is EXACT or MAXIMUM, `on_blocked` is FAIL or WARN."""
+    """The policy of a task.
+
+    Attributes:
+        entries: The desired leverage of each symbol, in the order of the options.
+        enforce: EXACT or MAXIMUM.
+        on_blocked: FAIL or WARN.
+        single: Whether the task uses the option `symbol`, and not `leverages`.
+    """
 
     entries: list[DesiredLeverage]
     enforce: str = EXACT
@@ -40,7 +47,7 @@ class Policy(NamedTuple):
 
 
 def read_policy(options: Mapping[str, Any]) -> Policy:
-    """The policy of `symbol` and `leverage`, or of `leverages`. Raises InputRefused."""
+    """Return the policy of the options. Raise InputRefused if one of them is not valid."""
     leverages = options["leverages"]
     single = leverages is None
     if single:
@@ -55,7 +62,12 @@ def read_policy(options: Mapping[str, Any]) -> Policy:
 
 
 def check_symbol(value: Any, single: bool = True) -> str:
-    """A symbol in upper case. Raises InputRefused with the form that was probably meant."""
+    """Return a symbol in upper case. Raise InputRefused with a suggestion if it is not valid.
+
+    Args:
+        value: The value of the option.
+        single: Whether the option has one symbol. If so, the message names the option.
+    """
     text = str(value)
     if re.fullmatch(f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}", text):
         return text.upper()
@@ -68,14 +80,14 @@ def check_symbol(value: Any, single: bool = True) -> str:
 
 
 def check_symbols(values: list[Any]) -> list[str]:
-    """Several symbols, each once. Raises InputRefused."""
+    """Return the symbols in upper case. Raise InputRefused if one is not valid, or is listed twice."""
     names = [check_symbol(value, single=False) for value in values]
     check_unique(names, "symbols")
     return names
 
 
 def check_unique(names: list[str], option: str) -> None:
-    """Raise InputRefused where a symbol comes twice (in two cases, say)."""
+    """Raise InputRefused if a symbol is listed twice, for example in upper case and in lower case."""
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise InputRefused(
@@ -84,7 +96,7 @@ def check_unique(names: list[str], option: str) -> None:
 
 
 def _check_leverage(name: Any, value: Any) -> int:
-    """A whole number from 1 up, as a number or in plain digits; nothing else is taken for one."""
+    """Return the leverage, from a number or from text with plain digits. Raise InputRefused for any other value."""
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if re.fullmatch(r"[1-9][0-9]{0,8}", digits):
         return int(digits)
@@ -94,20 +106,31 @@ def _check_leverage(name: Any, value: Any) -> int:
 
 
 def _format_value(value: Any) -> str:
-    """The value as it was typed, on one line of a length that can be read."""
+    """Return the value for a message: on one line, and not too long."""
     text = repr(str(value) if isinstance(value, str) else value)
     return text if len(text) <= 80 else text[:80] + "..."
 
 
 def differs(current: int | None, desired: int, enforce: str) -> bool:
-    """Whether what is in force (None: never configured) is not what is desired."""
+    """Return whether the current leverage must be changed.
+
+    Args:
+        current: The current leverage. None if the symbol was never configured.
+        desired: The desired leverage.
+        enforce: EXACT or MAXIMUM.
+    """
     return current != desired and (enforce == EXACT or (current is not None and current > desired))
 
 
 def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | None:
-    """Why the exchange would refuse the leverage in any state, as far as the limits (an Instrument) tell; else None.
+    """Return why the limits of the symbol do not allow a leverage, or None if they allow it.
 
-    A maximum above the symbol's own keeps itself.
+    With MAXIMUM, a leverage above the limit of the symbol is allowed, because no current leverage can exceed it.
+
+    Args:
+        leverage: The desired leverage.
+        limits: The Instrument of the symbol.
+        enforce: EXACT or MAXIMUM.
     """
     minimum, maximum, step = limits.min_leverage, limits.max_leverage, limits.leverage_step or 1
     if minimum is None:
@@ -122,7 +145,7 @@ def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | 
 
 
 def describe_unknown_symbol(name: str, exchange: str, instruments: Mapping[str, Any]) -> str:
-    """What to say of a symbol that is not among those listed."""
+    """Return the message for a symbol that the exchange does not list, with a similar name if there is one."""
     import difflib
 
     similar = difflib.get_close_matches(name, instruments, n=1)

@@ -1,11 +1,11 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of the modules that only read, with the fewest requests.
+"""Read the results of the info modules, with as few requests as possible.
 
-Every function takes the account's Futures and what is asked for, and gives the Report of its module. A name is held
-against the list of instruments only where an answer leaves in doubt whether it is a symbol. Private to this collection:
-anything here may change in any release.
+Each function takes the Futures of the account and the checked options, and returns the Report of the module. A symbol
+is compared with the list of instruments only if its answer does not show whether the symbol exists. Private to this
+collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 
-# How far a clock can be off without a warning. The exchange recommends no more, and refuses more than 60 s.
+# A larger difference of the clocks gives a warning. The exchange recommends at most 5 s, and refuses more than 60 s.
 RECOMMENDED_SKEW_SECONDS = 5.0
 
-# A time outside of these (2001 to 2286) is not in milliseconds: it is in seconds or microseconds.
+# A time outside these bounds (the years 2001 to 2286) is in seconds or microseconds, and not in milliseconds.
 MIN_TIME_MS = 10**12
 MAX_TIME_MS = 10**13 - 1
 
@@ -49,7 +49,12 @@ Row = Dict[str, Any]
 
 
 class _SymbolReader:
-    """The desired symbols. Each can have its own error. A name that is not a symbol is an error of the whole task."""
+    """Reads symbols one by one. An unknown symbol fails the whole task.
+
+    Args:
+        futures: The endpoints of the account.
+        names: All symbols of the task.
+    """
 
     def __init__(self, futures: Futures, names: list[str]) -> None:
         self._futures = futures
@@ -57,7 +62,7 @@ class _SymbolReader:
         self._is_unchecked = True
 
     def read(self, symbol: str, read_symbol: Callable[[str], _T]) -> _T:
-        """The result of one symbol. An error names the symbol."""
+        """Return the result of `read_symbol` for one symbol. The message of an error names the symbol."""
         try:
             return read_symbol(symbol)
         except CoinSwitchError as error:
@@ -68,7 +73,7 @@ class _SymbolReader:
             raise CoinSwitchError(f"{symbol}: {error}") from None
 
     def check_listed(self, symbols: list[str]) -> None:
-        """Check the symbols against the list of the exchange, once a task. CoinSwitchError names unknown ones."""
+        """Raise CoinSwitchError if the exchange does not list one of the symbols. Only the first call checks this."""
         if symbols and self._is_unchecked:
             self._is_unchecked = False
             _check_listed(symbols, self._get_listed(symbols), self._futures.exchange)
@@ -83,7 +88,7 @@ class _SymbolReader:
             raise CoinSwitchError(f"{problem}: {error}") from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
-        """Check a symbol without results: the exchange answers the same for a flat symbol and for an unknown one."""
+        """Check the symbols without rows: the exchange gives the same answer for a flat and for an unknown symbol."""
         symbols_with_rows = {row["symbol"] for row in rows}
         self.check_listed([name for name in self._names if name not in symbols_with_rows])
 
@@ -97,7 +102,7 @@ def _check_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange
 
 
 def read_leverages(futures: Futures, names: list[str]) -> Report:
-    """`leverages`: a row for each symbol. Without a leverage, it is None, and the answer is the `reason`."""
+    """Return `leverages`, a row for each symbol. If the exchange returns no leverage, the row has the `reason`."""
     reader = _SymbolReader(futures, names)
     futures.client.pacer.check_max_wait({READ_LEVERAGE: len(names)})
     rows: list[Row] = []
@@ -117,7 +122,7 @@ def _read_leverage(futures: Futures, symbol: str) -> Row:
 
 
 def read_instruments(futures: Futures, names: list[str] | None) -> Report:
-    """`instruments`: the named ones in their order, or all (None)."""
+    """Return `instruments`: those of the symbols in their order, or all."""
     listed = futures.get_instruments()
     if names is not None:
         _check_listed(names, listed, futures.exchange)
@@ -131,7 +136,7 @@ def _to_row(instrument: Instrument) -> Row:
 
 
 def read_positions(futures: Futures, names: list[str]) -> Report:
-    """`positions`: the open ones."""
+    """Return `positions`, the open positions of the symbols."""
     reader = _SymbolReader(futures, names)
     rows = _read_all_positions(futures, names)
     if rows is None:
@@ -142,7 +147,7 @@ def read_positions(futures: Futures, names: list[str]) -> Report:
 
 
 def _read_all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
-    """The positions of several symbols in one request, if the exchange allows that (it is not documented)."""
+    """Return the positions of several symbols with one request. None if the exchange refuses such a request."""
     if len(names) == 1:
         return None
     try:
@@ -152,10 +157,10 @@ def _read_all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
 
 
 def read_orders(futures: Futures, query: OrdersQuery) -> Report:
-    """`orders`: the newest first. Without a from_time, those of five weeks."""
+    """Return `orders`, the newest first. Without from_time, those of five weeks."""
     names, start, to_time = query
     now = futures.client.now_ms()
-    # It is not known whether the exchange includes `to_time` itself. A time in the future is the same as none.
+    # It is not known whether the exchange includes `to_time` itself. A time in the future means now.
     end = None if to_time is None or to_time >= now else to_time + 1
     if start is None:
         start = now - ORDERS_SPAN_MS if end is None else end - 5 * MAX_SPAN_MS
@@ -177,7 +182,7 @@ def _flatten(pages: Iterable[list[Row]]) -> list[Row]:
 
 
 def _is_within(row: Row, query: OrdersQuery) -> bool:
-    """Whether an order belongs to the period. An order whose time is not in Unix milliseconds does: it is open."""
+    """Return whether an order is in the period. If its time is not in Unix milliseconds, it counts as in the period."""
     created = to_int(row.get("created_at"))
     if created is None or not MIN_TIME_MS <= created <= MAX_TIME_MS:
         return True
@@ -186,7 +191,7 @@ def _is_within(row: Row, query: OrdersQuery) -> bool:
 
 
 def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
-    """Warnings for each millisecond with a full page of orders: there can be more orders than the exchange lists."""
+    """Return a warning for each millisecond with a full page of orders: the exchange may not list all of them."""
     times = Counter(to_int(row.get("created_at")) for row in rows)
     return [
         f"{count} of the open orders were created in the same millisecond ({time}): the exchange answers with "
@@ -197,15 +202,16 @@ def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
 
 
 def read_wallet(futures: Futures, _query: None) -> Report:
-    """`balances`: a row for each base asset; `assets`: a row for each symbol that holds margin."""
+    """Return `balances`, a row for each base asset, and `assets`, a row for each symbol with margin."""
     balances, assets = futures.get_wallet()
     return Report({"balances": balances, "assets": assets})
 
 
 def check_keys(futures: Futures, _query: None) -> Report:
-    """Whether the keys are `valid` (else the `reason`) and a pair, and how this machine stands to the exchange.
+    """Return whether the keys are valid and a pair, and compare the clock of this machine with that of the exchange.
 
-    `clock_offset` (this machine minus the exchange; None where that is not known) and `round_trip` are in seconds.
+    `clock_offset` and `round_trip` are in seconds. `clock_offset` is positive if this machine is ahead, and None if the
+    time of the exchange is not known.
     """
     client = futures.client
     result: Row = {"valid": True, "pair_matches": client.pair_matches()}
@@ -213,14 +219,14 @@ def check_keys(futures: Futures, _query: None) -> Report:
         futures.validate_keys()
     except KeysRefused as error:
         result.update(valid=False, reason=str(error))
-    # Read last, when the connection exists: only the exchange's own time is measured.
+    # This request is the last one, so that its time does not include the time to connect.
     offset, warnings = _read_clock_offset(futures)
     result.update(clock_offset=offset, round_trip=round(client.timing.received - client.timing.sent, 3))
     return Report(result, warnings=warnings)
 
 
 def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
-    """Seconds that this machine is ahead of the exchange's time, or of the `Date` of an answer, and warnings."""
+    """Return how many seconds this machine is ahead of the exchange (None: not known), and the warnings."""
     warnings = []
     try:
         exchange_time = futures.get_server_time() / 1000

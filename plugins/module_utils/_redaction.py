@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps secrets out of all output of a module, also if the exchange sends them back in another form.
+"""Remove secrets from all output of a module, even if the exchange returns them in another encoding.
 
 Private to this collection: anything here may change in any release.
 """
@@ -14,24 +14,25 @@ from typing import Any, Iterable, Mapping
 from urllib.parse import unquote
 
 HIDDEN = "********"
-# The characters of hexadecimal, base64 and percent-encoding.
+# The characters of hexadecimal, base64 and percent-encoding, for a regular expression.
 _ENCODING_CHARACTERS = "A-Za-z0-9+/=_%-"
-# A signature in any form is longer than this. Nothing else that the exchange sends is.
+# A signature in any encoding has at least as many characters. No other value of the exchange does.
 _MIN_SIGNATURE_LENGTH = 120
-# The part of a URL before the host. A password can contain a slash or an @ that is not encoded.
+# The user and the password in a URL. A password can contain a slash or an @ that is not encoded.
 _USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-# Hiding a shorter password everywhere would make messages unreadable. In a URL it is hidden anyway.
+# A shorter password is hidden in URLs only. Hiding it everywhere would make messages unreadable.
 _MIN_PASSWORD_LENGTH = 4
-# A shorter value is refused as a key, and hiding it would make messages unreadable.
+# A shorter value is not a valid key. Hiding it would make messages unreadable.
 _MIN_SECRET_LENGTH = 8
 
 
 class Redactor:
-    """Replaces secrets in texts and nested values.
+    """Replaces secrets in texts and in nested values. Also replaces the user and the password of any URL.
 
-    secrets: keys, which are found in any case, in base64 and percent-encoded. passwords: found as they are. The user
-    and password of any URL are replaced, too.
+    Args:
+        secrets: The keys. They are found in upper and lower case, in base64 and percent-encoded.
+        passwords: Passwords. They are found only in this form.
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
@@ -44,14 +45,14 @@ class Redactor:
         pattern = "|".join(
             [*map(re.escape, encodings_longest_first), rf"[{_ENCODING_CHARACTERS}]{{{_MIN_SIGNATURE_LENGTH},}}"]
         )
-        # A shorter run of such characters cannot contain a secret. This makes the search of megabytes fast.
+        # Skip places without enough such characters in a row. This makes the search in megabytes fast.
         characters = re.escape("".join(sorted(set("".join(encodings)))))
         self._secret_pattern = re.compile(
             rf"(?=[{characters}{_ENCODING_CHARACTERS}]{{{_MIN_SECRET_LENGTH}}})(?:{pattern})", re.IGNORECASE
         )
 
     def clean(self, value: Any) -> Any:
-        """The value without the secrets: in mappings (also their keys), lists and texts. Other values are unchanged."""
+        """Return the value without secrets, in texts, lists and dictionaries (also in their keys)."""
         if isinstance(value, str):
             return self._plain_pattern.sub(HIDDEN, self._secret_pattern.sub(HIDDEN, value))
         if isinstance(value, dict):
@@ -62,7 +63,7 @@ class Redactor:
 
 
 def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
-    """The passwords in the proxy variables of an environment, as they are and decoded."""
+    """Return the passwords of the proxy variables in an environment, both encoded and decoded."""
     passwords = set()
     for name, value in environment.items():
         if name.lower() in _PROXY_VARIABLES and "@" in value:
@@ -73,7 +74,7 @@ def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
 
 
 def _get_encodings(secret: str) -> list[str]:
-    """The forms in which a hexadecimal secret can come back. Each half of a long one is a secret, too."""
+    """Return the encodings in which an answer can contain a secret. Each half of a secret of 128 digits is one, too."""
     halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
     encodings = []
     for text in filter(None, [secret, *halves]):
@@ -86,7 +87,10 @@ def _get_encodings(secret: str) -> list[str]:
 
 
 def _get_base64_encodings(data: bytes) -> list[str]:
-    """The base64 texts of the data at each of its three possible offsets in a longer text, without the edges."""
+    """Return the base64 texts of the data at each of the three possible offsets within longer data.
+
+    Characters at the edges also depend on the neighboring bytes, so they are left out.
+    """
     encodings = []
     for offset in range(3):
         text = b64encode(b"\0" * offset + data).decode()

@@ -1,23 +1,32 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a task ends. Private to this collection: anything here may change in any release."""
+"""The end of a task: its result, its failure and its warnings.
+
+Private to this collection: anything here may change in any release.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any, NamedTuple, Sequence
 
-# How the reason begins if the leverage of a symbol could not be read. The report of many accounts uses it to find the
-# accounts that were not reached.
+# The start of the reason if the leverage of a symbol could not be read. The report on many accounts searches for it, to
+# find the accounts that were not reached.
 NOT_READ = "the current leverage is not known"
 
-# Real results are nested much less deeply. Ansible fails at about 300 levels.
+# No real result has so many levels. Ansible fails at about 300.
 MAX_DEPTH = 32
 
 
 class Report(NamedTuple):
-    """What a task returns, why it fails (None: it does not), and what it warns of."""
+    """The end of a task.
+
+    Attributes:
+        result: What the task returns.
+        failure: The message of the failure. None if the task succeeds.
+        warnings: The warnings.
+    """
 
     result: dict[str, Any]
     failure: str | None = None
@@ -25,10 +34,10 @@ class Report(NamedTuple):
 
 
 def to_plain(value: Any, depth: int = 0) -> Any:
-    """The value in a form that Ansible can return.
+    """Return the value in a form that Ansible can return.
 
-    It takes no Decimal (a number where that loses nothing, else text), no half of a surrogate pair ("?"), and not what
-    is nested without end ("...").
+    A Decimal becomes a float if that is exact, or else text. An invalid character becomes "?". A value that is
+    nested deeper than MAX_DEPTH becomes "...".
     """
     if isinstance(value, Decimal):
         number = float(value)

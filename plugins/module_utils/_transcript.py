@@ -1,9 +1,9 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of the exchange without anything secret or personal: what is not known to be safe becomes its type.
+"""Describe the answers of the exchange without secret or personal values: other values are replaced by their types.
 
-Kept are only the names and words of the API's reference, and short numbers in the headers about rate limits. Keys, ids,
+Only names and texts of the API reference are kept, and short numbers in the headers about rate limits. Keys, IDs,
 amounts, prices, leverages, times, symbols and unknown names are replaced. Private to this collection: anything here may
 change in any release.
 """
@@ -124,7 +124,7 @@ _MAX_DEPTH = 8
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON value of a body, numbers with a fraction as Decimal. Raises ValueError where it is not JSON."""
+    """Return the JSON value of a body, with Decimals for fractions. Raise ValueError if the body is not JSON."""
     try:
         return json.loads(body, parse_float=Decimal)
     except RecursionError:
@@ -132,7 +132,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def describe_body(body: bytes) -> Any:
-    """What a transcript keeps of a body."""
+    """Return what the transcript contains of a body."""
     try:
         return describe_value(parse_json(body))
     except (ValueError, ArithmeticError):
@@ -140,7 +140,7 @@ def describe_body(body: bytes) -> Any:
 
 
 def describe_value(value: Any, depth: int = 0) -> Any:
-    """The value with its texts and numbers replaced by their types; rows of a list become one."""
+    """Return a JSON value whose texts and numbers are replaced by their types. The rows of a list become one."""
     if depth > _MAX_DEPTH:
         return "nested"
     if isinstance(value, dict):
@@ -156,7 +156,7 @@ def describe_value(value: Any, depth: int = 0) -> Any:
 
 
 def get_form(value: Any) -> str:
-    """How a single value is written."""
+    """Return the form of a text, a number, a boolean or null."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -173,12 +173,12 @@ def get_form(value: Any) -> str:
 
 
 def _round_count(number: int) -> str:
-    """A rough number of rows: the exact one is nobody else's business."""
+    """Return a rough number of rows. The exact number is personal."""
     return next((name for maximum, name in _ROW_COUNTS if number <= maximum), "51+")
 
 
 def _merge_shapes(shapes: Iterable[Any]) -> Any:
-    """One shape for all rows."""
+    """Merge the descriptions of all rows into one."""
     rows = list(shapes)
     objects = [row for row in rows if isinstance(row, dict)]
     texts = {text for row in rows if isinstance(row, str) for text in row.split("|")}
@@ -190,7 +190,7 @@ def _merge_shapes(shapes: Iterable[Any]) -> Any:
 
 
 def get_safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that matter, by their names in lower case."""
+    """Return the headers about the type, the time and the rate limits. Their names are in lower case."""
     values = {name.lower(): value for name, value in headers.items()}
     safe_values = {name: _get_safe_value(name, value) for name, value in sorted(values.items())}
     return {name: value for name, value in safe_values.items() if value}

@@ -179,7 +179,7 @@ WIRING = Wiring(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

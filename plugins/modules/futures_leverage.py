@@ -258,17 +258,17 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import read_policy
 
 
-def _carry_out(*desired: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _apply(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 
-    return apply(*desired)
+    return apply(*arguments)
 
 
-def _predict(*desired: Any) -> Any:
+def _predict(*arguments: Any) -> Any:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import predict
 
-    return predict(*desired)
+    return predict(*arguments)
 
 
 WIRING = Wiring(
@@ -280,7 +280,7 @@ WIRING = Wiring(
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },
     prepare=read_policy,
-    act=_carry_out,
+    act=_apply,
     predict=_predict,
     blank={"diff": {"before": {}, "after": {}}, "results": []},
     required_one_of=[("symbol", "leverages")],
@@ -290,7 +290,7 @@ WIRING = Wiring(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

@@ -92,11 +92,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_required_symbols
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_leverages
 
-    return read_leverages(*asked)
+    return read_leverages(*arguments)
 
 
 WIRING = Wiring(
@@ -105,7 +105,7 @@ WIRING = Wiring(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

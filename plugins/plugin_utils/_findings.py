@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is not in policy: how severe it is, by what factor, and in which order it is shown."""
+"""The findings of a report: what is not in policy, how severe it is, and in which order it is shown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Iterable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import NOT_READ
 
-# The outcomes of a symbol, the worst first. The last two are in policy.
+# The outcomes of a symbol, the worst first.
 OUTCOMES = ("unknown", "refused", "blocked", "drifted", "changed", "unchanged")
 IN_POLICY = ("changed", "unchanged")
 
-# The most dangerous first. A leverage that is not known can be above the policy, so it comes before the others.
+# The severities, the most dangerous first. An unknown leverage can be above the policy, so it comes early.
 SEVERITIES = ("above_policy", "not_reached", "unknown", "refused", "blocked", "below_policy")
 ABOVE_POLICY, NOT_REACHED, UNKNOWN, REFUSED, BLOCKED, BELOW_POLICY = SEVERITIES
 
@@ -21,27 +21,31 @@ Row = dict[str, Any]
 
 
 def get_factor(leverage: Any, policy: Any) -> float | None:
-    """How many times the policy the leverage is, to two digits. None if one of them is not a whole number."""
+    """Return the leverage divided by the policy, with two digits. None if one of them is not a whole number."""
     if not (_is_int(leverage) and _is_int(policy)) or policy <= 0:
         return None
     return float(round(leverage / policy, 2))
 
 
 def format_factor(number: float) -> str:
-    """A factor as people read it: 4x, 1.67x."""
+    """Return a factor as text, such as 4x or 1.67x."""
     return f"{number:.2f}".rstrip("0").rstrip(".") + "x"
 
 
 def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether at least one current leverage of an account was read."""
+    """Return whether at least one current leverage of the account was read."""
     return any(row["outcome"] != "unknown" or not str(row["reason"]).startswith(NOT_READ) for row in rows)
 
 
 def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
-    """The severity of a symbol's row, or None if the symbol is in policy.
+    """Return the severity of a row, or None if the symbol is in policy.
 
-    A leverage above the policy is one whatever prevents the change. A symbol that was never configured is unknown: the
-    exchange does not say which leverage it would use.
+    A leverage above the policy is ABOVE_POLICY even if its change was blocked or refused. A symbol that was never
+    configured is UNKNOWN, because the exchange does not return which leverage it would use.
+
+    Args:
+        row: The row of a symbol.
+        reached: Whether at least one current leverage of the account was read.
     """
     outcome = row["outcome"]
     if outcome in IN_POLICY:
@@ -57,15 +61,15 @@ def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
 
 
 def get_positions(row: Mapping[str, Any]) -> list[str]:
-    """The open positions that block a symbol: `LONG 0.010`."""
+    """Return the open positions that block a symbol, such as `LONG 0.010`."""
     blockers = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
     return [" ".join(str(blocker[name]) for name in ("side", "size") if blocker.get(name)) for blocker in blockers]
 
 
 def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """A row for each symbol that is not in policy, the most dangerous first.
+    """Return a row for each symbol that is not in policy, the most dangerous first.
 
-    An account of which nothing was read has one row, whose symbol is None.
+    An account that was not reached has one row, without a symbol.
     """
     findings: list[Row] = []
     for account in accounts:
@@ -75,7 +79,7 @@ def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
             findings += [_build_finding(name, enforce, row) for row in not_in_policy]
         else:
             findings.append(_build_account_finding(name, enforce, account))
-    # Stable, so that what ranks equal stays in the order of the accounts and symbols.
+    # The sort is stable: findings of the same rank stay in the order of the accounts and symbols.
     return sorted(findings, key=_get_rank)
 
 

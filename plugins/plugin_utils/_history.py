@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is new, what continues and what is resolved since the last run, from the report of that run."""
+"""Compare a report with the last one: which findings are new, continue or are resolved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findin
 SCHEMA = "tradeops.coinswitch.leverage_report"
 VERSION = 1
 
-# How many runs the chart of the page shows. A finding that was not checked for as long is dropped.
+# How many runs the history keeps. A finding that was not checked for as many runs is dropped.
 MAX_RUNS = 30
 # Twenty times the report of 200 accounts with 30 symbols each. A larger file is not a report.
 MAX_FILE_BYTES = 32 * 1024 * 1024
@@ -30,11 +30,12 @@ Row = dict[str, Any]
 
 
 class EarlierReport(NamedTuple):
-    """What an earlier report says.
+    """What the next run needs of an earlier report.
 
-    time: when it was made, in ISO 8601.
-    findings: what was not in policy, also of accounts that the run did not check, by account and symbol.
-    runs: the numbers of the last runs, the oldest first.
+    Attributes:
+        time: The time of the report, in ISO 8601.
+        findings: The findings by account and symbol, also of accounts that the run did not check.
+        runs: The numbers of the last runs, the oldest first.
     """
 
     time: str
@@ -43,7 +44,12 @@ class EarlierReport(NamedTuple):
 
 
 def find_report(path: Path, warn: Callable[[str], None]) -> Row:
-    """The report at a path, or the newest one of a folder; empty if there is none. What cannot be used is a warning."""
+    """Return the report at a path, or the newest usable report of a folder. Empty if there is none.
+
+    Args:
+        path: A file or a folder.
+        warn: Called with a message for each file that cannot be used, and if there is no report.
+    """
     try:
         if not path.is_dir():
             return _read_file(path)
@@ -67,13 +73,13 @@ def find_report(path: Path, warn: Callable[[str], None]) -> Row:
 def compare(
     findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run: Row, previous: Mapping[str, Any]
 ) -> tuple[list[Row], Row]:
-    """The findings with their age, and the history of the report.
+    """Return the findings with their age, and the history of the report.
 
     Args:
-        found: the findings of this run.
-        accounts: the accounts of this run, as in the report.
-        this: the numbers of this run, with its `time`.
-        previous: the report of the last run. Empty: there is none.
+        findings: The findings of this run.
+        accounts: The accounts of this run, as in the report.
+        run: The numbers of this run, with its `time`.
+        previous: The report of the last run. Empty if there is none.
 
     Raises:
         ValueError: `previous` is not a report.
@@ -103,7 +109,7 @@ def compare(
 
 
 def get_run_numbers(time: str, accounts: int, leverages: int, findings: Iterable[Mapping[str, Any]]) -> Row:
-    """The numbers of one run, as the history keeps them."""
+    """Return the numbers of one run for the history."""
     severities = [finding["severity"] for finding in findings]
     above = severities.count(_findings.ABOVE_POLICY)
     return {
@@ -116,9 +122,9 @@ def get_run_numbers(time: str, accounts: int, leverages: int, findings: Iterable
 
 
 def read_earlier_report(report: Any) -> EarlierReport:
-    """What a report says of its run and those before. Raises ValueError if it is not a report that can be read.
+    """Return what the next run needs of a report. Raise ValueError if it is not a report.
 
-    Reports of 1.0 have no findings: these are made from the accounts, and are as old as the report.
+    Reports of 1.0 have no findings. They are computed from the accounts, and are as old as the report.
     """
     try:
         if report["schema"] != SCHEMA or report["version"] != VERSION:
@@ -135,13 +141,13 @@ def read_earlier_report(report: Any) -> EarlierReport:
             runs = [_check_run(get_run_numbers(time, summary["accounts"], summary["wishes"], findings))]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"part of it is not as in a report ({type(error).__name__})") from None
-    # Reversed twice: the first row of a symbol counts, and the most dangerous stay first.
+    # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
     return EarlierReport(time, dict(reversed(by_symbol.items())), runs[-MAX_RUNS:])
 
 
 def _read_file(path: Path) -> Row:
-    # Before it is opened: to open a named pipe waits for a writer.
+    # Check this before `open`, which would wait for a writer of a named pipe.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a file")
     with path.open("rb") as file:
@@ -164,7 +170,7 @@ def _describe_unusable(path: Path, error: Exception) -> str:
 def _split_missing(
     earlier: EarlierReport, findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]]
 ) -> tuple[list[Row], list[Row]]:
-    """The earlier findings that are not found now: those that are resolved, and those that were not checked."""
+    """Return the earlier findings that are resolved, and those that were not checked in this run."""
     policies = {account["account"]: {row["symbol"] for row in account["results"]} for account in accounts}
     current = {(finding["account"], finding["symbol"]) for finding in findings}
     resolved: list[Row] = []
@@ -184,7 +190,7 @@ def _split_missing(
 
 
 def _summarize(finding: Mapping[str, Any], time: str) -> Row:
-    """What the history keeps of a finding."""
+    """Return what the history keeps of a finding. Raise an error if the finding is not valid."""
     if finding["severity"] not in _findings.SEVERITIES:
         raise TypeError
     return {
