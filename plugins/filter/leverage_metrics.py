@@ -78,7 +78,7 @@ def leverage_metrics(report: Mapping[str, Any]) -> str:
             "Leverages above the policy with an open position.",
             [(title, summary["above_policy_with_position"])],
         ),
-        ("above_policy_factor", "Current leverage divided by that of the policy, where it is above.", factors),
+        ("above_policy_factor", "Current leverage divided by the policy, for each leverage above the policy.", factors),
     ]
     return "".join(
         _format_metric(f"coinswitch_leverage_{name}", help_text, samples) for name, help_text, samples in metrics

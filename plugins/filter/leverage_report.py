@@ -378,7 +378,7 @@ _value:
 NOT_ASKED = (
     "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
 )
-NO_POLICY = "nothing was checked, since leverage_policy of this account is empty or not set: set it"
+NO_POLICY = "nothing was checked, because leverage_policy of this account is empty or not set: set it"
 NO_ROW = "the run returned nothing about this symbol: see the output of the run"
 
 Row = Dict[str, Any]
@@ -439,7 +439,8 @@ def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> R
 
 def _get_headline(summary: Row, findings: list[Row]) -> str:
     """Return the most important facts in one line."""
-    leverages, accounts = _format_count(summary["leverages"], "leverage"), _format_count(summary["accounts"], "account")
+    leverages = _findings.format_count(summary["leverages"], "leverage")
+    accounts = _findings.format_count(summary["accounts"], "account")
     if not findings:
         return f"In policy: {leverages} on {accounts}"
     severities = summary["severities"]
@@ -450,19 +451,15 @@ def _get_headline(summary: Row, findings: list[Row]) -> str:
             f"Above policy: {above} of {leverages}",
             f"up to {_findings.format_factor(summary['highest_factor'])}",
             *([f"{with_position} with an open position"] if with_position else []),
-            *([_format_count(others, "other finding")] if others else []),
+            *([_findings.format_count(others, "other finding")] if others else []),
         ]
         return ", ".join(parts)
     # An unknown leverage can be above the policy.
     unknown = severities[_findings.NOT_REACHED] + severities[_findings.UNKNOWN]
     accounts_with_findings = summary["accounts"] - summary["accounts_in_order"]
     above_text = "none known to be above policy" if unknown else "none above policy"
-    count = _format_count(len(findings), "finding")
+    count = _findings.format_count(len(findings), "finding")
     return f"Not in policy: {count} on {accounts_with_findings} of {accounts}, {above_text}"
-
-
-def _format_count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _get_account(name: str, account_input: Mapping[str, Any]) -> Row:
@@ -557,12 +554,9 @@ def _get_message(troubles: list[Row], row_count: int) -> str:
         return ""
     count = sum(len(trouble["symbols"]) for trouble in troubles)
     above = sum(len(trouble["symbols"]) for trouble in troubles if trouble["factor"])
-    count_text = (
-        f"{count} of {row_count} symbols are not in policy{f', {above} above policy' if above else ''}. "
-        if row_count > 1
-        else ""
-    )
-    return count_text + "; ".join(_describe_trouble(trouble) for trouble in troubles)
+    verb = "is" if count == 1 else "are"
+    count_text = f"{count} of {row_count} symbols {verb} not in policy{f', {above} above policy' if above else ''}. "
+    return (count_text if row_count > 1 else "") + "; ".join(_describe_trouble(trouble) for trouble in troubles)
 
 
 def _describe_trouble(trouble: Row) -> str:

@@ -59,14 +59,17 @@ def leverage_summary(report: Mapping[str, Any]) -> str:
     mode = "Drift check (read-only)" if report["check_mode"] else "Policy applied"
     time = [report["time"].replace("T", " ")[:16] + " UTC"] if report["time"] else []
     changed = [f"{summary['changed']} changed"] if summary["changed"] else []
-    accounts = f"{summary['accounts']} account{'' if summary['accounts'] == 1 else 's'}"
-    known = f"{summary['in_policy']} of {summary['leverages']} leverages in policy on {accounts}"
+    accounts = _findings.format_count(summary["accounts"], "account")
+    leverages = _findings.format_count(summary["leverages"], "leverage")
+    known = f"{summary['in_policy']} of {leverages} in policy on {accounts}"
     lines = [report["headline"], ", ".join([mode, *time, known, *changed])]
     if history and history["previous"]:
         counts = (history["new"], history["continues"], len(history["resolved"]))
         lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
     if history and history["not_checked"]:
-        lines.append(f"Not checked in this run: {len(history['not_checked'])} earlier findings")
+        lines.append(
+            f"Not checked in this run: {_findings.format_count(len(history['not_checked']), 'earlier finding')}"
+        )
     max_findings = MAX_LINES - len(lines)
     shown = findings if len(findings) <= max_findings else findings[: max_findings - 1]
     lines += [_describe_finding(finding) for finding in shown]

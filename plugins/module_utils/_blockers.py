@@ -89,9 +89,9 @@ class BlockerFinder:
             )
             self._known_blockers = blockers
         for symbol in unexplained:
-            symbol_blockers = [_without_symbol(row) for row in blockers if row["symbol"] == symbol]
+            symbol_blockers = [_remove_symbol(row) for row in blockers if row["symbol"] == symbol]
             if symbol_blockers:
-                found[symbol] = Explanation(_describe(symbol_blockers), symbol_blockers)
+                found[symbol] = Explanation(_describe_blockers(symbol_blockers), symbol_blockers)
         return found
 
     def _read(self, names: tuple[str, ...], symbols: list[str], items: Iterable[_T]) -> list[_T]:
@@ -121,13 +121,13 @@ class BlockerFinder:
         """Yield the open positions of the symbols. Use one request for all if the exchange allows that."""
         if self._can_list_all_positions and (self._has_several_symbols or len(symbols) > 1):
             try:
-                yield from [_position_row(row) for row in self._futures.get_positions()]
+                yield from [_to_position_row(row) for row in self._futures.get_positions()]
             except Refused:
                 self._can_list_all_positions = False
             else:
                 return
         for symbol in symbols:
-            yield from [_position_row(row) for row in self._futures.get_positions(symbol)]
+            yield from [_to_position_row(row) for row in self._futures.get_positions(symbol)]
 
     def _read_orders(self, symbols: list[str], with_position: set[str]) -> Iterator[Row]:
         """Yield the open orders: first of the last seven days, then older ones until each symbol has a blocker."""
@@ -137,7 +137,7 @@ class BlockerFinder:
         read_rows: list[Row] = []
         for start, end in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
             for page in self._futures.get_open_orders(start, end, symbol_or_all):
-                new_orders = [_order_row(row) for row in page if row not in read_rows]
+                new_orders = [_to_order_row(row) for row in page if row not in read_rows]
                 read_rows += page
                 yield from new_orders
                 unexplained -= {row["symbol"] for row in new_orders}
@@ -147,7 +147,7 @@ class BlockerFinder:
                 return
 
 
-def _position_row(row: Row) -> Row:
+def _to_position_row(row: Row) -> Row:
     return {
         "symbol": row["symbol"],
         "kind": "position",
@@ -157,7 +157,7 @@ def _position_row(row: Row) -> Row:
     }
 
 
-def _order_row(row: Row) -> Row:
+def _to_order_row(row: Row) -> Row:
     return {
         "symbol": row["symbol"],
         "kind": "order",
@@ -167,20 +167,20 @@ def _order_row(row: Row) -> Row:
     }
 
 
-def _without_symbol(row: Row) -> Row:
+def _remove_symbol(row: Row) -> Row:
     return {name: value for name, value in row.items() if name != "symbol"}
 
 
-def _describe(blockers: list[Row]) -> str:
+def _describe_blockers(blockers: list[Row]) -> str:
     """Return the message: what blocks the change, and what to do about it."""
     positions = [to_one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
     orders = [to_one_line(str(row["order_id"])) for row in blockers if row["kind"] == "order"]
     groups = [("open position", positions), ("open order", orders)]
     found = " and ".join(_list_items(name, items) for name, items in groups if items)
-    remedies = " and ".join(
-        remedy for remedy, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
+    actions = " and ".join(
+        action for action, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
     )
-    return f"blocked by {found}; {remedies} first"
+    return f"blocked by {found}; {actions} first"
 
 
 def _list_items(name: str, items: list[str]) -> str:

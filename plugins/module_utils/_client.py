@@ -207,21 +207,20 @@ class Client:
     def _raise_keys_refused(self, answer: Answer) -> NoReturn:
         refusal = f"the exchange refused the keys (HTTP 401{format_quote(self._describe_body(answer.body))})"
         if not self.pair_matches():
-            raise KeysRefused(
-                f"{refusal}: secret_key does not belong to api_key (its public key is another one); "
-                "take both from the same pair"
-            )
+            raise KeysRefused(f"{refusal}: secret_key and api_key are not a pair: copy both from the same pair")
         offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             raise KeysRefused(
-                f"{refusal}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more "
-                f"than {MAX_SKEW_SECONDS:.0f} s is refused; set the clock right (NTP)"
+                f"{refusal}: the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, "
+                f"which accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the clock (NTP)"
             )
-        clock = "the clock is right" if offset is not None else "the answer has no time to compare the clock with"
+        clock = (
+            "the clock is correct" if offset is not None else "the clock was not checked (the answer has no valid date)"
+        )
         raise KeysRefused(
             f"{refusal}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair "
-            "ends the old one); make a new pair and use both of its keys"
+            "revokes the old one): create a new pair and use both of its keys"
         )
 
 

@@ -70,23 +70,25 @@ def read_connection(options: Mapping[str, Any]) -> Connection:
 def _get_required(options: Mapping[str, Any], name: str) -> str:
     value = options[name]
     if not value:
-        raise InputRefused(f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}")
+        raise InputRefused(
+            f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+        )
     return str(value)
 
 
 def _check_api_key(text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
-        raise InputRefused("api_key holds a blank, a line's end or another character that no key has: copy it again")
+        raise InputRefused("api_key contains a space, a line break or another character that no key has: copy it again")
     return text
 
 
 def _check_secret_key(text: str) -> str:
     if re.fullmatch(r"([0-9A-Fa-f]{64}){1,2}", text):
         return text
-    detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", some of them not hexadecimal"
+    detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", and some of them are not hexadecimal"
     raise InputRefused(
-        "secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), and "
-        f"has {len(text)}{detail}: copy it again"
+        "secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), but "
+        f"it has {len(text)}{detail}: copy it again"
     )
 
 
@@ -99,11 +101,14 @@ def _check_url(text: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise InputRefused(f"{requirement}: this one's host or port is not valid") from None
+        raise InputRefused(f"{requirement}: the host or port is not valid") from None
     if not host or port == 0:
-        raise InputRefused(f"{requirement}: this one's host or port is missing")
+        raise InputRefused(f"{requirement}: the host or port is missing")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise InputRefused("api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)")
+        raise InputRefused(
+            "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+            "localhost)"
+        )
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -123,7 +128,7 @@ def _is_loopback(host: str) -> bool:
 
 def _check_exchange(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_]+", text):
-        raise InputRefused("exchange must be letters, digits and underscores, such as EXCHANGE_2")
+        raise InputRefused("exchange must contain only letters, digits and underscores, such as EXCHANGE_2")
     return text.upper()
 
 
@@ -143,9 +148,8 @@ def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude
     ):
         number = float(value)
     if not minimum <= number <= maximum or (exclude_minimum and number == minimum):
-        bounds = f"{'above' if exclude_minimum else 'from'} {minimum:g}" + (
-            f" and up to {maximum:g}" if maximum < 1e9 else ""
-        )
+        above = f"above {minimum:g} and up to {maximum:.0f}"
+        bounds = above if exclude_minimum else f"from {minimum:g} to {maximum:.0f}"
         raise InputRefused(f"{name} must be a number {bounds}")
     return number
 
@@ -161,5 +165,5 @@ def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
     if not validate or not ca_path:
         return bool(validate)
     if not os.path.exists(ca_path):
-        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on")
+        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on: correct it")
     return ca_path

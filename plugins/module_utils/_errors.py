@@ -86,8 +86,8 @@ class Refused(CoinSwitchError):
 
 
 _ADVICE = {
-    3: " (a redirect, which is never followed with signed headers; check api_url)",
-    403: " (check that this address may use the API, and api_url)",
+    3: " (a redirect, which signed requests do not follow: check api_url)",
+    403: " (check api_url, and that the IP address of this machine is allowed to use the API)",
     404: " (check api_url)",
 }
 
@@ -106,7 +106,7 @@ class RateLimited(CoinSwitchError):
     """
 
     def __init__(self, retry_after: float | None) -> None:
-        super().__init__("the exchange answered HTTP 429: too many requests")
+        super().__init__("HTTP 429")
         self.retry_after = retry_after
 
 
@@ -137,7 +137,7 @@ class Unconfirmed(CoinSwitchError):
     """
 
     def __init__(self, exchange_message: str) -> None:
-        super().__init__(f'the exchange did not confirm the change and said "{exchange_message}"')
+        super().__init__(f'the exchange did not confirm the change, and answered "{exchange_message}"')
         self.exchange_message = exchange_message
 
 
@@ -159,7 +159,7 @@ class Unanswered(CoinSwitchError):
 
     def __init__(self, count: int, last_error: CoinSwitchError) -> None:
         super().__init__(
-            f"{count} symbols in a row got no clear answer, so the task stopped (the last one: {last_error})"
+            f"{count} symbols in a row got no clear answer, so the task stopped (the last error: {last_error})"
         )
 
 
@@ -173,4 +173,4 @@ class InternalError(CoinSwitchError):
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         place = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        super().__init__(f"a defect of this collection, please report it: {type(error).__name__}{place}")
+        super().__init__(f"internal error in this collection ({type(error).__name__}{place}): please report it")

@@ -97,7 +97,6 @@ FACTS: dict[str, tuple[str, ...]] = {
     "limit_answer": ("400", "422", "200"),
 }
 
-# For facts that are not known: each observed value, with the value of the quirk in the sandbox (`--like`).
 _YES_NO = {"no": False, "yes": True}
 
 
@@ -105,6 +104,7 @@ def _map_to_itself(*values: str) -> dict[str, Any]:
     return {value: value for value in values}
 
 
+# For facts that are not known: each possible value, with the value of the quirk in the sandbox (`--like`).
 READINGS: dict[str, dict[str, Any]] = {
     "numbers": _map_to_itself("text", "number", "decimal"),
     "unset_leverage": _map_to_itself("default", "400", "404", "422", "message", "null"),
@@ -184,14 +184,15 @@ def read_trial(options: Mapping[str, Any]) -> Trial:
     """Return what to write. Raise InputRefused if an option is not valid."""
     if float(options["rate_limit_share"]) > MAX_SHARE:
         raise InputRefused(
-            f"rate_limit_share must be at most {MAX_SHARE} here: the check leaves half of each limit to others"
+            f"rate_limit_share must be at most {MAX_SHARE}, because the check leaves half of each limit to other "
+            "programs"
         )
     name, value = options["write_symbol"], options["write_leverage"]
     if name is None and value is not None:
         raise InputRefused("write_leverage needs write_symbol: name the symbol to write to")
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", digits):
-        raise InputRefused("write_leverage must be a whole number of 1 or more, such as 7")
+        raise InputRefused("write_leverage must be a whole number from 1 to 999999999, such as 7")
     return Trial(None if name is None else check_symbol(name), None if value is None else int(digits))
 
 
@@ -308,7 +309,7 @@ def run(futures: Futures, trial: Trial, writes: bool) -> Report:
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == NOT_HANDLED]
     if not_handled and failure is None:
         failure = (
-            f"NOT HANDLED: {', '.join(not_handled)}; do not use the collection with this exchange yet, and attach the "
+            f"NOT HANDLED: {', '.join(not_handled)}: do not use the collection with this exchange yet, and attach the "
             "transcript to an issue"
         )
     table = [f"{row['fact']:<26} {row['shown'] or '-':<34} {row['verdict']}" for row in rows if row["shown"]]
@@ -357,11 +358,8 @@ def _describe_clock(seconds: float) -> str:
 def _note_instruments(findings: Findings, instruments_outcome: Outcome) -> list[str]:
     """Note the facts about the instruments. Return the symbols for the next reads, the most traded one first."""
     instruments: dict[str, Instrument] = instruments_outcome.value or {}
-    names = (
-        [name for name in instruments_outcome.data if isinstance(name, str)]
-        if isinstance(instruments_outcome.data, dict)
-        else []
-    )
+    data = instruments_outcome.data
+    names = [name for name in data if isinstance(name, str)] if isinstance(data, dict) else []
     if names:
         findings.note("symbol_form", "upper case" if all(name == name.upper() for name in names) else "lower case")
     fields = _compare_fields([instrument.fields for instrument in instruments.values()], INSTRUMENT_FIELDS)
@@ -640,18 +638,20 @@ class _WriteTrial:
         futures, symbol = self._futures, self._symbol
         limits = futures.get_instruments().get(symbol)
         if limits is None:
-            raise CoinSwitchError(f"nothing was written: {futures.exchange} does not list {symbol}; check the name")
+            raise CoinSwitchError(
+                f"nothing was written, because {futures.exchange} does not list {symbol}: check the name"
+            )
         start = futures.client.now_ms() - RECENT_MS - (weeks - 1) * MAX_SPAN_MS
         if futures.get_positions(symbol) or any(futures.get_open_orders(start, None, symbol)):
             raise CoinSwitchError(
-                f"nothing was written: {symbol} has an open position or order; name a symbol that has none"
+                f"nothing was written, because {symbol} has an open position or order: choose a symbol that has none"
             )
         try:
             self._before = futures.get_leverage(symbol)
         except NotConfigured as error:
             raise CoinSwitchError(
-                f"nothing was written: the leverage of {symbol} is not known, so it could not be restored ({error}); "
-                "name a symbol that was configured before"
+                f"nothing was written, because the leverage of {symbol} is not known, so it could not be restored "
+                f"({error}): choose a symbol that was configured before"
             ) from None
         return limits
 
@@ -660,7 +660,7 @@ class _WriteTrial:
         values = [before] if self._leverage in (None, before) else [before, self._leverage, before]
         purposes = ("in force", "write_leverage", "restored")
         lines = [f"POST {WRITE_LEVERAGE.path} {symbol} {value} ({purpose})" for value, purpose in zip(values, purposes)]
-        return [*lines, f"interrupted meanwhile: {self._get_restore_advice()}"]
+        return [*lines, f"if the check is interrupted: {self._get_restore_advice()}"]
 
     def _get_restore_advice(self) -> str:
         return (

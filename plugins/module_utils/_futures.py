@@ -82,7 +82,9 @@ class Futures:
             raise NotConfigured(f"the exchange returns no leverage: {_quote_answer(value)}")
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
-            raise Unexpected(f"the exchange's answer for {symbol} has no leverage for it: {_quote_answer(value)}")
+            raise Unexpected(
+                f"the exchange's answer for {symbol} contains no leverage of this symbol: {_quote_answer(value)}"
+            )
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
@@ -97,7 +99,7 @@ class Futures:
         """Return all instruments by their symbols (Get Instrument Info)."""
         data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
-            raise Unexpected(f"the exchange's answer holds no instruments: {_quote_answer(data)}")
+            raise Unexpected(f"the exchange's answer contains no instruments: {_quote_answer(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
     def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
@@ -138,7 +140,10 @@ class Futures:
             if len(rows) >= ORDERS_PER_PAGE:
                 repeated_pages = 0 if new_rows else repeated_pages + 1
                 if repeated_pages > _MAX_REPEATED_PAGES:
-                    raise Unexpected("the exchange repeats a full page of open orders, so there may be more")
+                    raise Unexpected(
+                        "the exchange repeats a full page of open orders, so orders may be missing: read one symbol at "
+                        "a time"
+                    )
                 latest = self.client.now_ms() + _OVERLAP_MS if end is None else end
                 end = _get_next_end(rows, cursor, start, latest)
             else:
@@ -163,7 +168,7 @@ class Futures:
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
-            raise Unexpected(f"the exchange's answer holds no wallet: {_quote_answer(data)}")
+            raise Unexpected(f"the exchange's answer contains no wallet: {_quote_answer(data)}")
         return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
             data.get("asset"), "assets"
         )
@@ -173,14 +178,14 @@ class Futures:
         value = self.client.request(TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
-            raise Unexpected(f"the exchange's answer has no time: {_quote_answer(value)}")
+            raise Unexpected(f"the exchange's answer contains no time: {_quote_answer(value)}")
         return time
 
     def validate_keys(self) -> None:
         """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
-            raise Unexpected(f"the exchange's answer does not say whether the keys are valid: {_quote_answer(value)}")
+            raise Unexpected(f"the exchange's answer does not show whether the keys are valid: {_quote_answer(value)}")
 
     def _find_leverage(self, data: Any, symbol: str) -> int | None:
         """Return the leverage in an answer. None if the answer is not for this symbol and this exchange."""
@@ -215,7 +220,10 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
     if cursor is not None and start <= cursor <= end:
         candidates.append(cursor)
     if not candidates:
-        raise Unexpected("a full page of open orders gives neither a cursor nor a time to go on from")
+        raise Unexpected(
+            "a full page of open orders has neither a cursor nor a usable time, so orders may be missing: read one "
+            "symbol at a time"
+        )
     return min(max(candidates) + 1, end - 1)
 
 
@@ -238,7 +246,9 @@ def to_int(value: Any) -> int | None:
 
 def _to_instrument(symbol: str, fields: Any) -> Instrument:
     if not isinstance(fields, dict):
-        raise Unexpected(f"the exchange's instrument {to_one_line(symbol)} is no object: {_quote_answer(fields)}")
+        raise Unexpected(
+            f"the exchange's entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}"
+        )
     limits = [to_int(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")]
     return Instrument(symbol, limits[0], limits[1], limits[2], fields)
 
@@ -247,7 +257,7 @@ def _get_data(value: Any) -> Any:
     """Return the `data` of an answer. None if it is null, or if there is only a message: there is nothing to return."""
     if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
-    raise Unexpected(f"the exchange's answer has no data: {_quote_answer(value)}")
+    raise Unexpected(f"the exchange's answer contains no data: {_quote_answer(value)}")
 
 
 def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
@@ -259,7 +269,7 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
     """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
-        raise Unexpected(f"the exchange's answer holds no list of {name}: {_quote_answer(value)}")
+        raise Unexpected(f"the exchange's answer contains no list of {name}: {_quote_answer(value)}")
     return rows
 
 

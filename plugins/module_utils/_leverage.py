@@ -286,8 +286,8 @@ class _Task:
             row.set_outcome(None, REFUSED, reason)
         else:
             reason = (
-                f"whether the current leverage is above {row.desired} is not known, since it was never configured "
-                f"({error}): set it once with enforce=exact"
+                f"the symbol was never configured ({error}), so its leverage cannot be compared with {row.desired}: "
+                "set it once with enforce=exact"
             )
             row.set_outcome(None, UNKNOWN, reason)
 
@@ -323,7 +323,10 @@ class _Task:
         for row in self._rows:
             if row.symbol in refused:
                 row.set_outcome(row.previous, REFUSED, refused[row.symbol])
-        raise NothingWritten(f"nothing is written while one desired leverage is impossible ({', '.join(refused)})")
+        raise NothingWritten(
+            "the task wrote nothing, because the exchange does not allow the desired leverage of "
+            f"{', '.join(refused)}: correct it"
+        )
 
     def _end_remaining_rows(self, error: CoinSwitchError) -> None:
         """Set the outcome of all rows that are not done."""
@@ -464,7 +467,7 @@ class _RealRun(_Task):
         is_changed = not isinstance(problem, Refused) and current != row.previous
         if was_sent:
             leverage = _format_leverage(current)
-            detail = f"{problem}; the leverage was {leverage} when read back, but the write may yet take effect"
+            detail = f"{problem}; the leverage was {leverage} when read back, but the write may still take effect"
             row.set_outcome(current, UNKNOWN, _describe_unknown_outcome(detail), is_changed)
         else:
             row.set_outcome(current, REFUSED, row.describe_not_applied(current, problem), is_changed)
@@ -518,7 +521,7 @@ class _Prediction(_Task):
         if rows and _fails_every_request(stopped_by):
             names = ", ".join(row.symbol for row in rows)
             self._warnings.append(
-                f"{names}: positions and orders were not read, so a real run may find the change blocked: {stopped_by}"
+                f"{names}: positions and orders were not read, so the change may be blocked in a real run: {stopped_by}"
             )
             return
         self._find_blockers(rows)
@@ -563,5 +566,6 @@ def _describe_failure(rows: list[Row], row_count: int, internal_error: InternalE
         lines.append(str(internal_error))
     if not lines:
         return None
-    count = f"{len(rows)} of {row_count} symbols do not have the desired leverage. " if rows and row_count > 1 else ""
-    return count + "; ".join(lines)
+    verb = "does" if len(rows) == 1 else "do"
+    count = f"{len(rows)} of {row_count} symbols {verb} not have the desired leverage. "
+    return (count if rows and row_count > 1 else "") + "; ".join(lines)

@@ -96,8 +96,8 @@ class BudgetStore(MemoryBudgets):
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
         super().__init__()
-        self._directory = directory or _default_directory()
-        key = f"{_clock_identity()} {identity}".encode("utf-8", "backslashreplace")
+        self._directory = directory or _get_default_directory()
+        key = f"{_get_clock_identity()} {identity}".encode("utf-8", "backslashreplace")
         self._path = os.path.join(self._directory or "", hashlib.sha256(key).hexdigest()[:32] + ".json")
         self._has_unshared = False
         self._max_lock_wait = MAX_LOCK_WAIT_SECONDS
@@ -158,7 +158,7 @@ class BudgetStore(MemoryBudgets):
             return False
 
 
-def _default_directory() -> str:
+def _get_default_directory() -> str:
     """Return the folder of the budgets of this user. Empty if there is no usable temporary folder."""
     try:
         return os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
@@ -166,7 +166,7 @@ def _default_directory() -> str:
         return ""
 
 
-def _clock_identity() -> str:
+def _get_clock_identity() -> str:
     """Return an identifier of the monotonic clock.
 
     Processes can compare their times only if the identifier is the same: on the same boot, in the same time namespace.
@@ -381,11 +381,13 @@ class Pacer:
         seconds, endpoint, count = max(waits, default=(0.0, None, 0))
         if endpoint is None or seconds <= 0 or self.waited + seconds <= self._max_wait:
             return
+        max_requests = self.get_max_requests(endpoint)
+        requests = "1 request" if max_requests == 1 else f"{max_requests} requests"
         raise BudgetSpent(
-            f"the rate limit of {endpoint.method} {endpoint.path} ({self.get_max_requests(endpoint)} requests in 60 s "
-            f"for this task) needs a wait of about {math.ceil(seconds)} s for {count} more, and rate_limit_timeout "
-            "leaves "
-            f"{math.floor(self._max_wait - self.waited)} s of {self._max_wait:g} s: raise it, or run again later"
+            f"the rate limit of {endpoint.method} {endpoint.path} ({requests} in 60 s for this task) needs a wait of "
+            f"about {math.ceil(seconds)} s for {count} more, but rate_limit_timeout leaves only "
+            f"{math.floor(self._max_wait - self.waited)} s of {self._max_wait:g} s: increase it, or run the task again "
+            "later"
         )
 
     def wait(self, seconds: float) -> None:
@@ -425,7 +427,7 @@ class Preview(Pacer):
 
     def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
         super().__init__(
-            MemoryBudgets(budgets), real._share, real._max_wait, self._simulated_time, lambda seconds: None
+            MemoryBudgets(budgets), real._share, real._max_wait, self._get_simulated_time, lambda seconds: None
         )
         self._real = real
         self._answer_seconds = 0.0
@@ -437,7 +439,7 @@ class Preview(Pacer):
         self._answer_seconds += seconds
         self.record_answer(endpoint, taken_at)
 
-    def _simulated_time(self) -> float:
+    def _get_simulated_time(self) -> float:
         # A real run takes at least as long as check mode: it sends the same reads, and writes too.
         self.waited = max(self.waited, self._real.waited - self._answer_seconds)
         return self._real._clock() + (self.waited - self._real.waited) + self._answer_seconds

@@ -91,7 +91,8 @@ def check_unique(names: list[str], option: str) -> None:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise InputRefused(
-            f"{option} names {', '.join(duplicates)} more than once (upper case and lower case are the same symbol)"
+            f"{option} names {', '.join(duplicates)} more than once (upper case and lower case are the same symbol): "
+            "list each symbol once"
         )
 
 
@@ -101,7 +102,8 @@ def _check_leverage(name: Any, value: Any) -> int:
     if re.fullmatch(r"[1-9][0-9]{0,8}", digits):
         return int(digits)
     raise InputRefused(
-        f"leverage {_format_value(value)} of {_format_value(name)} is not a whole number of 1 or more, such as 10"
+        f"leverage {_format_value(value)} of {_format_value(name)} is not a whole number from 1 to 999999999, such as "
+        "10"
     )
 
 

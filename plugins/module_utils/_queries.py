@@ -54,7 +54,7 @@ def read_orders_query(options: Mapping[str, Any]) -> OrdersQuery:
     """Return which open orders to read. Raise InputRefused if an option is not valid."""
     start, end = (_check_time(name, options[name]) for name in ("from_time", "to_time"))
     if start is not None and end is not None and start > end:
-        raise InputRefused(f"from_time ({start}) is later than to_time ({end})")
+        raise InputRefused(f"from_time ({start}) is later than to_time ({end}): correct one of them")
     return OrdersQuery(read_optional_symbols(options), start, end)
 
 
@@ -65,6 +65,7 @@ def _check_time(name: str, value: Any) -> int | None:
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[1-9][0-9]{12}", digits):
         raise InputRefused(
-            f"{name} must be Unix milliseconds, a whole number of 13 digits such as 1700000000000 (seconds times 1000)"
+            f"{name} must be a time in Unix milliseconds: a whole number of 13 digits, such as 1700000000000 (seconds "
+            "times 1000)"
         )
     return int(digits)

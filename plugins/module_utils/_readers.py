@@ -84,7 +84,7 @@ class _SymbolReader:
         except CoinSwitchError as error:
             if error.stops_task:
                 raise
-            problem = f"whether {self._futures.exchange} lists {', '.join(symbols)} is not known"
+            problem = f"it is not known whether {self._futures.exchange} lists {', '.join(symbols)}"
             raise CoinSwitchError(f"{problem}: {error}") from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
@@ -194,8 +194,8 @@ def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
     """Return a warning for each millisecond with a full page of orders: the exchange may not list all of them."""
     times = Counter(to_int(row.get("created_at")) for row in rows)
     return [
-        f"{count} of the open orders were created in the same millisecond ({time}): the exchange answers with "
-        f"{ORDERS_PER_PAGE} at most, and cannot be asked for the rest of one millisecond, so there may be more"
+        f"{count} of the open orders were created in the same millisecond ({time}), and the exchange returns at most "
+        f"{ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing: read one symbol at a time"
         for time, count in times.items()
         if time is not None and count >= ORDERS_PER_PAGE
     ]
@@ -234,15 +234,15 @@ def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
     except CoinSwitchError as error:
         offset = get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
-            f"the exchange did not return its time, so clock_offset is exact to one second at best: {error}"
+            f"the exchange did not return its time, so clock_offset is only accurate to one second: {error}"
         )
     if offset is None:
         return None, warnings
     if abs(offset) > RECOMMENDED_SKEW_SECONDS:
         direction = "ahead of" if offset > 0 else "behind"
         warnings.append(
-            f"the clock of this machine is {abs(offset):.0f} s {direction} the exchange's: "
-            f"{RECOMMENDED_SKEW_SECONDS:.0f} s at most are recommended, and more than {MAX_SKEW_SECONDS:.0f} "
-            "s is refused; set the clock right (NTP)"
+            f"the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
+            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the "
+            "clock (NTP)"
         )
     return round(offset, 3), warnings

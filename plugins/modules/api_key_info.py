@@ -54,7 +54,7 @@ reason:
   description: Why the exchange refuses the keys, and what to do.
   returned: if the keys are refused
   type: str
-  sample: "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key"
+  sample: "the exchange refused the keys (HTTP 401): secret_key and api_key are not a pair"
 pair_matches:
   description:
     - Whether O(api_key) is the public key of O(secret_key). The module checks this without a request.

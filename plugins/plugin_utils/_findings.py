@@ -32,6 +32,11 @@ def format_factor(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".") + "x"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether at least one current leverage of the account was read."""
     return any(row["outcome"] != "unknown" or not str(row["reason"]).startswith(NOT_READ) for row in rows)

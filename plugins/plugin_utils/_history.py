@@ -55,7 +55,7 @@ def find_report(path: Path, warn: Callable[[str], None]) -> Row:
             return _read_file(path)
         names = sorted((name.name for name in path.iterdir() if _FILE_NAME.fullmatch(name.name)), reverse=True)
     except FileNotFoundError:
-        warn(f"there is no earlier report at {path}: the first run is the start of the history")
+        warn(f"there is no earlier report at {path}, so this run starts the history")
         return {}
     except (OSError, ValueError) as error:
         warn(_describe_unusable(path, error))
@@ -66,7 +66,7 @@ def find_report(path: Path, warn: Callable[[str], None]) -> Row:
         except (OSError, ValueError) as error:
             warn(_describe_unusable(path / name, error))
     if not names:
-        warn(f"there is no earlier report in {path}: the first run is the start of the history")
+        warn(f"there is no earlier report in {path}, so this run starts the history")
     return {}
 
 
@@ -140,7 +140,7 @@ def read_earlier_report(report: Any) -> EarlierReport:
             summary = report["summary"]
             runs = [_check_run(get_run_numbers(time, summary["accounts"], summary["wishes"], findings))]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"part of it is not as in a report ({type(error).__name__})") from None
+        raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
     # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
     return EarlierReport(time, dict(reversed(by_symbol.items())), runs[-MAX_RUNS:])
@@ -149,7 +149,7 @@ def read_earlier_report(report: Any) -> EarlierReport:
 def _read_file(path: Path) -> Row:
     # Check this before `open`, which would wait for a writer of a named pipe.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a file")
+        raise ValueError("it is not a regular file")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -164,7 +164,7 @@ def _read_file(path: Path) -> Row:
 
 def _describe_unusable(path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else error
-    return f"the earlier report {path} cannot be used: {reason}. It is kept as it is, and nothing is compared with it"
+    return f"the earlier report {path} cannot be used: {reason}. This run is not compared with it, and the file is kept"
 
 
 def _split_missing(

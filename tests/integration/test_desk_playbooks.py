@@ -208,7 +208,7 @@ def test_an_account_that_fails_stops_neither_the_others_nor_the_report(desk: Des
     assert message["alpha"] == ""
     assert "ETHUSDT: leverage stays 20 instead of 5: blocked by an open position (LONG 1.5)" in message["blocked"]
     assert MARKUP in message["refusing"]
-    assert "secret_key does not belong to api_key" in message["wrong keys"]
+    assert "secret_key and api_key are not a pair" in message["wrong keys"]
     assert "'coinswitch_api_key' is undefined" in message["no keys"], "not those of the environment"
     assert "leverage_policy of this account is empty" in message["no policy"]
     assert "did you mean BTCUSDT?" in message[MARKUP]

@@ -138,7 +138,10 @@ def test_a_symbol_with_a_position_is_refused(ansible: Ansible, exchange: Exchang
     account.open_position("DOGEUSDT", "LONG", "5")
     outcome = run(ansible, "-e", "first_contact_write=DOGEUSDT")
     assert outcome.status == 2
-    assert "nothing was written: DOGEUSDT has an open position or order; name a symbol that has none" in outcome.stdout
+    assert (
+        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
+        in outcome.stdout
+    )
     assert writes(exchange) == []
 
 

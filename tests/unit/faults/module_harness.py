@@ -221,7 +221,7 @@ def says_one_clear_line(result: Mapping[str, Any]) -> None:
         message = result["msg"]
         assert message.strip()
         assert "\n" not in message
-        assert "defect" not in message
+        assert "internal error" not in message
         assert "Traceback" not in json.dumps(result)
 
 

@@ -241,7 +241,7 @@ def test_a_whole_task_ends_true_or_unknown(
     outcomes = {row["outcome"] for row in rows.values()}
     assert {symbol for symbol, row in rows.items() if row["outcome"] == "blocked"} <= positions
     tolerated = {"unchanged", "changed", *(["blocked"] if options["on_blocked"] == "warn" else [])}
-    assert result["failed"] is (not outcomes <= tolerated or "defect" in str(result.get("msg")))
+    assert result["failed"] is (not outcomes <= tolerated or "internal error" in str(result.get("msg")))
 
 
 def crashing(call: int, after: bool, error: type[Exception]) -> Callable[[Transport, Request], Answer]:

@@ -27,7 +27,6 @@ OTHERS = {
     # The headline of a report.
     *("Above policy: … of", "Not in policy: … on … of", "none above policy", "none known to be above policy"),
     "with an open position",
-    "and up to",  # within the bounds of a number
 }
 
 # Their texts are the report itself.

@@ -39,8 +39,13 @@ PUBLIC_IN = (
 
 
 def files() -> Iterator[Path]:
+    """Yield the files of the project, without caches and without hidden folders such as .hypothesis."""
     for folder in FOLDERS:
-        yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix in KINDS)
+        for path in sorted((ROOT / folder).rglob("*")):
+            parents = path.relative_to(ROOT).parts[:-1]
+            is_skipped = any(parent.startswith(".") or parent == "__pycache__" for parent in parents)
+            if path.is_file() and path.suffix in KINDS and not is_skipped:
+                yield path
     yield from (ROOT / page for page in PAGES)
 
 
@@ -58,7 +63,7 @@ def retired_words(path: Path) -> Iterator[str]:
 
 
 def test_no_retired_word_comes_back() -> None:
-    found = [word for path in files() if "__pycache__" not in path.parts for word in retired_words(path)]
+    found = [word for path in files() for word in retired_words(path)]
     assert not found, "\n".join(found)
 
 
@@ -68,3 +73,11 @@ def test_a_retired_word_is_found(tmp_path: Path, line: str, monkeypatch: pytest.
     page = tmp_path / "page.md"
     page.write_text(line)
     assert list(retired_words(page))
+
+
+def test_hidden_folders_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    for folder in ("unit", ".hypothesis", "__pycache__"):
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+        (tmp_path / "tests" / folder / "test_a.py").write_text("")
+    assert [path for path in files() if path.suffix == ".py" and path.is_file()] == [tmp_path / "tests/unit/test_a.py"]

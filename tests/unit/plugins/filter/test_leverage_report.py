@@ -339,7 +339,7 @@ def test_rows_are_the_symbols_of_the_policy_in_upper_case_sorted() -> None:
         ("BTCUSDT", 10, "unchanged"),
         ("ETHUSDT", 5, "unknown"),
     ]
-    assert account["message"] == f"1 of 2 symbols are not in policy. ETHUSDT: {NO_ROW}"
+    assert account["message"] == f"1 of 2 symbols is not in policy. ETHUSDT: {NO_ROW}"
 
 
 # --- _convert_to_drift ---

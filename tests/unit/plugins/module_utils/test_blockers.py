@@ -132,7 +132,7 @@ def test_order_that_is_received_twice_is_returned_once(setup: ClientSetup) -> No
     assert [row["order_id"] for row in explanation.blockers] == ["a"]
 
 
-# --- _position_row and _order_row ---
+# --- _to_position_row and _to_order_row ---
 
 
 @pytest.mark.parametrize("value", [None, [], {"a": 1}, 5, "x" * 50])
@@ -149,7 +149,7 @@ def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: An
     assert "\n" not in explanation.reason
 
 
-# --- _describe ---
+# --- _describe_blockers ---
 
 
 def test_reason_names_all_blockers_in_one_line(setup: ClientSetup) -> None:

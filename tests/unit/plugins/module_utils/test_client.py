@@ -268,11 +268,11 @@ def test_every_2xx_status_returns_the_value(setup: ClientSetup, status: int) -> 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (300, " (a redirect, which is never followed with signed headers; check api_url)"),
-        (307, " (a redirect, which is never followed with signed headers; check api_url)"),
-        (399, " (a redirect, which is never followed with signed headers; check api_url)"),
+        (300, " (a redirect, which signed requests do not follow: check api_url)"),
+        (307, " (a redirect, which signed requests do not follow: check api_url)"),
+        (399, " (a redirect, which signed requests do not follow: check api_url)"),
         (400, ""),
-        (403, " (check that this address may use the API, and api_url)"),
+        (403, " (check api_url, and that the IP address of this machine is allowed to use the API)"),
         (404, " (check api_url)"),
         (405, ""),
         (409, ""),
@@ -406,24 +406,29 @@ def test_401_reports_keys_that_do_not_match_before_the_clock(new_setup: NewSetup
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
     assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key (its public key is another "
-        "one); take both from the same pair"
+        "the exchange refused the keys (HTTP 401): secret_key and api_key are not a pair: copy both from the same pair"
     )
 
 
 @pytest.mark.parametrize(
     ("skew", "explanation"),
     [
-        (300, "the clock of this machine is 300 s behind the exchange's, and more than 60 s is refused; set the clock"),
+        (
+            300,
+            "the clock of this machine is 300 s behind the clock of the exchange, which accepts at most 60 s: synchron",
+        ),
         (
             -300,
-            "the clock of this machine is 300 s ahead of the exchange's, and more than 60 s is refused; set the clo",
+            "the clock of this machine is 300 s ahead of the clock of the exchange, which accepts at most 60 s: synchr",
         ),
-        (61, "the clock of this machine is 61 s behind the exchange's"),
-        (-61, "the clock of this machine is 61 s ahead of the exchange's"),
-        (60, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
-        (-60, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
-        (0, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
+        (61, "the clock of this machine is 61 s behind the clock of the exchange"),
+        (-61, "the clock of this machine is 61 s ahead of the clock of the exchange"),
+        (60, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
+        (
+            -60,
+            "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair",
+        ),
+        (0, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
     ],
 )
 def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
@@ -432,7 +437,7 @@ def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
     assert str(raised.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {explanation}')
-    assert str(raised.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
+    assert str(raised.value).endswith((": synchronize the clock (NTP)", ": create a new pair and use both of its keys"))
     assert raised.value.stops_task
     assert setup.client.request_count == 1
 
@@ -442,9 +447,9 @@ def test_401_without_a_valid_date_does_not_report_the_clock(setup: ClientSetup, 
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, "", 401, Date=date)
     assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): the keys are a pair and the answer has no time to compare "
-        "the clock with, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair "
-        "and use both of its keys"
+        "the exchange refused the keys (HTTP 401): the keys are a pair and the clock was not checked (the answer "
+        "has no valid date), so the pair may have been replaced or revoked (a new pair revokes the old one): create a "
+        "new pair and use both of its keys"
     )
 
 

@@ -96,7 +96,7 @@ def test_valid_options_become_a_connection() -> None:
 @pytest.mark.parametrize("value", [None, ""])
 def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: Any) -> None:
     message = get_refusal(**{name: value})
-    assert message == f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}"
+    assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
 
 
 # --- _check_api_key ---
@@ -109,7 +109,7 @@ def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
 
 @pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
 def test_api_key_with_another_character_is_refused(key: str) -> None:
-    assert get_refusal(api_key=key).startswith("api_key holds a blank, a line's end or another character")
+    assert get_refusal(api_key=key).startswith("api_key contains a space, a line break or another character")
 
 
 # --- _check_secret_key ---
@@ -127,17 +127,17 @@ def test_valid_secret_key_is_accepted(secret: str) -> None:
         (SECRET_KEY + "0", "has 65: "),
         ((SECRET_KEY * 2)[:127], "has 127: "),
         (SECRET_KEY * 2 + "0", "has 129: "),
-        (SECRET_KEY[:63] + "g", "has 64, some of them not hexadecimal: "),
-        (SECRET_KEY[:63] + "\u0663", "has 64, some of them not hexadecimal: "),
-        (SECRET_KEY + "\n", "has 65, some of them not hexadecimal: "),
-        (" " + SECRET_KEY, "has 65, some of them not hexadecimal: "),
-        ("0x" + SECRET_KEY, "has 66, some of them not hexadecimal: "),
-        ("my secret key", "has 13, some of them not hexadecimal: "),
+        (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY[:63] + "\u0663", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY + "\n", "has 65, and some of them are not hexadecimal: "),
+        (" " + SECRET_KEY, "has 65, and some of them are not hexadecimal: "),
+        ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal: "),
+        ("my secret key", "has 13, and some of them are not hexadecimal: "),
     ],
 )
 def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
     message = get_refusal(secret_key=secret)
-    assert message.startswith("secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128")
+    assert message.startswith("secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128")
     assert message.endswith(f"{description}copy it again")
 
 
@@ -253,7 +253,10 @@ def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
 )
 def test_http_is_refused_for_a_host_that_is_not_loopback(host: str) -> None:
     message = get_refusal(api_url=f"http://{host}:8080")
-    assert message == "api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)"
+    assert message == (
+        "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+        "localhost)"
+    )
 
 
 # --- _check_exchange ---
@@ -266,7 +269,9 @@ def test_exchange_is_converted_to_upper_case(value: str, exchange: str) -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
 def test_invalid_exchange_is_refused(value: str) -> None:
-    assert get_refusal(exchange=value) == "exchange must be letters, digits and underscores, such as EXCHANGE_2"
+    assert (
+        get_refusal(exchange=value) == "exchange must contain only letters, digits and underscores, such as EXCHANGE_2"
+    )
 
 
 # --- _check_number ---
@@ -307,7 +312,7 @@ NOT_NUMBERS: list[Any] = [
     ("name", "valid", "invalid", "bounds"),
     [
         ("timeout", [0.001, 1, 10.5, 3600, "10", "0.5", "2."], [0, "0", 3601, 1e300], "above 0 and up to 3600"),
-        ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0"),
+        ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0 to 1000000000"),
         ("rate_limit_share", [0.001, 0.5, 1, 1.0, "0.5", "1"], [0, 0.0, 1.001, 2, "2"], "above 0 and up to 1"),
     ],
 )
@@ -351,7 +356,9 @@ def test_ca_path_can_be_a_file_or_a_folder(tmp_path: Path, is_folder: bool) -> N
 
 def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "none")
-    assert get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on"
+    assert (
+        get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on: correct it"
+    )
 
 
 @pytest.mark.parametrize("path", [None, ""])

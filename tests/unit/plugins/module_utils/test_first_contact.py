@@ -84,14 +84,14 @@ def test_options_become_a_trial() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5 here"),
-        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5 here"),
+        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5, because"),
+        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5, because"),
         ({"write_leverage": 7}, "write_leverage needs write_symbol"),
         ({"write_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
         *(
             (
                 {"write_symbol": "DOGEUSDT", "write_leverage": value},
-                "write_leverage must be a whole number of 1 or more",
+                "write_leverage must be a whole number from 1 to 999999999",
             )
             for value in (0, -1, True, 7.5, "seven", "", "07", [7])
         ),
@@ -233,7 +233,7 @@ def test_refused_keys_stop_the_check(new_setup: NewSetup) -> None:
     setup = prepare_setup(new_setup, keys=(API_KEY, "11" * 32))
     report = run_check(setup)
     assert report.failure is not None
-    assert "secret_key does not belong to api_key" in report.failure
+    assert "secret_key and api_key are not a pair" in report.failure
     assert len(setup.sent) == 2
 
 
@@ -494,7 +494,7 @@ def test_symbol_with_a_position_or_order_is_not_written(new_setup: NewSetup, day
         setup.account.open_position("DOGEUSDT", "LONG", "1")
     report = run_check(setup, Trial("DOGEUSDT", 7))
     assert report.failure == (
-        "nothing was written: DOGEUSDT has an open position or order; name a symbol that has none"
+        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
     )
     assert setup.writes() == []
 
@@ -503,13 +503,13 @@ def test_never_configured_symbol_is_not_written(new_setup: NewSetup) -> None:
     setup = prepare_setup(new_setup, Quirks(unset_leverage="message"))
     report = run_check(setup, Trial("SOLUSDT", 7))
     assert report.failure is not None
-    assert report.failure.startswith("nothing was written: the leverage of SOLUSDT is not known")
+    assert report.failure.startswith("nothing was written, because the leverage of SOLUSDT is not known")
     assert setup.writes() == []
 
 
 def test_unknown_symbol_is_not_written(new_setup: NewSetup) -> None:
     report = run_check(prepare_setup(new_setup), Trial("NIXUSDT", None))
-    assert report.failure == "nothing was written: EXCHANGE_2 does not list NIXUSDT; check the name"
+    assert report.failure == "nothing was written, because EXCHANGE_2 does not list NIXUSDT: check the name"
 
 
 @pytest.mark.parametrize("endpoint", [POSITIONS, ORDERS, "instruments", READ])
@@ -535,7 +535,7 @@ def test_check_mode_returns_the_plan_and_writes_nothing(new_setup: NewSetup) -> 
         "POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)",
         "POST /trade/api/v2/futures/leverage DOGEUSDT 7 (write_leverage)",
         "POST /trade/api/v2/futures/leverage DOGEUSDT 10 (restored)",
-        f"interrupted meanwhile: {RESTORE_ADVICE}",
+        f"if the check is interrupted: {RESTORE_ADVICE}",
     ]
 
 

@@ -109,9 +109,10 @@ ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
 def test_answer_without_a_valid_leverage_raises_an_error(setup: ClientSetup, value: Any) -> None:
     set_answer(setup, READ, value)
     set_answer(setup, WRITE, value)
-    with pytest.raises(Unexpected, match=r"^the exchange's answer (for BTCUSDT has no leverage for it|has no data): "):
+    message = r"^the exchange's answer (for BTCUSDT contains no leverage of this symbol|contains no data): "
+    with pytest.raises(Unexpected, match=message):
         setup.futures.get_leverage("BTCUSDT")
-    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change and said "):
+    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change, and answered "):
         setup.futures.set_leverage("BTCUSDT", 13)
     assert setup.sent == [READ, WRITE]
 
@@ -177,7 +178,7 @@ def test_unconfirmed_error_quotes_the_answer(setup: ClientSetup, value: Any, api
     with pytest.raises(Unconfirmed) as raised:
         setup.futures.set_leverage("BTCUSDT", 13)
     assert raised.value.exchange_message == api_message
-    assert str(raised.value) == f'the exchange did not confirm the change and said "{api_message}"'
+    assert str(raised.value) == f'the exchange did not confirm the change, and answered "{api_message}"'
 
 
 # --- Futures.get_instruments ---
@@ -412,7 +413,7 @@ def test_unusable_time_is_ignored_for_the_next_page(setup: ClientSetup) -> None:
 def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number} for number in range(50)]
     set_answer(setup, ORDERS, {"data": {"orders": rows}})
-    with pytest.raises(Unexpected, match="neither a cursor nor a time to go on from"):
+    with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - DAY_MS)
 
 
@@ -420,7 +421,7 @@ def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup)
 def test_full_page_of_unusable_times_raises_unexpected(setup: ClientSetup, created_at: Any) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number, "created_at": created_at} for number in range(50)]
     set_answer(setup, ORDERS, {"data": {"orders": rows}})
-    with pytest.raises(Unexpected, match="neither a cursor nor a time"):
+    with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - RECENT_MS)
 
 

@@ -458,7 +458,7 @@ def test_defect_in_a_write_keeps_the_rows_that_are_done(three_symbols: ClientSet
     assert find_row(report, "ETHUSDT")["leverage"] is None
     assert find_row(report, "ETHUSDT")["previous_leverage"] == 20
     assert find_row(report, "SOLUSDT")["leverage"] == 10
-    assert "a defect of this collection, please report it: RuntimeError at " in str(report.failure)
+    assert "internal error in this collection (RuntimeError at " in str(report.failure)
     assert "thread" not in str(report.failure)
 
 
@@ -483,7 +483,7 @@ def test_defect_while_blockers_are_read_is_part_of_the_failure(three_symbols: Cl
     three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
     raise_at_call(three_symbols, "get_positions", 1, ZeroDivisionError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
-    assert "a defect of this collection, please report it: ZeroDivisionError at " in str(report.failure)
+    assert "internal error in this collection (ZeroDivisionError at " in str(report.failure)
     assert get_outcomes(report)["ETHUSDT"] == "unchanged"
     assert len(report.result["results"]) == 3
 
@@ -514,8 +514,8 @@ def test_nothing_is_sent_if_max_wait_is_too_short_for_one_read(new_setup: NewSet
     assert setup.clock.slept == []
     assert report.failure == (
         "BTCUSDT: the current leverage is not known: the rate limit of GET /trade/api/v2/futures/leverage "
-        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves "
-        "10 s of 10 s: raise it, or run again later"
+        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves "
+        "only 10 s of 10 s: increase it, or run the task again later"
     )
 
 
@@ -525,7 +525,9 @@ def test_nothing_is_sent_if_max_wait_is_too_short_for_all_reads(new_setup: NewSe
     assert setup.sent == []
     assert setup.clock.slept == []
     assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
-    assert "rate_limit_timeout leaves 30 s of 30 s: raise it, or run again later" in str(report.failure)
+    assert "rate_limit_timeout leaves only 30 s of 30 s: increase it, or run the task again later" in str(
+        report.failure
+    )
 
 
 def test_nothing_is_written_if_max_wait_is_too_short_for_one_write(new_setup: NewSetup) -> None:
@@ -595,7 +597,7 @@ def test_symbol_that_cannot_be_read_does_not_stop_the_others(three_symbols: Clie
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
     assert str(report.failure).startswith(
-        "1 of 3 symbols do not have the desired leverage. BTCUSDT: the current leverage is not known: "
+        "1 of 3 symbols does not have the desired leverage. BTCUSDT: the current leverage is not known: "
     )
     assert three_symbols.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
     assert find_row(report)["leverage"] is None
@@ -609,8 +611,7 @@ def test_keys_that_are_not_a_pair_end_the_task_after_one_request(new_setup: NewS
     assert report.result["leverage"] is None
     assert report.failure == (
         'BTCUSDT: the current leverage is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
-        'not Correct"): secret_key does not belong to api_key (its public key is another one); take both from the '
-        "same pair"
+        'not Correct"): secret_key and api_key are not a pair: copy both from the same pair'
     )
 
 
@@ -628,7 +629,7 @@ def test_failure_says_that_a_pair_may_have_been_replaced(setup: ClientSetup) -> 
     setup.account.new_pair()
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert "the keys are a pair and the clock is right, so the pair may have been replaced" in str(report.failure)
+    assert "the keys are a pair and the clock is correct, so the pair may have been replaced" in str(report.failure)
 
 
 @pytest.mark.parametrize(("fault", "offset"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
@@ -636,7 +637,9 @@ def test_failure_says_how_far_the_clock_is_off(setup: ClientSetup, fault: str, o
     setup.exchange.add_fault("*", FAULTS[fault], times=None)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert f"clock of this machine is {offset} the exchange's, and more than 60 s is refused" in str(report.failure)
+    assert f"clock of this machine is {offset} the clock of the exchange, which accepts at most 60 s" in str(
+        report.failure
+    )
 
 
 def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup, unused_url: str) -> None:
@@ -662,11 +665,8 @@ def test_enforce_maximum_of_a_never_configured_symbol_gives_the_outcome_unknown(
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure
-    start = (
-        "BTCUSDT: whether the current leverage is above 5 is not known, since it was never configured (the exchange "
-    )
-    assert report.failure.startswith(start)
-    assert report.failure.endswith("): set it once with enforce=exact")
+    assert report.failure.startswith("BTCUSDT: the symbol was never configured (the exchange ")
+    assert report.failure.endswith("), so its leverage cannot be compared with 5: set it once with enforce=exact")
     assert find_row(report)["blockers"] == []
     assert setup.sent == [READ, INSTRUMENTS]
 
@@ -796,8 +796,8 @@ def test_nothing_is_written_if_one_desired_leverage_is_impossible(
     assert three_symbols.current == CURRENT
     assert report.failure == (
         f"2 of 3 symbols do not have the desired leverage. "
-        f"BTCUSDT: not written: nothing is written while one desired leverage "
-        f"is impossible ({symbol}); {symbol}: {reason}"
+        f"BTCUSDT: not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        f"{symbol}: correct it; {symbol}: {reason}"
     )
     assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
     assert find_row(report)["leverage"] == 10
@@ -807,9 +807,9 @@ def test_nothing_is_written_if_one_desired_leverage_is_impossible(
 def test_reason_names_every_symbol_with_an_impossible_desired_leverage(three_symbols: ClientSetup) -> None:
     report = three_symbols.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
     assert three_symbols.writes() == []
-    assert (
-        find_row(report)["reason"]
-        == "not written: nothing is written while one desired leverage is impossible (SOLUSDT, ETHUSDT)"
+    assert find_row(report)["reason"] == (
+        "not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        "SOLUSDT, ETHUSDT: correct it"
     )
     for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
         assert find_row(report, symbol)["leverage"] == find_row(report, symbol)["previous_leverage"] == leverage
@@ -826,7 +826,7 @@ def test_nothing_is_written_if_the_impossible_symbol_was_not_read_yet(new_setup:
     assert find_row(report, last)["outcome"] == "refused"
     assert find_row(report, last)["leverage"] is None
     assert find_row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
-    reason = f"nothing is written while one desired leverage is impossible ({last})"
+    reason = f"the task wrote nothing, because the exchange does not allow the desired leverage of {last}: correct it"
     assert find_row(report, unread)["outcome"] == "unknown"
     assert find_row(report, unread)["reason"] == f"the current leverage is not known: {reason}"
     assert find_row(report, "COIN0USDT")["reason"] == f"not written: {reason}"
@@ -1053,8 +1053,8 @@ def test_write_that_is_unclear_after_all_retries_gives_the_outcome_unknown(new_s
     assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
     assert report.failure == (
         "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
-        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may yet take effect: '
-        "read the leverage before you trade"
+        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may still take '
+        "effect: read the leverage before you trade"
     )
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
@@ -1077,7 +1077,7 @@ def test_redirected_write_is_not_retried_and_no_blocker_is_read(setup: ClientSet
     assert setup.sent == [READ, WRITE, READ], "no blocker explains a redirect"
     assert report.result["outcome"] == "refused"
     assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
-    assert "(a redirect, which is never followed with signed headers; check api_url)" in str(report.failure)
+    assert "(a redirect, which signed requests do not follow: check api_url)" in str(report.failure)
 
 
 def test_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
@@ -1107,7 +1107,7 @@ def test_keys_refused_after_an_unclear_write_give_the_outcome_unknown(setup: Cli
     assert setup.sent == [READ, WRITE, READ, WRITE]
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
-    assert "the write may yet take effect" in str(report.failure)
+    assert "the write may still take effect" in str(report.failure)
 
 
 def test_write_is_not_sent_if_another_task_spends_the_budget_first(
@@ -1294,7 +1294,7 @@ def test_check_mode_warns_of_blockers_that_an_early_stop_left_unread(new_setup: 
     report = setup.enforce(dict.fromkeys(names, 9), check=True)
     assert POSITIONS not in setup.sent
     (warning,) = report.warnings
-    assert "positions and orders were not read, so a real run may find the change blocked: the exchange " in warning
+    assert "positions and orders were not read, so the change may be blocked in a real run: the exchange " in warning
 
 
 # --- _describe_failure ---
@@ -1307,6 +1307,6 @@ def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: Clie
     assert report.failure == (
         "3 of 3 symbols do not have the desired leverage. "
         "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known: the exchange "
-        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check that this address may use the API, and "
-        'api_url): "Forbidden"'
+        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check api_url, and that the IP address "
+        'of this machine is allowed to use the API): "Forbidden"'
     )

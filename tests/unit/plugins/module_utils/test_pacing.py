@@ -452,7 +452,7 @@ def test_file_that_is_replaced_during_the_wait_for_its_lock_is_opened_again(
         assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
-# --- _default_directory ---
+# --- _get_default_directory ---
 
 
 def test_default_folder_is_a_folder_of_the_user_in_the_temporary_folder(
@@ -473,7 +473,7 @@ def test_budgets_are_in_memory_if_there_is_no_temporary_folder(clock: Clock, mon
     assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
 
 
-# --- _clock_identity ---
+# --- _get_clock_identity ---
 
 
 @pytest.mark.parametrize("prefix", ["boot", "time namespace", "host without a boot id"])
@@ -483,7 +483,7 @@ def test_budgets_of_another_clock_are_not_used(
     send_requests(new_pacer(), 3)
     assert new_pacer().get_delay(THREE_PER_WINDOW) > 0
     clocks = iter(["one", "two", "one"])
-    monkeypatch.setattr(_pacing, "_clock_identity", lambda: f"{prefix} {next(clocks)}")
+    monkeypatch.setattr(_pacing, "_get_clock_identity", lambda: f"{prefix} {next(clocks)}")
     send_requests(new_pacer(), 3)
     assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
     assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
@@ -491,7 +491,7 @@ def test_budgets_of_another_clock_are_not_used(
 
 def test_clock_identity_contains_the_boot_id_and_the_time_namespace() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert _pacing._clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
+    assert _pacing._get_clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
 
 
 @pytest.mark.parametrize("start", [999_960.0, 999_961.0, 1_000_020.0])
@@ -501,8 +501,8 @@ def test_clock_identity_without_a_boot_id_contains_the_host_and_its_start(
     monkeypatch.setattr(_pacing, "open", make_failing(FileNotFoundError(2, "no /proc")), raising=False)
     monkeypatch.setattr("time.time", lambda: start + 500.0)
     monkeypatch.setattr("time.monotonic", lambda: 500.0)
-    assert str(start // 60) in _pacing._clock_identity()
-    assert os.uname().nodename in _pacing._clock_identity()
+    assert str(start // 60) in _pacing._get_clock_identity()
+    assert os.uname().nodename in _pacing._get_clock_identity()
 
 
 # --- _lock ---
@@ -992,8 +992,8 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
     with pytest.raises(BudgetSpent) as spent:
         pacer.take(THREE_PER_WINDOW)
     assert str(spent.value) == (
-        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and "
-        "rate_limit_timeout leaves 60 s of 60 s: raise it, or run again later"
+        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but "
+        "rate_limit_timeout leaves only 60 s of 60 s: increase it, or run the task again later"
     )
     assert spent.value.stops_task
     assert not spent.value.was_sent
@@ -1006,7 +1006,7 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
 def test_max_wait_limits_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer(max_wait=100.5, share=0.5)
     send_requests(pacer, 2)
-    with pytest.raises(BudgetSpent, match=r"\(1 requests in 60 s for this task\) .* leaves 40 s of 100.5 s: "):
+    with pytest.raises(BudgetSpent, match=r"\(1 request in 60 s for this task\) .* leaves only 40 s of 100.5 s: "):
         pacer.take(THREE_PER_WINDOW)
     assert len(clock.slept) == 1
 
@@ -1095,7 +1095,7 @@ def test_preview_raises_the_error_of_a_real_run(new_pacer: NewPacer, clock: Cloc
 
     predicted = get_error(new_pacer(max_wait=100.5, directory=tmp_path / "check").start_preview())
     assert predicted == get_error(new_pacer(max_wait=100.5, directory=tmp_path / "real"))
-    assert "needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 40 s of 100.5 s" in predicted
+    assert "needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves only 40 s of 100.5 s" in predicted
 
 
 @pytest.mark.parametrize("order", ["rw" * 12, "r" * 12 + "w" * 12, "w" * 12 + "r" * 12, "rrw" * 6 + "wwr" * 4])

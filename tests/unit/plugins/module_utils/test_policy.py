@@ -133,7 +133,10 @@ def test_symbols_returns_each_symbol_in_upper_case_and_refuses_duplicates() -> N
 )
 def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplicates: str) -> None:
     message = get_refusal(leverages=leverages)
-    assert message == f"leverages names {duplicates} more than once (upper case and lower case are the same symbol)"
+    assert message == (
+        f"leverages names {duplicates} more than once (upper case and lower case are the same symbol): "
+        "list each symbol once"
+    )
 
 
 # --- _leverage ---
@@ -192,10 +195,10 @@ def test_leverage_is_a_whole_number_of_1_or_more(typed: Any, leverage: int) -> N
         b"10",
     ],
 )
-def test_leverage_that_is_not_a_whole_number_of_1_or_more_is_refused(typed: Any) -> None:
+def test_leverage_that_is_not_a_whole_number_from_1_to_999999999_is_refused(typed: Any) -> None:
     for message in (get_refusal(symbol="BTCUSDT", leverage=typed), get_refusal(leverages={"BTCUSDT": typed})):
         assert message.startswith("leverage ")
-        assert message.endswith(" of 'BTCUSDT' is not a whole number of 1 or more, such as 10")
+        assert message.endswith(" of 'BTCUSDT' is not a whole number from 1 to 999999999, such as 10")
         assert len(message) < 200
 
 

@@ -107,5 +107,5 @@ def test_from_time_after_to_time_is_refused() -> None:
     ids=repr,
 )
 def test_invalid_time_is_refused(name: str, time: Any) -> None:
-    with pytest.raises(InputRefused, match=f"{name} must be Unix milliseconds, a whole number of 13 digits"):
+    with pytest.raises(InputRefused, match=f"{name} must be a time in Unix milliseconds: a whole number of 13 digits"):
         make_query(**{name: time})

@@ -93,7 +93,7 @@ def test_key_that_is_not_hexadecimal_is_hidden(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "a", "ab", "abc", "secret", "1234567"])
 def test_key_of_less_than_8_characters_is_not_hidden(key: str) -> None:
-    text = "secret_key must be 64 hexadecimal characters: copy it again 1234567"
+    text = "secret_key must have 64 hexadecimal characters: copy it again 1234567"
     assert Redactor([key]).clean(text) == text
 
 
