@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as metrics for Prometheus."""
+"""Convert a report to metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ Samples = Iterable[tuple[dict[str, str], float]]
 
 
 def leverage_metrics(report: Mapping[str, Any]) -> str:
-    """The metrics of a report as text."""
+    """Return the metrics of a report as text."""
     title = {"report": report["title"]}
     summary = report["summary"]
     above = [finding for finding in report["findings"] if finding["severity"] == _findings.ABOVE_POLICY]
     times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []
     severities = summary["severities"].items()
-    named = [
+    factors = [
         (title | {"account": finding["account"], "symbol": finding["symbol"]}, finding["factor"]) for finding in above
     ]
     metrics: list[tuple[str, str, Samples]] = [
@@ -78,26 +78,28 @@ def leverage_metrics(report: Mapping[str, Any]) -> str:
             "Leverages above the policy with an open position.",
             [(title, summary["above_policy_with_position"])],
         ),
-        ("above_policy_factor", "Current leverage divided by that of the policy, where it is above.", named),
+        ("above_policy_factor", "Current leverage divided by the policy, for each leverage above the policy.", factors),
     ]
-    return "".join(_metric(f"coinswitch_leverage_{name}", words, samples) for name, words, samples in metrics)
+    return "".join(
+        _format_metric(f"coinswitch_leverage_{name}", help_text, samples) for name, help_text, samples in metrics
+    )
 
 
-def _metric(name: str, words: str, samples: Samples) -> str:
-    lines = [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
+def _format_metric(name: str, help_text: str, samples: Samples) -> str:
+    lines = [f"# HELP {name} {help_text}", f"# TYPE {name} gauge"]
     for labels, value in samples:
-        pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        pairs = ",".join(f'{label}="{_escape_label(text)}"' for label, text in labels.items())
         lines.append(f"{name}{{{pairs}}} {value:.15g}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _escaped(text: str) -> str:
-    """The value of a label, as the text format of Prometheus wants it."""
+def _escape_label(text: str) -> str:
+    """Return the value of a label, escaped for the text format of Prometheus."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_metrics": leverage_metrics}

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report as a page. Whatever an exchange or an inventory says is escaped, since the template engine does it."""
+"""Convert a report to an HTML page. The template engine escapes all values of the exchange and the inventory."""
 
 from __future__ import annotations
 
@@ -64,29 +64,31 @@ _value:
 """
 
 
-# A page with more rows opens slowly. The matrix and the JSON have all of them.
-MOST_FINDINGS = 2000
+# A page with more rows opens slowly. The matrix and the JSON report contain all findings.
+MAX_FINDINGS = 2000
 
 
 def leverage_page(report: Mapping[str, Any], template: str) -> str:
-    """The page as text. Errors of a template are those of Jinja2."""
+    """Return the page as text. Errors in the template raise the exceptions of Jinja2."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(css=_css, csp_hash=_csp_hash, factor=_findings.shown)
-    found = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
-    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in found, symbol))
+    environment.filters.update(css=_escape_css, csp_hash=_get_csp_hash, factor=_findings.format_factor)
+    symbols_with_findings = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
+    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in symbols_with_findings, symbol))
     return environment.from_string(template).render(
         report=report,
-        findings=report["findings"][:MOST_FINDINGS],
+        findings=report["findings"][:MAX_FINDINGS],
         symbols=symbols,
-        matrix=_matrix(report, symbols),
-        # For templates that were written for 1.0.
-        grid=_matrix(report, report["symbols"]),
-        quiet=[number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in found],
+        matrix=_get_matrix(report, symbols),
+        # For templates of version 1.0.
+        grid=_get_matrix(report, report["symbols"]),
+        quiet=[
+            number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in symbols_with_findings
+        ],
     )
 
 
-def _matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Each account with its row of each symbol."""
+def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
+    """Return each account with its rows, in the order of the symbols. A row is None if there is none."""
     matrix = []
     for account in report["accounts"]:
         rows = {row["symbol"]: row for row in account["results"]}
@@ -94,18 +96,18 @@ def _matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any
     return matrix
 
 
-def _css(text: str) -> str:
-    """The text as the inside of a string in a style sheet, where the escapes of HTML mean nothing."""
+def _escape_css(text: str) -> str:
+    """Return the text, escaped for a string in a style sheet. The escapes of HTML do not work there."""
     return re.sub(r"[^A-Za-z0-9]", lambda match: f"\\{ord(match[0]):x} ", text)
 
 
-def _csp_hash(script: str) -> str:
-    """The source of a content security policy that allows this script and no other."""
+def _get_csp_hash(script: str) -> str:
+    """Return the source for a content security policy that allows only this script."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_page": leverage_page}

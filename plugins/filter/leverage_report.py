@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report on many accounts as one document. The page, the summary and the metrics are made of it."""
+"""Combine the results of many accounts into one report. The page, the summary and the metrics use it."""
 
 from __future__ import annotations
 
@@ -378,38 +378,38 @@ _value:
 NOT_ASKED = (
     "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
 )
-NO_POLICY = "nothing was checked, since leverage_policy of this account is empty or not set: set it"
+NO_POLICY = "nothing was checked, because leverage_policy of this account is empty or not set: set it"
 NO_ROW = "the run returned nothing about this symbol: see the output of the run"
 
 Row = Dict[str, Any]
 
 
 def leverage_report(
-    seen: Mapping[str, Mapping[str, Any]],
+    inputs: Mapping[str, Mapping[str, Any]],
     title: str = "Leverage",
     time: str = "",
     run: object = None,
     previous: Mapping[str, Any] | None = None,
 ) -> Row:
-    """The report. DOCUMENTATION describes the input, and RETURN the output."""
+    """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
     if run is not None:
-        seen = {name: account if account.get("run") == run else {} for name, account in seen.items()}
-    accounts = [_account(name, account) for name, account in seen.items()]
+        inputs = {name: account if account.get("run") == run else {} for name, account in inputs.items()}
+    accounts = [_get_account(name, account) for name, account in inputs.items()]
     rows = [row for account in accounts for row in account["results"]]
-    findings = _findings.findings(accounts)
+    findings = _findings.get_findings(accounts)
     history = None
     if previous is not None:
-        numbers = _history.numbers(str(time), len(accounts), len(rows), findings)
+        numbers = _history.get_run_numbers(str(time), len(accounts), len(rows), findings)
         findings, history = _history.compare(findings, accounts, numbers, previous)
-    summary = _summary(accounts, rows, findings)
+    summary = _get_summary(accounts, rows, findings)
     return {
         "schema": _history.SCHEMA,
         "version": _history.VERSION,
         "title": str(title),
         "time": str(time),
-        "check_mode": any(account.get("check_mode") for account in seen.values()),
+        "check_mode": any(account.get("check_mode") for account in inputs.values()),
         "in_order": summary["accounts_in_order"] == len(accounts),
-        "headline": _headline(summary, findings),
+        "headline": _get_headline(summary, findings),
         "summary": summary,
         "findings": findings,
         "history": history,
@@ -418,7 +418,7 @@ def leverage_report(
     }
 
 
-def _summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
+def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
     outcomes = Counter(row["outcome"] for row in rows)
     severities = Counter(finding["severity"] for finding in findings)
     above = [finding for finding in findings if finding["severity"] == _findings.ABOVE_POLICY]
@@ -437,78 +437,76 @@ def _summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
     }
 
 
-def _headline(summary: Row, findings: list[Row]) -> str:
-    """What a reader must know first, in one line."""
-    leverages, accounts = _counted(summary["leverages"], "leverage"), _counted(summary["accounts"], "account")
+def _get_headline(summary: Row, findings: list[Row]) -> str:
+    """Return the most important facts in one line."""
+    leverages = _findings.format_count(summary["leverages"], "leverage")
+    accounts = _findings.format_count(summary["accounts"], "account")
     if not findings:
         return f"In policy: {leverages} on {accounts}"
     severities = summary["severities"]
     above, others = severities[_findings.ABOVE_POLICY], len(findings) - severities[_findings.ABOVE_POLICY]
     if above:
-        held = summary["above_policy_with_position"]
+        with_position = summary["above_policy_with_position"]
         parts = [
             f"Above policy: {above} of {leverages}",
-            f"up to {_findings.shown(summary['highest_factor'])}",
-            *([f"{held} with an open position"] if held else []),
-            *([_counted(others, "other finding")] if others else []),
+            f"up to {_findings.format_factor(summary['highest_factor'])}",
+            *([f"{with_position} with an open position"] if with_position else []),
+            *([_findings.format_count(others, "other finding")] if others else []),
         ]
         return ", ".join(parts)
-    # What is not known can be above the policy.
+    # An unknown leverage can be above the policy.
     unknown = severities[_findings.NOT_REACHED] + severities[_findings.UNKNOWN]
-    bad = summary["accounts"] - summary["accounts_in_order"]
-    none = "none known to be above policy" if unknown else "none above policy"
-    return f"Not in policy: {_counted(len(findings), 'finding')} on {bad} of {accounts}, {none}"
+    accounts_with_findings = summary["accounts"] - summary["accounts_in_order"]
+    above_text = "none known to be above policy" if unknown else "none above policy"
+    count = _findings.format_count(len(findings), "finding")
+    return f"Not in policy: {count} on {accounts_with_findings} of {accounts}, {above_text}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _account(name: str, seen: Mapping[str, Any]) -> Row:
-    returned = {row["symbol"]: row for row in seen.get("results", [])}
-    rows = _rows(seen, returned)
+def _get_account(name: str, account_input: Mapping[str, Any]) -> Row:
+    returned = {row["symbol"]: row for row in account_input.get("results", [])}
+    rows = _get_rows(account_input, returned)
     reached = _findings.was_reached(row for row in rows if row["symbol"] in returned)
     for row in rows:
-        row["severity"] = _findings.severity(row, reached)
-    troubles = _troubles(rows)
+        row["severity"] = _findings.get_severity(row, reached)
+    troubles = _get_troubles(rows)
     if not rows:
-        reason = (_error_of(seen) or NO_POLICY) if seen else NOT_ASKED
+        reason = (_get_error(account_input) or NO_POLICY) if account_input else NOT_ASKED
         severity = _findings.NOT_REACHED
         troubles = [{"severity": severity, "outcome": "unknown", "factor": None, "symbols": [], "reason": reason}]
-    occurring = {row["outcome"] for row in rows} or {"unknown"}
+    account_outcomes = {row["outcome"] for row in rows} or {"unknown"}
     return {
         "account": str(name),
         "in_order": not troubles,
         "reached": reached,
-        "enforce": seen.get("enforce"),
-        "message": _message(troubles, len(rows)),
-        "outcomes": [outcome for outcome in _findings.OUTCOMES if outcome in occurring],
+        "enforce": account_input.get("enforce"),
+        "message": _get_message(troubles, len(rows)),
+        "outcomes": [outcome for outcome in _findings.OUTCOMES if outcome in account_outcomes],
         "troubles": troubles,
         "results": rows,
     }
 
 
-def _rows(seen: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
-    """A row for each symbol of the policy, whatever the module returned of it."""
-    given = seen.get("policy")
+def _get_rows(account_input: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:
+    """Return a row for each symbol of the policy, also if the module returned nothing about it."""
+    given = account_input.get("policy")
     # A policy of another type is an error of the module, which is in its message.
-    policy = {str(name).upper(): _whole(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
-    otherwise = {"outcome": "unknown", "reason": _error_of(seen) or NO_ROW}
-    rows = [_row(symbol, value, returned.get(symbol, otherwise)) for symbol, value in sorted(policy.items())]
-    if seen.get("check_mode"):
-        at_most = "at most " if seen.get("enforce") == "maximum" else ""
+    policy = {str(name).upper(): _to_int(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
+    missing_row = {"outcome": "unknown", "reason": _get_error(account_input) or NO_ROW}
+    rows = [_get_row(symbol, value, returned.get(symbol, missing_row)) for symbol, value in sorted(policy.items())]
+    if account_input.get("check_mode"):
+        at_most = "at most " if account_input.get("enforce") == "maximum" else ""
         for row in rows:
             if row["outcome"] == "changed":
-                _as_drift(row, at_most)
+                _convert_to_drift(row, at_most)
     return rows
 
 
-def _error_of(account: Mapping[str, Any]) -> str:
-    """The error message of the module in one line; empty if there is none."""
-    return " ".join(str(account.get("message") or account.get("msg") or "").split())
+def _get_error(account_input: Mapping[str, Any]) -> str:
+    """Return the error message of the module in one line. It is empty if there is none."""
+    return " ".join(str(account_input.get("message") or account_input.get("msg") or "").split())
 
 
-def _row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
+def _get_row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
     return {
         "symbol": symbol,
         "wish": policy,
@@ -521,55 +519,56 @@ def _row(symbol: str, policy: Any, returned: Mapping[str, Any]) -> Row:
     }
 
 
-def _as_drift(row: Row, at_most: str) -> None:
-    """Make a change that check mode predicted the drift that it is: the previous leverage is still in force."""
+def _convert_to_drift(row: Row, at_most: str) -> None:
+    """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
     row["outcome"], row["leverage"] = "drifted", row["previous_leverage"]
-    found = "not configured" if row["leverage"] is None else row["leverage"]
-    row["reason"] = f"leverage is {found} instead of {at_most}{row['policy']}"
+    current = "not configured" if row["leverage"] is None else row["leverage"]
+    row["reason"] = f"leverage is {current} instead of {at_most}{row['policy']}"
 
 
-def _whole(value: Any) -> Any:
-    """A leverage of the policy as the module takes it: a number in plain digits is one."""
+def _to_int(value: Any) -> Any:
+    """Return a leverage of the policy as a number if the module accepts it: text with plain digits is a number."""
     text = str(value)
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
-def _troubles(rows: list[Row]) -> list[Row]:
-    """What is not in policy, the most dangerous first. Symbols with the same severity and reason are one entry."""
+def _get_troubles(rows: list[Row]) -> list[Row]:
+    """Return what is not in policy, the most dangerous first. Symbols with the same reason share one entry."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row["severity"]:
             groups.setdefault((row["severity"], row["outcome"], row["reason"]), []).append(row)
     troubles = []
-    for (severity, outcome, reason), same in groups.items():
-        factors = [_findings.factor(row["leverage"], row["policy"]) or 0 for row in same]
+    for (severity, outcome, reason), group in groups.items():
+        factors = [_findings.get_factor(row["leverage"], row["policy"]) or 0 for row in group]
         trouble = {
             "severity": severity,
             "outcome": outcome,
             "factor": max(factors) if severity == _findings.ABOVE_POLICY else None,
-            "symbols": [row["symbol"] for row in same],
+            "symbols": [row["symbol"] for row in group],
             "reason": reason,
         }
         troubles.append(trouble)
     return sorted(troubles, key=lambda one: (_findings.SEVERITIES.index(one["severity"]), -(one["factor"] or 0)))
 
 
-def _message(troubles: list[Row], of: int) -> str:
+def _get_message(troubles: list[Row], row_count: int) -> str:
     if not troubles:
         return ""
     count = sum(len(trouble["symbols"]) for trouble in troubles)
     above = sum(len(trouble["symbols"]) for trouble in troubles if trouble["factor"])
-    head = f"{count} of {of} symbols are not in policy{f', {above} above policy' if above else ''}. " if of > 1 else ""
-    return head + "; ".join(_trouble_line(trouble) for trouble in troubles)
+    verb = "is" if count == 1 else "are"
+    count_text = f"{count} of {row_count} symbols {verb} not in policy{f', {above} above policy' if above else ''}. "
+    return (count_text if row_count > 1 else "") + "; ".join(_describe_trouble(trouble) for trouble in troubles)
 
 
-def _trouble_line(trouble: Row) -> str:
-    factor = f"above policy ({_findings.shown(trouble['factor'])})" if trouble["factor"] else ""
+def _describe_trouble(trouble: Row) -> str:
+    factor = f"above policy ({_findings.format_factor(trouble['factor'])})" if trouble["factor"] else ""
     return ": ".join(filter(None, [factor, ", ".join(trouble["symbols"]), trouble["reason"]]))
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_report": leverage_report}

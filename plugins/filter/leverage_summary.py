@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report in at most ten lines, for a chat or a mail."""
+"""Summarize a report in at most ten lines, for a chat or a mail."""
 
 from __future__ import annotations
 
@@ -49,59 +49,62 @@ _value:
     - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
 """
 
-MOST_LINES = 10
-LONGEST_NAME = 60
+MAX_LINES = 10
+MAX_NAME_LENGTH = 60
 
 
 def leverage_summary(report: Mapping[str, Any]) -> str:
-    """The summary of a report as text."""
+    """Return the summary of a report as text."""
     summary, history, findings = report["summary"], report.get("history"), report["findings"]
     mode = "Drift check (read-only)" if report["check_mode"] else "Policy applied"
     time = [report["time"].replace("T", " ")[:16] + " UTC"] if report["time"] else []
     changed = [f"{summary['changed']} changed"] if summary["changed"] else []
-    accounts = f"{summary['accounts']} account{'' if summary['accounts'] == 1 else 's'}"
-    known = f"{summary['in_policy']} of {summary['leverages']} leverages in policy on {accounts}"
+    accounts = _findings.format_count(summary["accounts"], "account")
+    leverages = _findings.format_count(summary["leverages"], "leverage")
+    known = f"{summary['in_policy']} of {leverages} in policy on {accounts}"
     lines = [report["headline"], ", ".join([mode, *time, known, *changed])]
     if history and history["previous"]:
         counts = (history["new"], history["continues"], len(history["resolved"]))
         lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
     if history and history["not_checked"]:
-        lines.append(f"Not checked in this run: {len(history['not_checked'])} earlier findings")
-    room = MOST_LINES - len(lines)
-    shown = findings if len(findings) <= room else findings[: room - 1]
-    lines += [_line(finding) for finding in shown]
+        lines.append(
+            f"Not checked in this run: {_findings.format_count(len(history['not_checked']), 'earlier finding')}"
+        )
+    max_findings = MAX_LINES - len(lines)
+    shown = findings if len(findings) <= max_findings else findings[: max_findings - 1]
+    lines += [_describe_finding(finding) for finding in shown]
     if len(findings) > len(shown):
         lines.append(f"- and {len(findings) - len(shown)} more: see the report")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _line(finding: Mapping[str, Any]) -> str:
-    words = finding["severity"].replace("_", " ")
+def _describe_finding(finding: Mapping[str, Any]) -> str:
+    severity = finding["severity"].replace("_", " ")
     if finding["severity"] == _findings.ABOVE_POLICY:
-        words += f" ({_findings.shown(finding['factor'])})"
-    named = _name(finding["account"])
+        severity += f" ({_findings.format_factor(finding['factor'])})"
+    account = _shorten(finding["account"])
     if finding["symbol"] is None:
-        return f"- {words}: {named}{_age(finding)}"
-    now = "not known" if finding["leverage"] is None else finding["leverage"]
-    held = [f"open position {_name(position)}" for position in finding["positions"]]
-    numbers = ", ".join([str(now), f"policy {_name(finding['policy'])}", *held])
-    return f"- {words}: {named} {_name(finding['symbol'])}: {numbers}{_age(finding)}"
+        return f"- {severity}: {account}{_describe_age(finding)}"
+    current = "not known" if finding["leverage"] is None else finding["leverage"]
+    positions = [f"open position {_shorten(position)}" for position in finding["positions"]]
+    numbers = ", ".join([str(current), f"policy {_shorten(finding['policy'])}", *positions])
+    return f"- {severity}: {account} {_shorten(finding['symbol'])}: {numbers}{_describe_age(finding)}"
 
 
-def _age(finding: Mapping[str, Any]) -> str:
+def _describe_age(finding: Mapping[str, Any]) -> str:
     if "status" not in finding:
         return ""
     return " (new)" if finding["status"] == "new" else f" (since {finding['first_seen'][:10]})"
 
 
-def _name(value: object) -> str:
-    """A name on one line: printable characters alone, shortened."""
+def _shorten(value: object) -> str:
+    """Return a value on one line, without control characters, and not too long."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
+    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"leverage_summary": leverage_summary}

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report of the last run, for the history of the next one."""
+"""Read the report of the last run, for the history of the next one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _histor
 
 
 class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no types
-    """What Ansible looks for."""
+    """The lookup. Ansible searches for this class."""
 
     def run(self, terms: Iterable[Any], variables: object = None, **_options: object) -> list[dict[str, Any]]:
-        return [_history.find(Path(str(term)).expanduser(), Display().warning) for term in terms]
+        return [_history.find_report(Path(str(term)).expanduser(), Display().warning) for term in terms]

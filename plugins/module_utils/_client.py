@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One question to the exchange: paced, asked, its answer judged, asked again where that is safe.
+"""One request to the exchange: wait for the rate limit, send, interpret the answer, and retry if that is safe.
 
 Private to this collection: anything here may change in any release.
 """
@@ -24,24 +24,30 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
-    LONGEST_CLOSURE,
-    WINDOW,
+    MAX_CLOSURE_SECONDS,
+    WINDOW_SECONDS,
     Endpoint,
     Pacer,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
 
-# The exchange refuses requests if the clock differs by more than this (signing page of the API).
-LARGEST_SKEW = 60.0
-_LONGEST_READ = 64 << 10
-_LONGEST_WORDS = 300
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
+# The exchange refuses a request if the clock differs by more than this (the signing page of the API).
+MAX_SKEW_SECONDS = 60.0
+_MAX_TEXT_CHARACTERS = 64 << 10
+_MAX_MESSAGE_CHARACTERS = 300
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 8.0
 
 
 class Timing(NamedTuple):
-    """When a request was sent and its answer was there, in Unix seconds of this machine; and the answer's `Date`."""
+    """The times of a request.
+
+    Attributes:
+        sent: When the request was sent, in Unix seconds of this machine.
+        received: When the answer was complete, in Unix seconds of this machine.
+        date: The `Date` header of the answer.
+    """
 
     sent: float
     received: float
@@ -49,17 +55,27 @@ class Timing(NamedTuple):
 
     @property
     def midpoint(self) -> float:
-        """When the exchange looked at its clock, as near as can be returned."""
+        """The best estimate of when the exchange read its clock."""
         return (self.sent + self.received) / 2
 
 
 class Client:
-    """Asks the exchange. Every attempt is signed anew, by the transport's authentication.
+    """Sends requests to the exchange. The transport signs each attempt with the current time.
 
-    pair_matches() says whether the two keys are a pair; clean(value) takes the secrets out of what the exchange sends,
-    before anything is cut to a length; clock() gives Unix seconds; retries is how often a read that got no clear answer
-    is asked again. `requests` counts what was sent; `timing` is that of the last answer, zeros before the first.
-    `observer` is called with each request and its answer as they are, before the answer is judged.
+    Args:
+        transport: Sends one request, and returns the answer.
+        pacer: Waits for the rate limits.
+        retries: How often a read without a clear answer is retried.
+        pair_matches: Returns whether the two keys are a pair.
+        clean: Removes secrets from what the exchange sends. It is called before a text is shortened, because half of a
+            secret would not be found.
+        clock: Returns the time in Unix seconds.
+        sleep: Sleeps for some seconds.
+
+    Attributes:
+        request_count: How many requests were sent.
+        timing: The times of the last answer. Zeros before the first one.
+        on_answer: Called with each request and its answer, before the answer is interpreted.
     """
 
     def __init__(
@@ -79,138 +95,145 @@ class Client:
         self._clean = clean
         self._clock = clock
         self._sleep = sleep
-        self.requests = 0
+        self.request_count = 0
         self.progress = Progress()
         self.timing = Timing(0.0, 0.0, "")
-        self.observer: Callable[[Request, Answer], None] = _observe_nothing
+        self.on_answer: Callable[[Request, Answer], None] = _ignore_answer
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:
-        """The answer's JSON value. A read is asked again where its answer is unclear, a write never: read first.
+        """Send a request, and return the JSON value of the answer.
 
-        Raises Unclear, Refused, KeysRefused, BudgetSpent or Unexpected.
+        A read without a clear answer is retried. A write is not: the caller must read first.
+
+        Raises:
+            Unclear: There is no clear answer, or no connection (Unreachable).
+            Refused: The exchange refused the request.
+            KeysRefused: The exchange refused the keys.
+            BudgetSpent: The rate limit requires a longer wait than the task can wait.
         """
         http_request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
         attempt = 0
         while True:
             try:
-                return self._paced(endpoint, http_request)
+                return self._send_paced(endpoint, http_request)
             except Unclear as error:
                 attempt += 1
-                final = isinstance(error, Unreachable) and not error.again
-                if endpoint.writes or final or attempt > self.retries:
+                is_final = isinstance(error, Unreachable) and not error.can_retry
+                if endpoint.writes or is_final or attempt > self.retries:
                     raise
                 self.pause(attempt)
 
     def now_ms(self) -> int:
-        """This machine's time in Unix milliseconds, as the exchange counts it."""
+        """Return the time of this machine in Unix milliseconds, the unit of the API."""
         return int(self._clock() * 1000)
 
     def reset_connection(self) -> None:
-        """Ask over a new connection from now on: what the old one may still bring answers an earlier question."""
+        """Use a new connection from now on, because the old one can still deliver the answer to an earlier request."""
         self._transport.reset_connection()
 
     def close(self) -> None:
-        """Send nothing any more: the task has ended."""
+        """Prevent all further requests, because the task has ended."""
         self._transport.close()
 
     def pause(self, attempt: int) -> None:
-        """Wait before the attempt after this one: longer each time, and never in step with other processes."""
-        self._sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+        """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
+        self._sleep(min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 
-    def _paced(self, endpoint: Endpoint, request: Request) -> Any:
-        """Ask until the rate limit lets it through, or the task may wait no longer."""
-        refused = 0
+    def _send_paced(self, endpoint: Endpoint, request: Request) -> Any:
+        """Send a request, and repeat it after each HTTP 429 until the max wait is over."""
+        rate_limited_count = 0
         while True:
             try:
-                taken = self.pacer.take(endpoint)
+                taken_at = self.pacer.take(endpoint)
             except BudgetSpent as error:
-                error.sent = refused > 0
+                error.was_sent = rate_limited_count > 0
                 raise
             sent = self._clock()
             try:
                 answer = self._transport(request)
             except BaseException:
                 if self._transport.sent:
-                    self._count(endpoint, taken)
+                    self._count_request(endpoint, taken_at)
                 else:
-                    self.pacer.release(endpoint, taken)
+                    self.pacer.release(endpoint, taken_at)
                 raise
-            self._count(endpoint, taken)
-            self.timing = Timing(sent, self._clock(), _header(answer, "Date"))
-            self.observer(request, answer)
+            self._count_request(endpoint, taken_at)
+            self.timing = Timing(sent, self._clock(), _get_header(answer, "Date"))
+            self.on_answer(request, answer)
             try:
-                return self._judge(request, answer)
+                return self._interpret_answer(request, answer)
             except RateLimited as error:
-                refused += 1
-                # Follow a Retry-After once. A wrong value could repeat forever.
-                wait = error.retry_after if refused == 1 else None
-                self.pacer.close(endpoint, WINDOW if wait is None else wait)
+                rate_limited_count += 1
+                # Use only the first Retry-After. A wrong value could repeat forever.
+                wait = error.retry_after if rate_limited_count == 1 else None
+                self.pacer.close_budget(endpoint, WINDOW_SECONDS if wait is None else wait)
 
-    def _count(self, endpoint: Endpoint, taken: float) -> None:
-        self.requests += 1
-        self.pacer.answered(endpoint, taken)
+    def _count_request(self, endpoint: Endpoint, taken_at: float) -> None:
+        self.request_count += 1
+        self.pacer.record_answer(endpoint, taken_at)
 
-    def _judge(self, request: Request, answer: Answer) -> Any:
+    def _interpret_answer(self, request: Request, answer: Answer) -> Any:
         status = answer.status
         if 200 <= status < 300:
-            return self._value(answer.body)
+            return self._parse_json(answer.body)
         if status == 401:
-            self._explain_keys(answer)
+            self._raise_keys_refused(answer)
         if status == 429:
-            raise RateLimited(_retry_after(_header(answer, "Retry-After"), self._clock()))
+            raise RateLimited(_parse_retry_after(_get_header(answer, "Retry-After"), self._clock()))
         if 300 <= status < 500 and status != 408:
-            raise Refused(status, self._api_message(answer.body), str(request), _message(answer.body) is not None)
-        raise Unclear(f"the exchange answered {request} with HTTP {status}{quoted(self._api_message(answer.body))}")
+            raise Refused(status, self._describe_body(answer.body), str(request), _get_message(answer.body) is not None)
+        raise Unclear(
+            f"the exchange answered {request} with HTTP {status}{format_quote(self._describe_body(answer.body))}"
+        )
 
-    def _value(self, body: bytes) -> Any:
-        """The JSON value of a body, numbers with a fraction as Decimal."""
+    def _parse_json(self, body: bytes) -> Any:
+        """Return the JSON value of a body. Numbers with a fraction are Decimals."""
         try:
-            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_no_number))
+            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_reject_constant))
         except (ValueError, ArithmeticError, RecursionError):
-            raise Unclear(f"the exchange's answer is not JSON{quoted(self._api_message(body))}") from None
+            raise Unclear(f"the exchange's answer is not JSON{format_quote(self._describe_body(body))}") from None
 
-    def _api_message(self, body: bytes) -> str:
-        """What a body says to a person, in one line: the envelope's message, else its text without the markup."""
-        message = _message(body)
+    def _describe_body(self, body: bytes) -> str:
+        """Return the message of a body on one line. Without a message, return its text without markup."""
+        message = _get_message(body)
         if message is not None:
-            return one_line(self._clean(message))
-        # Remove secrets before cutting: half of a secret would not be found.
-        text = self._clean(body.decode("utf-8", "replace"))[:_LONGEST_READ]
-        return one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
+            return to_one_line(self._clean(message))
+        # Remove secrets before the text is shortened.
+        text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
+        return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
-    def _explain_keys(self, answer: Answer) -> NoReturn:
-        said = f"the exchange refused the keys (HTTP 401{quoted(self._api_message(answer.body))})"
+    def _raise_keys_refused(self, answer: Answer) -> NoReturn:
+        refusal = f"the exchange refused the keys (HTTP 401{format_quote(self._describe_body(answer.body))})"
         if not self.pair_matches():
-            raise KeysRefused(
-                f"{said}: secret_key does not belong to api_key (its public key is another one); "
-                "take both from the same pair"
-            )
-        offset = clock_offset(_header(answer, "Date"), self._clock())
-        if offset is not None and abs(offset) > LARGEST_SKEW:
+            raise KeysRefused(f"{refusal}: secret_key and api_key are not a pair: copy both from the same pair")
+        offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
+        if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             raise KeysRefused(
-                f"{said}: the clock of this machine is {abs(offset):.0f} s {direction} the exchange's, and more than "
-                f"{LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
+                f"{refusal}: the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, "
+                f"which accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the clock (NTP)"
             )
-        clock = "the clock is right" if offset is not None else "the answer has no time to compare the clock with"
+        clock = (
+            "the clock is correct" if offset is not None else "the clock was not checked (the answer has no valid date)"
+        )
         raise KeysRefused(
-            f"{said}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair ends "
-            "the old one); make a new pair and use both of its keys"
+            f"{refusal}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair "
+            "revokes the old one): create a new pair and use both of its keys"
         )
 
 
-def _observe_nothing(request: Request, answer: Answer) -> None:
-    """The observer of a client that nobody observes."""
+def _ignore_answer(request: Request, answer: Answer) -> None:
+    """Do nothing."""
 
 
-def _no_number(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _message(body: bytes) -> str | None:
-    """The message of the API's envelope, if the body is one."""
+def _get_message(body: bytes) -> str | None:
+    """Return the field `message` of a body, or None without one. Each error of the API has this field."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -219,22 +242,22 @@ def _message(body: bytes) -> str | None:
     return message if isinstance(message, str) else None
 
 
-def quoted(text: str) -> str:
-    """The exchange's words as a message goes on with them; nothing where it said nothing."""
+def format_quote(text: str) -> str:
+    """Return a text of the exchange as the end of a message. Empty if there is no text."""
     return f': "{text}"' if text else ""
 
 
-def one_line(text: str) -> str:
-    """The text on one line, without control characters, and of a length that can be read."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_READ]).split())
-    return line if len(line) <= _LONGEST_WORDS else line[:_LONGEST_WORDS] + "..."
+def to_one_line(text: str) -> str:
+    """Return the text on one line, without control characters, and not too long."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT_CHARACTERS]).split())
+    return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
-def _header(answer: Answer, name: str) -> str:
+def _get_header(answer: Answer, name: str) -> str:
     return next((value for key, value in answer.headers.items() if key.lower() == name.lower()), "")
 
 
-def _http_time(text: str) -> float | None:
+def _parse_http_time(text: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
@@ -243,17 +266,17 @@ def _http_time(text: str) -> float | None:
         return None
 
 
-def clock_offset(date: str, now: float) -> float | None:
-    """Seconds that this machine's clock is ahead of the `Date` of an answer (whole seconds); None without one."""
-    returned = _http_time(date)
-    return None if returned is None else now - returned
+def get_clock_offset(date: str, now: float) -> float | None:
+    """Return how many seconds this machine is ahead of the `Date` header of an answer. None without a valid header."""
+    exchange_time = _parse_http_time(date)
+    return None if exchange_time is None else now - exchange_time
 
 
-def _retry_after(text: str, now: float) -> float | None:
-    """The seconds (at least 1) of a Retry-After, a number or a date, if they are sane: up to five minutes."""
+def _parse_retry_after(text: str, now: float) -> float | None:
+    """Return the seconds of a Retry-After header, at least 1. None if the value is not valid, or above five minutes."""
     if re.fullmatch(r"[0-9]{1,9}", text):
         seconds: float | None = float(text)
     else:
-        returned = _http_time(text)
-        seconds = None if returned is None else returned - now
-    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= LONGEST_CLOSURE else None
+        exchange_time = _parse_http_time(text)
+        seconds = None if exchange_time is None else exchange_time - now
+    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= MAX_CLOSURE_SECONDS else None

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection options, checked before any request.
+"""Check the connection options before any request.
 
 Private to this collection: anything here may change in any release.
 """
@@ -17,23 +17,24 @@ from urllib.parse import urlsplit
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
 
-class AsTyped(str):
-    """An option's documented type, whose values still reach us as they were typed.
+class UnconvertedType(str):
+    """The type of an option whose value Ansible does not convert.
 
-    Ansible's own conversion takes true for 1, "1_0" for 10 and "10.0" for 10, and never ends for "1e999999999".
+    The documentation shows the name of the type. The conversion of Ansible accepts true as 1, and "1_0" and "10.0" as
+    10, and does not end for "1e999999999".
     """
 
     def __call__(self, value: Any) -> Any:
-        """Ansible calls this to convert a value."""
+        """Return the value unchanged. Ansible calls this to convert a value."""
         return value
 
 
-INT = AsTyped("int")
-FLOAT = AsTyped("float")
+INT = UnconvertedType("int")
+FLOAT = UnconvertedType("float")
 
 
 class Connection(NamedTuple):
-    """The connection options, checked. Seconds are floats; `verify` is what requests takes."""
+    """Valid connection options. Times are in seconds. `verify` has the form that requests expects."""
 
     api_key: str
     secret_key: str
@@ -47,68 +48,76 @@ class Connection(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """The key whose request budgets are used."""
+        """The identity that shares request budgets: the address of the exchange, and the API key."""
         return f"{self.api_url} {self.api_key.lower()}"
 
 
-def check(options: Mapping[str, Any]) -> Connection:
-    """The connection options, checked. Raises InputRefused."""
+def read_connection(options: Mapping[str, Any]) -> Connection:
+    """Return the connection options. Raise InputRefused if one of them is not valid."""
     return Connection(
-        api_key=_api_key(_given(options, "api_key")),
-        secret_key=_secret_key(_given(options, "secret_key")),
-        api_url=_url(options["api_url"]),
-        exchange=_exchange(options["exchange"]),
-        timeout=_number("timeout", options["timeout"], 0.0, 3600.0, above=True),
-        retries=_retries(options["retries"]),
-        rate_limit_timeout=_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
-        rate_limit_share=_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, above=True),
-        verify=_verify(options["validate_certs"], options["ca_path"]),
+        api_key=_check_api_key(_get_required(options, "api_key")),
+        secret_key=_check_secret_key(_get_required(options, "secret_key")),
+        api_url=_check_url(options["api_url"]),
+        exchange=_check_exchange(options["exchange"]),
+        timeout=_check_number("timeout", options["timeout"], 0.0, 3600.0, exclude_minimum=True),
+        retries=_check_retries(options["retries"]),
+        rate_limit_timeout=_check_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
+        rate_limit_share=_check_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
+        verify=_get_verify(options["validate_certs"], options["ca_path"]),
     )
 
 
-def _given(options: Mapping[str, Any], name: str) -> str:
+def _get_required(options: Mapping[str, Any], name: str) -> str:
     value = options[name]
     if not value:
-        raise InputRefused(f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}")
+        raise InputRefused(
+            f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+        )
     return str(value)
 
 
-def _api_key(text: str) -> str:
+def _check_api_key(text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
-        raise InputRefused("api_key holds a blank, a line's end or another character that no key has: copy it again")
+        raise InputRefused("api_key contains a space, a line break or another character that no key has: copy it again")
     return text
 
 
-def _secret_key(text: str) -> str:
+def _check_secret_key(text: str) -> str:
     if re.fullmatch(r"([0-9A-Fa-f]{64}){1,2}", text):
         return text
-    wrong = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", some of them not hexadecimal"
+    detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", and some of them are not hexadecimal"
     raise InputRefused(
-        "secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), and "
-        f"has {len(text)}{wrong}: copy it again"
+        "secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), but "
+        f"it has {len(text)}{detail}: copy it again"
     )
 
 
-def _url(text: str) -> str:
-    """The API's address without a slash at its end. Raises InputRefused if it is unsafe or ambiguous."""
-    form = "api_url must be https://HOST or https://HOST:PORT"
+def _check_url(text: str) -> str:
+    """Return the address of the API without a slash at its end. Raise InputRefused if it is unsafe or ambiguous."""
+    requirement = "api_url must be https://HOST or https://HOST:PORT"
     if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
-        raise InputRefused(f"{form}, without a user, a path or a query")
+        raise InputRefused(f"{requirement}, without a user, a path or a query")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise InputRefused(f"{form}: this one's host or port is not valid") from None
+        raise InputRefused(f"{requirement}: the host or port is not valid") from None
     if not host or port == 0:
-        raise InputRefused(f"{form}: this one's host or port is missing")
+        raise InputRefused(f"{requirement}: the host or port is missing")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise InputRefused("api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)")
+        raise InputRefused(
+            "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+            "localhost)"
+        )
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host is loopback. Only plain forms count: other programs can read unusual forms as another address."""
-    # Imported here, because only rehearsals use plain http.
+    """Return whether a host is loopback.
+
+    Unusual forms of an address do not count, because other programs can interpret them differently.
+    """
+    # Only tests with the sandbox use plain http, so other tasks do not spend time on this import.
     import ipaddress
 
     try:
@@ -117,35 +126,44 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _exchange(text: str) -> str:
+def _check_exchange(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_]+", text):
-        raise InputRefused("exchange must be letters, digits and underscores, such as EXCHANGE_2")
+        raise InputRefused("exchange must contain only letters, digits and underscores, such as EXCHANGE_2")
     return text.upper()
 
 
-def _number(name: str, value: Any, least: float, most: float, above: bool = False) -> float:
-    """A finite number from `least` (`above`: more than that) to `most`, as a number or as plain text."""
+def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude_minimum: bool = False) -> float:
+    """Return a number within the bounds. Raise InputRefused for any other value.
+
+    Args:
+        name: The name of the option.
+        value: A number, or text with a plain number such as "2.5".
+        minimum: The lower bound.
+        maximum: The upper bound.
+        exclude_minimum: Whether the lower bound itself is refused.
+    """
     number = math.nan
     if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
         isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
     ):
         number = float(value)
-    if not least <= number <= most or (above and number == least):
-        bounds = f"{'above' if above else 'from'} {least:g}" + (f" and up to {most:g}" if most < 1e9 else "")
+    if not minimum <= number <= maximum or (exclude_minimum and number == minimum):
+        above = f"above {minimum:g} and up to {maximum:.0f}"
+        bounds = above if exclude_minimum else f"from {minimum:g} to {maximum:.0f}"
         raise InputRefused(f"{name} must be a number {bounds}")
     return number
 
 
-def _retries(value: Any) -> int:
+def _check_retries(value: Any) -> int:
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[0-9]{1,3}", digits):
         raise InputRefused("retries must be a whole number from 0 to 999")
     return int(digits)
 
 
-def _verify(validate: bool, ca_path: str | None) -> bool | str:
+def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
     if not validate or not ca_path:
         return bool(validate)
     if not os.path.exists(ca_path):
-        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on")
+        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on: correct it")
     return ca_path

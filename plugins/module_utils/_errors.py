@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors: each is one line for the user, with the facts that decide what happens next.
+"""The errors of the collection. Each has a message of one line for the user.
 
 Private to this collection: anything here may change in any release.
 """
@@ -12,125 +12,165 @@ import os
 
 
 class CoinSwitchError(Exception):
-    """The base of all: `str(error)` says what went wrong and what to do about it, in one line.
+    """The base class. `str(error)` is the message: what went wrong and what to do about it, in one line.
 
-    `stops` says whether the account's other symbols would meet the same error: then nothing more is tried.
+    Attributes:
+        stops_task: Whether all other requests of the task would fail with the same error. If so, the task ends.
     """
 
-    stops = False
+    stops_task = False
 
 
 class InputRefused(CoinSwitchError):
-    """An option has a value that is refused before any request."""
+    """The value of an option is not valid. Nothing was sent."""
 
-    stops = True
+    stops_task = True
 
 
 class LibraryMissing(CoinSwitchError):
-    """A Python library is missing. `error` is the error of its import."""
+    """A Python library is missing.
 
-    stops = True
+    Attributes:
+        library: The name of the library.
+        import_traceback: The traceback of its import.
+    """
 
-    def __init__(self, library: str, error: str) -> None:
+    stops_task = True
+
+    def __init__(self, library: str, import_traceback: str) -> None:
         super().__init__(library)
         self.library = library
-        self.error = error
+        self.import_traceback = import_traceback
 
 
 class Unclear(CoinSwitchError):
-    """No clear answer (timeout, broken connection, 5xx, not JSON): the request may or may not have been done."""
+    """There is no clear answer: a timeout, a broken connection, HTTP 408 or 5xx, or an answer that is not JSON.
+
+    The request may or may not have taken effect.
+    """
 
 
 class Unreachable(Unclear):
-    """There was no connection, so nothing was sent. `again`: whether another try can succeed."""
+    """There was no connection, so the request was not sent.
 
-    stops = True
+    Attributes:
+        can_retry: Whether a retry can succeed.
+    """
 
-    def __init__(self, text: str, again: bool = True) -> None:
+    stops_task = True
+
+    def __init__(self, text: str, can_retry: bool = True) -> None:
         super().__init__(text)
-        self.again = again
+        self.can_retry = can_retry
 
 
 class Refused(CoinSwitchError):
-    """A clear refusal (4xx, a redirect). `envelope`: it comes from the API itself, not from a server in front of it."""
+    """The exchange refused the request (4xx or a redirect).
 
-    def __init__(self, status: int, words: str, request: str, envelope: bool = True) -> None:
+    Attributes:
+        status: The HTTP status.
+        exchange_message: The message of the exchange, or the text of the body.
+        is_from_api: Whether the API itself answered, and not a server in front of it. Only the API's answers have the
+            field `message`.
+    """
+
+    def __init__(self, status: int, exchange_message: str, request: str, is_from_api: bool = True) -> None:
         advice = _ADVICE.get(status, _ADVICE.get(status // 100, ""))
         super().__init__(
-            f"the exchange refused {request} with HTTP {status}{advice}" + (f': "{words}"' if words else "")
+            f"the exchange refused {request} with HTTP {status}{advice}"
+            + (f': "{exchange_message}"' if exchange_message else "")
         )
         self.status = status
-        self.envelope = envelope
-        self.api_message = words
+        self.is_from_api = is_from_api
+        self.exchange_message = exchange_message
 
 
 _ADVICE = {
-    3: " (a redirect, which is never followed with signed headers; check api_url)",
-    403: " (check that this address may use the API, and api_url)",
+    3: " (a redirect, which signed requests do not follow: check api_url)",
+    403: " (check api_url, and that the IP address of this machine is allowed to use the API)",
     404: " (check api_url)",
 }
 
 
 class KeysRefused(CoinSwitchError):
-    """HTTP 401, with the most likely cause."""
+    """The exchange refused the keys (HTTP 401). The message names the most likely cause."""
 
-    stops = True
+    stops_task = True
 
 
 class RateLimited(CoinSwitchError):
-    """HTTP 429. `retry_after` is the wait in seconds that the exchange asks for, if it is usable."""
+    """The exchange refused a request because of a rate limit (HTTP 429).
+
+    Attributes:
+        retry_after: The seconds of the Retry-After header, or None without a valid header.
+    """
 
     def __init__(self, retry_after: float | None) -> None:
-        super().__init__("the exchange answered HTTP 429: too many requests")
+        super().__init__("HTTP 429")
         self.retry_after = retry_after
 
 
 class BudgetSpent(CoinSwitchError):
-    """The rate limit needs a longer wait than rate_limit_timeout allows. `sent`: the request was sent before (429)."""
+    """The rate limit requires a longer wait than rate_limit_timeout allows.
 
-    stops = True
-    sent = False
+    Attributes:
+        was_sent: Whether the request was sent at least once, and answered with HTTP 429.
+    """
+
+    stops_task = True
+    was_sent = False
 
 
 class Unexpected(CoinSwitchError):
-    """A complete answer that differs from the documentation of the API."""
+    """A complete answer does not have the form that the API documents."""
 
 
 class NotConfigured(CoinSwitchError):
-    """The exchange returns no leverage: the symbol was never configured, or is unknown."""
+    """The exchange returns no leverage. The symbol was never configured, or is unknown."""
 
 
 class Unconfirmed(CoinSwitchError):
-    """A 2xx answer to a write that does not confirm it: a refusal with a success status, or a wrong echo."""
+    """A write was answered with a 2xx status, but the answer does not repeat the desired leverage.
 
-    def __init__(self, words: str) -> None:
-        super().__init__(f'the exchange did not confirm the change and said "{words}"')
-        self.api_message = words
+    Attributes:
+        exchange_message: The message of the exchange, or the answer itself.
+    """
+
+    def __init__(self, exchange_message: str) -> None:
+        super().__init__(f'the exchange did not confirm the change, and answered "{exchange_message}"')
+        self.exchange_message = exchange_message
 
 
 class NothingWritten(CoinSwitchError):
-    """One of several desired leverages is impossible, or the limits could not be read: none is written."""
+    """No desired leverage was written: the exchange does not allow one of them, or the limits could not be read."""
 
-    stops = True
+    stops_task = True
 
 
 class Unanswered(CoinSwitchError):
-    """Too many symbols in a row got no clear answer. `last` is the error of the last one."""
+    """Too many symbols in a row got no clear answer.
 
-    stops = True
+    Args:
+        count: How many symbols.
+        last_error: The error of the last one.
+    """
 
-    def __init__(self, count: int, last: CoinSwitchError) -> None:
-        super().__init__(f"{count} symbols in a row got no clear answer, so the task stopped (the last one: {last})")
+    stops_task = True
+
+    def __init__(self, count: int, last_error: CoinSwitchError) -> None:
+        super().__init__(
+            f"{count} symbols in a row got no clear answer, so the task stopped (the last error: {last_error})"
+        )
 
 
-class Defect(CoinSwitchError):
-    """An unexpected exception. Only its type and place are shown, because its text can contain a secret."""
+class InternalError(CoinSwitchError):
+    """An unexpected exception. The message shows only its type and its place, because its text can contain a secret."""
 
-    stops = True
+    stops_task = True
 
     def __init__(self, error: BaseException) -> None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        where = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        super().__init__(f"a defect of this collection, please report it: {type(error).__name__}{where}")
+        place = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        super().__init__(f"internal error in this collection ({type(error).__name__}{place}): please report it")

@@ -1,10 +1,10 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The third-party libraries, imported here alone, so that a missing one is reported in Ansible's usual words.
+"""Import the third-party libraries. No other file imports them, so that a missing library gives the usual message.
 
-Importing them takes longer than all else that a task does on its own, so this file is imported only when a request is
-about to go out. Private to this collection: anything here may change in any release.
+The imports take longer than all other work of a task on this machine, so this file is imported only before the first
+request. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ __all__ = [
     "Ed25519PublicKey",
     "InvalidSignature",
     "Session",
-    "need",
     "requests",
+    "require_libraries",
     "urllib3",
 ]
 for _name in __all__:
-    # Without the library, the files that use it can still be imported. `need` then raises the error.
+    # Without a library, the files that use it can still be imported. `require_libraries` then raises the error.
     globals().setdefault(_name, object)
 
 
-def need() -> None:
+def require_libraries() -> None:
     """Raise LibraryMissing if a library could not be imported."""
     if _MISSING is not None:
         raise _MISSING

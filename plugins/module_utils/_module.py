@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import (
+    FLOAT,
+    INT,
+    Connection,
+    read_connection,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     CoinSwitchError,
-    Defect,
+    InternalError,
     LibraryMissing,
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._progress import Progress
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor, proxy_passwords
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor, get_proxy_passwords
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, to_plain
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
@@ -123,11 +128,11 @@ def execute(
     keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
     clean = Redactor(keys).clean
     # In messages only, because hiding a password such as 1000 in data would hide prices.
-    clean_text = Redactor(keys, proxy_passwords(os.environ)).clean
+    clean_text = Redactor(keys, get_proxy_passwords(os.environ)).clean
     client: Client | None = None
     extra: dict[str, Any] = {}
     try:
-        connection = check(params)
+        connection = read_connection(params)
         prepared = wiring.prepare(params)
         if connection.verify is False:
             warn(UNPROTECTED)
@@ -136,18 +141,18 @@ def execute(
         report = (wiring.predict if check_mode else wiring.act)(_futures(client, connection.exchange), prepared)
     except LibraryMissing as error:
         report = Report({}, missing_required_lib(error.library))
-        extra = {"exception": error.error}
+        extra = {"exception": error.import_traceback}
     except CoinSwitchError as error:
         report = Report({}, str(error))
     except Exception as error:  # its message and its traceback can contain a secret
-        report = Report({}, str(Defect(error)))
+        report = Report({}, str(InternalError(error)))
     finally:
         if client:
             client.close()
     for warning in report.warnings:
         warn(clean_text(warning))
-    requests = client.requests if client else 0
-    result = {**wiring.blank, **clean(plain(report.result)), "requests": requests, **extra, "failed": False}
+    requests = client.request_count if client else 0
+    result = {**wiring.blank, **clean(to_plain(report.result)), "requests": requests, **extra, "failed": False}
     if report.failure is not None:
         result.update(failed=True, msg=clean_text(report.failure))
     return result
@@ -165,11 +170,11 @@ def check_reader() -> None:
     """
     controller = os.environ.get(CONTROLLER, "")
     if controller.isdigit() and not os.path.exists(f"/proc/{controller}") and os.path.isdir("/proc/self"):
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent", again=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
     poller = select.poll()
     poller.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
-        raise Unreachable("the task that started this module has ended, so no more requests are sent", again=False)
+        raise Unreachable("the task that started this module has ended, so no more requests are sent", can_retry=False)
 
 
 def connect(
@@ -180,12 +185,12 @@ def connect(
 ) -> Client:
     """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import require_libraries
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, Pacer
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Transport
 
-    need()
+    require_libraries()
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
     transport = Transport(
         connection.api_url, auth, connection.timeout, connection.verify, may_send, sessions, connection.identity

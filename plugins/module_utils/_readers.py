@@ -1,11 +1,11 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of the modules that only read, with the fewest requests.
+"""Read the results of the info modules, with as few requests as possible.
 
-Every function takes the account's Futures and what is asked for, and gives the Report of its module. A name is held
-against the list of instruments only where an answer leaves in doubt whether it is a symbol. Private to this collection:
-anything here may change in any release.
+Each function takes the Futures of the account and the checked options, and returns the Report of the module. A symbol
+is compared with the list of instruments only if its answer does not show whether the symbol exists. Private to this
+collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterable, Mapping, TypeVar
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._blockers import ORDERS_SPAN_MS
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import LARGEST_SKEW, clock_offset
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import MAX_SKEW_SECONDS, get_clock_offset
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import (
     CoinSwitchError,
     KeysRefused,
@@ -24,184 +24,194 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     Refused,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import (
-    LONGEST_SPAN_MS,
+    MAX_SPAN_MS,
     OPEN_ORDERS,
     ORDERS_PER_PAGE,
     POSITIONS,
     READ_LEVERAGE,
     Futures,
     Instrument,
-    whole,
+    to_int,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import unlisted
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 
-# How far a clock can be off without a warning. The exchange recommends no more, and refuses more than 60 s.
-RECOMMENDED_SKEW = 5.0
+# A larger difference of the clocks gives a warning. The exchange recommends at most 5 s, and refuses more than 60 s.
+RECOMMENDED_SKEW_SECONDS = 5.0
 
-# A time outside of these (2001 to 2286) is not in milliseconds: it is in seconds or microseconds.
-EARLIEST_MS = 10**12
-LATEST_MS = 10**13 - 1
+# A time outside these bounds (the years 2001 to 2286) is in seconds or microseconds, and not in milliseconds.
+MIN_TIME_MS = 10**12
+MAX_TIME_MS = 10**13 - 1
 
 _T = TypeVar("_T")
 Row = Dict[str, Any]
 
 
-class _Symbols:
-    """The desired symbols. Each can have its own error. A name that is not a symbol is an error of the whole task."""
+class _SymbolReader:
+    """Reads symbols one by one. An unknown symbol fails the whole task.
+
+    Args:
+        futures: The endpoints of the account.
+        names: All symbols of the task.
+    """
 
     def __init__(self, futures: Futures, names: list[str]) -> None:
         self._futures = futures
         self._names = names
-        self._unchecked = True
+        self._is_unchecked = True
 
-    def ask(self, symbol: str, read: Callable[[str], _T]) -> _T:
-        """The result of one symbol. An error names the symbol."""
+    def read(self, symbol: str, read_symbol: Callable[[str], _T]) -> _T:
+        """Return the result of `read_symbol` for one symbol. The message of an error names the symbol."""
         try:
-            return read(symbol)
+            return read_symbol(symbol)
         except CoinSwitchError as error:
-            if error.stops:
+            if error.stops_task:
                 raise
-            if isinstance(error, Refused) and error.envelope:
+            if isinstance(error, Refused) and error.is_from_api:
                 self.check_listed(self._names)
             raise CoinSwitchError(f"{symbol}: {error}") from None
 
     def check_listed(self, symbols: list[str]) -> None:
-        """Check the symbols against the list of the exchange, once a task. CoinSwitchError names unknown ones."""
-        if symbols and self._unchecked:
-            self._unchecked = False
-            _must_be_listed(symbols, self._listed(symbols), self._futures.exchange)
+        """Raise CoinSwitchError if the exchange does not list one of the symbols. Only the first call checks this."""
+        if symbols and self._is_unchecked:
+            self._is_unchecked = False
+            _check_listed(symbols, self._get_listed(symbols), self._futures.exchange)
 
-    def _listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
+    def _get_listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
         try:
-            return self._futures.instruments()
+            return self._futures.get_instruments()
         except CoinSwitchError as error:
-            if error.stops:
+            if error.stops_task:
                 raise
-            question = f"whether {self._futures.exchange} lists {', '.join(symbols)} is not known"
-            raise CoinSwitchError(f"{question}: {error}") from None
+            problem = f"it is not known whether {self._futures.exchange} lists {', '.join(symbols)}"
+            raise CoinSwitchError(f"{problem}: {error}") from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
-        """Check a symbol without results: the exchange answers the same for a flat symbol and for an unknown one."""
-        found = {row["symbol"] for row in rows}
-        self.check_listed([name for name in self._names if name not in found])
+        """Check the symbols without rows: the exchange gives the same answer for a flat and for an unknown symbol."""
+        symbols_with_rows = {row["symbol"] for row in rows}
+        self.check_listed([name for name in self._names if name not in symbols_with_rows])
 
 
-def _must_be_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange: str) -> None:
-    unknown = [f"{symbol}: {unlisted(symbol, exchange, listed)}" for symbol in symbols if symbol not in listed]
+def _check_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange: str) -> None:
+    unknown = [
+        f"{symbol}: {describe_unknown_symbol(symbol, exchange, listed)}" for symbol in symbols if symbol not in listed
+    ]
     if unknown:
         raise CoinSwitchError("; ".join(unknown))
 
 
 def read_leverages(futures: Futures, names: list[str]) -> Report:
-    """`leverages`: a row for each symbol. Without a leverage, it is None, and the answer is the `reason`."""
-    symbols = _Symbols(futures, names)
-    futures.client.pacer.expect({READ_LEVERAGE: len(names)})
+    """Return `leverages`, a row for each symbol. If the exchange returns no leverage, the row has the `reason`."""
+    reader = _SymbolReader(futures, names)
+    futures.client.pacer.check_max_wait({READ_LEVERAGE: len(names)})
     rows: list[Row] = []
     for symbol in names:
-        returned = symbols.ask(symbol, partial(_leverage, futures))
-        if returned["leverage"] is None:
-            symbols.check_listed(names)
-        rows.append({"symbol": symbol, "exchange": futures.exchange, **returned})
+        fields = reader.read(symbol, partial(_read_leverage, futures))
+        if fields["leverage"] is None:
+            reader.check_listed(names)
+        rows.append({"symbol": symbol, "exchange": futures.exchange, **fields})
     return Report({"leverages": rows})
 
 
-def _leverage(futures: Futures, symbol: str) -> Row:
+def _read_leverage(futures: Futures, symbol: str) -> Row:
     try:
-        return {"leverage": futures.leverage(symbol)}
+        return {"leverage": futures.get_leverage(symbol)}
     except NotConfigured as error:
         return {"leverage": None, "reason": str(error)}
 
 
 def read_instruments(futures: Futures, names: list[str] | None) -> Report:
-    """`instruments`: the named ones in their order, or all (None)."""
-    listed = futures.instruments()
+    """Return `instruments`: those of the symbols in their order, or all."""
+    listed = futures.get_instruments()
     if names is not None:
-        _must_be_listed(names, listed, futures.exchange)
+        _check_listed(names, listed, futures.exchange)
     chosen = listed.values() if names is None else [listed[name] for name in names]
-    return Report({"instruments": [_instrument(instrument) for instrument in chosen]})
+    return Report({"instruments": [_to_row(instrument) for instrument in chosen]})
 
 
-def _instrument(instrument: Instrument) -> Row:
-    typed = instrument._asdict()
-    return {**typed.pop("fields"), **typed}
+def _to_row(instrument: Instrument) -> Row:
+    row = instrument._asdict()
+    return {**row.pop("fields"), **row}
 
 
 def read_positions(futures: Futures, names: list[str]) -> Report:
-    """`positions`: the open ones."""
-    symbols = _Symbols(futures, names)
-    rows = _all_positions(futures, names)
+    """Return `positions`, the open positions of the symbols."""
+    reader = _SymbolReader(futures, names)
+    rows = _read_all_positions(futures, names)
     if rows is None:
-        futures.client.pacer.expect({POSITIONS: len(names)})
-        rows = [row for symbol in names for row in symbols.ask(symbol, futures.positions)]
-    symbols.check_listed_without_row(rows)
+        futures.client.pacer.check_max_wait({POSITIONS: len(names)})
+        rows = [row for symbol in names for row in reader.read(symbol, futures.get_positions)]
+    reader.check_listed_without_row(rows)
     return Report({"positions": rows})
 
 
-def _all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
-    """The positions of several symbols in one request, if the exchange allows that (it is not documented)."""
+def _read_all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
+    """Return the positions of several symbols with one request. None if the exchange refuses such a request."""
     if len(names) == 1:
         return None
     try:
-        return [row for row in futures.positions() if row["symbol"] in names]
+        return [row for row in futures.get_positions() if row["symbol"] in names]
     except Refused:
         return None
 
 
 def read_orders(futures: Futures, query: OrdersQuery) -> Report:
-    """`orders`: the newest first. Without a from_time, those of five weeks."""
-    names, since, last = query
+    """Return `orders`, the newest first. Without from_time, those of five weeks."""
+    names, start, to_time = query
     now = futures.client.now_ms()
-    # It is not known whether the exchange includes `to_time` itself. A time in the future is the same as none.
-    until = None if last is None or last >= now else last + 1
-    if since is None:
-        since = now - ORDERS_SPAN_MS if until is None else until - 5 * LONGEST_SPAN_MS
-    futures.client.pacer.expect({OPEN_ORDERS: max(1, math.ceil(((until or now) - since) / LONGEST_SPAN_MS))})
-    symbols = _Symbols(futures, names or [])
+    # It is not known whether the exchange includes `to_time` itself. A time in the future means now.
+    end = None if to_time is None or to_time >= now else to_time + 1
+    if start is None:
+        start = now - ORDERS_SPAN_MS if end is None else end - 5 * MAX_SPAN_MS
+    futures.client.pacer.check_max_wait({OPEN_ORDERS: max(1, math.ceil(((end or now) - start) / MAX_SPAN_MS))})
+    reader = _SymbolReader(futures, names or [])
     if names is not None and len(names) == 1:
-        found = symbols.ask(names[0], lambda symbol: _flat(futures.open_orders(since, until, symbol)))
+        found = reader.read(names[0], lambda symbol: _flatten(futures.get_open_orders(start, end, symbol)))
     else:
-        found = _flat(futures.open_orders(since, until))
-    asked = [row for row in found if names is None or row["symbol"] in names]
-    symbols.check_listed_without_row(asked)
-    return Report({"orders": [row for row in asked if _is_within(row, query)]}, warnings=_ties(found))
+        found = _flatten(futures.get_open_orders(start, end))
+    requested = [row for row in found if names is None or row["symbol"] in names]
+    reader.check_listed_without_row(requested)
+    return Report(
+        {"orders": [row for row in requested if _is_within(row, query)]}, warnings=_warn_of_full_milliseconds(found)
+    )
 
 
-def _flat(pages: Iterable[list[Row]]) -> list[Row]:
+def _flatten(pages: Iterable[list[Row]]) -> list[Row]:
     return [row for page in pages for row in page]
 
 
 def _is_within(row: Row, query: OrdersQuery) -> bool:
-    """Whether an order belongs to the period. An order whose time is not in Unix milliseconds does: it is open."""
-    created = whole(row.get("created_at"))
-    if created is None or not EARLIEST_MS <= created <= LATEST_MS:
+    """Return whether an order is in the period. If its time is not in Unix milliseconds, it counts as in the period."""
+    created = to_int(row.get("created_at"))
+    if created is None or not MIN_TIME_MS <= created <= MAX_TIME_MS:
         return True
     after_start = query.from_time is None or created >= query.from_time
     return after_start and (query.to_time is None or created <= query.to_time)
 
 
-def _ties(rows: list[Row]) -> list[str]:
-    """Warnings for each millisecond with a full page of orders: there can be more orders than the exchange lists."""
-    times = Counter(whole(row.get("created_at")) for row in rows)
+def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
+    """Return a warning for each millisecond with a full page of orders: the exchange may not list all of them."""
+    times = Counter(to_int(row.get("created_at")) for row in rows)
     return [
-        f"{count} of the open orders were created in the same millisecond ({time}): the exchange answers with "
-        f"{ORDERS_PER_PAGE} at most, and cannot be asked for the rest of one millisecond, so there may be more"
+        f"{count} of the open orders were created in the same millisecond ({time}), and the exchange returns at most "
+        f"{ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing: read one symbol at a time"
         for time, count in times.items()
         if time is not None and count >= ORDERS_PER_PAGE
     ]
 
 
 def read_wallet(futures: Futures, _query: None) -> Report:
-    """`balances`: a row for each base asset; `assets`: a row for each symbol that holds margin."""
-    balances, assets = futures.wallet()
+    """Return `balances`, a row for each base asset, and `assets`, a row for each symbol with margin."""
+    balances, assets = futures.get_wallet()
     return Report({"balances": balances, "assets": assets})
 
 
 def check_keys(futures: Futures, _query: None) -> Report:
-    """Whether the keys are `valid` (else the `reason`) and a pair, and how this machine stands to the exchange.
+    """Return whether the keys are valid and a pair, and compare the clock of this machine with that of the exchange.
 
-    `clock_offset` (this machine minus the exchange; None where that is not known) and `round_trip` are in seconds.
+    `clock_offset` and `round_trip` are in seconds. `clock_offset` is positive if this machine is ahead, and None if the
+    time of the exchange is not known.
     """
     client = futures.client
     result: Row = {"valid": True, "pair_matches": client.pair_matches()}
@@ -209,29 +219,30 @@ def check_keys(futures: Futures, _query: None) -> Report:
         futures.validate_keys()
     except KeysRefused as error:
         result.update(valid=False, reason=str(error))
-    # Read last, when the connection exists: only the exchange's own time is measured.
-    offset, warnings = _clock_offset(futures)
+    # This request is the last one, so that its time does not include the time to connect.
+    offset, warnings = _read_clock_offset(futures)
     result.update(clock_offset=offset, round_trip=round(client.timing.received - client.timing.sent, 3))
     return Report(result, warnings=warnings)
 
 
-def _clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
-    """Seconds that this machine is ahead of the exchange's time, or of the `Date` of an answer, and warnings."""
+def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
+    """Return how many seconds this machine is ahead of the exchange (None: not known), and the warnings."""
     warnings = []
     try:
-        returned = futures.server_time() / 1000
-        offset: float | None = futures.client.timing.midpoint - returned
+        exchange_time = futures.get_server_time() / 1000
+        offset: float | None = futures.client.timing.midpoint - exchange_time
     except CoinSwitchError as error:
-        offset = clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
+        offset = get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
-            f"the exchange did not return its time, so clock_offset is exact to one second at best: {error}"
+            f"the exchange did not return its time, so clock_offset is only accurate to one second: {error}"
         )
     if offset is None:
         return None, warnings
-    if abs(offset) > RECOMMENDED_SKEW:
+    if abs(offset) > RECOMMENDED_SKEW_SECONDS:
         direction = "ahead of" if offset > 0 else "behind"
         warnings.append(
-            f"the clock of this machine is {abs(offset):.0f} s {direction} the exchange's: {RECOMMENDED_SKEW:.0f} s at "
-            f"most are recommended, and more than {LARGEST_SKEW:.0f} s is refused; set the clock right (NTP)"
+            f"the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
+            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the "
+            "clock (NTP)"
         )
     return round(offset, 3), warnings

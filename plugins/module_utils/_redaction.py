@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps secrets out of all output of a module, also if the exchange sends them back in another form.
+"""Remove secrets from all output of a module, even if the exchange returns them in another encoding.
 
 Private to this collection: anything here may change in any release.
 """
@@ -14,40 +14,47 @@ from typing import Any, Iterable, Mapping
 from urllib.parse import unquote
 
 HIDDEN = "********"
-# The characters of hexadecimal, base64 and percent-encoding.
-_CODED = "A-Za-z0-9+/=_%-"
-# A signature in any form is longer than this. Nothing else that the exchange sends is.
-_LONGEST_TOKEN = 120
-# The part of a URL before the host. A password can contain a slash or an @ that is not encoded.
+# The characters of hexadecimal, base64 and percent-encoding, for a regular expression.
+_ENCODING_CHARACTERS = "A-Za-z0-9+/=_%-"
+# A signature in any encoding has at least as many characters. No other value of the exchange does.
+_MIN_SIGNATURE_LENGTH = 120
+# The user and the password in a URL. A password can contain a slash or an @ that is not encoded.
 _USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-# Hiding a shorter password everywhere would make messages unreadable. In a URL it is hidden anyway.
-_SHORTEST_PASSWORD = 4
-# A shorter value is refused as a key, and hiding it would make messages unreadable.
-_SHORTEST_FORM = 8
+# A shorter password is hidden in URLs only. Hiding it everywhere would make messages unreadable.
+_MIN_PASSWORD_LENGTH = 4
+# A shorter value is not a valid key. Hiding it would make messages unreadable.
+_MIN_SECRET_LENGTH = 8
 
 
 class Redactor:
-    """Replaces secrets in texts and nested values.
+    """Replaces secrets in texts and in nested values. Also replaces the user and the password of any URL.
 
-    secrets: keys, which are found in any case, in base64 and percent-encoded. passwords: found as they are. The user
-    and password of any URL are replaced, too.
+    Args:
+        secrets: The keys. They are found in upper and lower case, in base64 and percent-encoded.
+        passwords: Passwords. They are found only in this form.
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
-        longest_passwords_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
-        self._others = re.compile("|".join([_USERINFO, *longest_passwords_first]))
-        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_FORM}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        pattern = "|".join([*map(re.escape, longest_first), rf"[{_CODED}]{{{_LONGEST_TOKEN},}}"])
-        # A shorter run of such characters cannot contain a secret. This makes the search of megabytes fast.
-        characters = re.escape("".join(sorted(set("".join(forms)))))
-        self._pattern = re.compile(rf"(?=[{characters}{_CODED}]{{{_SHORTEST_FORM}}})(?:{pattern})", re.IGNORECASE)
+        passwords_longest_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
+        self._plain_pattern = re.compile("|".join([_USERINFO, *passwords_longest_first]))
+        encodings = {
+            encoding for secret in secrets for encoding in _get_encodings(secret) if len(encoding) >= _MIN_SECRET_LENGTH
+        }
+        encodings_longest_first = sorted(encodings, key=lambda encoding: (-len(encoding), encoding))
+        pattern = "|".join(
+            [*map(re.escape, encodings_longest_first), rf"[{_ENCODING_CHARACTERS}]{{{_MIN_SIGNATURE_LENGTH},}}"]
+        )
+        # Skip places without enough such characters in a row. This makes the search in megabytes fast.
+        characters = re.escape("".join(sorted(set("".join(encodings)))))
+        self._secret_pattern = re.compile(
+            rf"(?=[{characters}{_ENCODING_CHARACTERS}]{{{_MIN_SECRET_LENGTH}}})(?:{pattern})", re.IGNORECASE
+        )
 
     def clean(self, value: Any) -> Any:
-        """The value without the secrets: in mappings (also their keys), lists and texts. Other values are unchanged."""
+        """Return the value without secrets, in texts, lists and dictionaries (also in their keys)."""
         if isinstance(value, str):
-            return self._others.sub(HIDDEN, self._pattern.sub(HIDDEN, value))
+            return self._plain_pattern.sub(HIDDEN, self._secret_pattern.sub(HIDDEN, value))
         if isinstance(value, dict):
             return {self.clean(name): self.clean(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -55,37 +62,40 @@ class Redactor:
         return value
 
 
-def proxy_passwords(environment: Mapping[str, str]) -> set[str]:
-    """The passwords in the proxy variables of an environment, as they are and decoded."""
+def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
+    """Return the passwords of the proxy variables in an environment, both encoded and decoded."""
     passwords = set()
     for name, value in environment.items():
         if name.lower() in _PROXY_VARIABLES and "@" in value:
             userinfo = value.rpartition("@")[0].rpartition("://")[2]
             password = userinfo.partition(":")[2]
             passwords |= {password, unquote(password)}
-    return {text for text in passwords if len(text) >= _SHORTEST_PASSWORD}
+    return {text for text in passwords if len(text) >= _MIN_PASSWORD_LENGTH}
 
 
-def _forms(secret: str) -> list[str]:
-    """The forms in which a hexadecimal secret can come back. Each half of a long one is a secret, too."""
+def _get_encodings(secret: str) -> list[str]:
+    """Return the encodings in which an answer can contain a secret. Each half of a secret of 128 digits is one, too."""
     halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
-    forms = []
+    encodings = []
     for text in filter(None, [secret, *halves]):
         plain = [text.encode(), text.lower().encode(), text.upper().encode()]
         with_bytes = [*plain, bytes.fromhex(text)] if re.fullmatch(r"([0-9A-Fa-f]{2})+", text) else plain
-        forms.append(text)
-        forms.append("".join(f"%{byte:02x}" for byte in plain[0]))
-        forms.extend(form for data in with_bytes for form in _base64(data))
-    return forms
+        encodings.append(text)
+        encodings.append("".join(f"%{byte:02x}" for byte in plain[0]))
+        encodings.extend(encoding for data in with_bytes for encoding in _get_base64_encodings(data))
+    return encodings
 
 
-def _base64(data: bytes) -> list[str]:
-    """The base64 texts of the data at each of its three possible offsets in a longer text, without the edges."""
-    forms = []
-    for before in range(3):
-        text = b64encode(b"\0" * before + data).decode()
-        start = (0, 2, 3)[before]
-        end = len(text) - (0, 3, 2)[(before + len(data)) % 3]
+def _get_base64_encodings(data: bytes) -> list[str]:
+    """Return the base64 texts of the data at each of the three possible offsets within longer data.
+
+    Characters at the edges also depend on the neighboring bytes, so they are left out.
+    """
+    encodings = []
+    for offset in range(3):
+        text = b64encode(b"\0" * offset + data).decode()
+        start = (0, 2, 3)[offset]
+        end = len(text) - (0, 3, 2)[(offset + len(data)) % 3]
         core = text[start:end]
-        forms += [core, core.replace("+", "-").replace("/", "_")]
-    return forms
+        encodings += [core, core.replace("+", "-").replace("/", "_")]
+    return encodings

@@ -1,9 +1,9 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of the exchange without anything secret or personal: what is not known to be safe becomes its type.
+"""Describe the answers of the exchange without secret or personal values: other values are replaced by their types.
 
-Kept are only the names and words of the API's reference, and short numbers in the headers about rate limits. Keys, ids,
+Only names and texts of the API reference are kept, and short numbers in the headers about rate limits. Keys, IDs,
 amounts, prices, leverages, times, symbols and unknown names are replaced. Private to this collection: anything here may
 change in any release.
 """
@@ -102,13 +102,15 @@ _FIELDS = frozenset(
         *_OTHER_FIELDS,
     ]
 )
-_WORDS = frozenset(["EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access"])
+_KNOWN_TEXTS = frozenset(
+    ["EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access"]
+)
 
-_TYPES = ("application/json", "text/html", "text/plain")
+_MEDIA_TYPES = ("application/json", "text/html", "text/plain")
 _RATE_LIMIT_HEADER = re.compile(r"(x-)?ratelimit-(limit|remaining|reset)|retry-after")
 _SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")
-_TEXTS = (
+_TEXT_FORMS = (
     ("empty_text", re.compile("")),
     ("unix_ms_text", re.compile("[0-9]{13}")),
     ("whole_number_text", re.compile("-?[0-9]+")),
@@ -117,41 +119,44 @@ _TEXTS = (
     ("upper_case_text", re.compile("[A-Z0-9_]+")),
     ("lower_case_text", re.compile("[a-z0-9_]+")),
 )
-_COUNTS = ((0, "0"), (1, "1"), (49, "2-49"), (50, "50"))
-_DEEPEST = 8
+_ROW_COUNTS = ((0, "0"), (1, "1"), (49, "2-49"), (50, "50"))
+_MAX_DEPTH = 8
 
 
-def parsed(body: bytes) -> Any:
-    """The JSON value of a body, numbers with a fraction as Decimal. Raises ValueError where it is not JSON."""
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value of a body, with Decimals for fractions. Raise ValueError if the body is not JSON."""
     try:
         return json.loads(body, parse_float=Decimal)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def body_shape(body: bytes) -> Any:
-    """What a transcript keeps of a body."""
+def describe_body(body: bytes) -> Any:
+    """Return what the transcript contains of a body."""
     try:
-        return shape(parsed(body))
+        return describe_value(parse_json(body))
     except (ValueError, ArithmeticError):
         return "html" if body.lstrip().startswith(b"<") else "not_json" if body else "empty"
 
 
-def shape(value: Any, depth: int = 0) -> Any:
-    """The value with its texts and numbers replaced by their types; rows of a list become one."""
-    if depth > _DEEPEST:
+def describe_value(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value whose texts and numbers are replaced by their types. The rows of a list become one."""
+    if depth > _MAX_DEPTH:
         return "nested"
     if isinstance(value, dict):
-        known = {name: shape(item, depth + 1) for name, item in value.items() if name in _FIELDS}
-        others = [shape(item, depth + 1) for name, item in value.items() if name not in _FIELDS]
-        return {**known, **({"<other>": _merged(others)} if others else {})}
+        known = {name: describe_value(item, depth + 1) for name, item in value.items() if name in _FIELDS}
+        others = [describe_value(item, depth + 1) for name, item in value.items() if name not in _FIELDS]
+        return {**known, **({"<other>": _merge_shapes(others)} if others else {})}
     if isinstance(value, list):
-        return {"rows": _count(len(value)), "row": _merged([shape(item, depth + 1) for item in value])}
-    return form(value)
+        return {
+            "rows": _round_count(len(value)),
+            "row": _merge_shapes([describe_value(item, depth + 1) for item in value]),
+        }
+    return get_form(value)
 
 
-def form(value: Any) -> str:
-    """How a single value is written."""
+def get_form(value: Any) -> str:
+    """Return the form of a text, a number, a boolean or null."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -159,39 +164,43 @@ def form(value: Any) -> str:
     if isinstance(value, int):
         return "unix_ms" if 10**12 <= value < 10**13 else "whole_number"
     if isinstance(value, str):
-        return value if value in _WORDS else next((name for name, form in _TEXTS if form.fullmatch(value)), "text")
+        return (
+            value
+            if value in _KNOWN_TEXTS
+            else next((name for name, form in _TEXT_FORMS if form.fullmatch(value)), "text")
+        )
     return "decimal_number"
 
 
-def _count(number: int) -> str:
-    """A rough number of rows: the exact one is nobody else's business."""
-    return next((name for most, name in _COUNTS if number <= most), "51+")
+def _round_count(number: int) -> str:
+    """Return a rough number of rows. The exact number is personal."""
+    return next((name for maximum, name in _ROW_COUNTS if number <= maximum), "51+")
 
 
-def _merged(shapes: Iterable[Any]) -> Any:
-    """One shape for all rows."""
+def _merge_shapes(shapes: Iterable[Any]) -> Any:
+    """Merge the descriptions of all rows into one."""
     rows = list(shapes)
     objects = [row for row in rows if isinstance(row, dict)]
     texts = {text for row in rows if isinstance(row, str) for text in row.split("|")}
     if not objects:
         return "|".join(sorted(texts)) or "none"
     names = dict.fromkeys(name for row in objects for name in row)
-    merged = {name: _merged(row.get(name, "absent") for row in objects) for name in names}
+    merged = {name: _merge_shapes(row.get(name, "absent") for row in objects) for name in names}
     return {**merged, "<or>": "|".join(sorted(texts))} if texts else merged
 
 
-def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that matter, by their names in lower case."""
-    found = {name.lower(): value for name, value in headers.items()}
-    kept = {name: _header(name, value) for name, value in sorted(found.items())}
-    return {name: value for name, value in kept.items() if value}
+def get_safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers about the type, the time and the rate limits. Their names are in lower case."""
+    values = {name.lower(): value for name, value in headers.items()}
+    safe_values = {name: _get_safe_value(name, value) for name, value in sorted(values.items())}
+    return {name: value for name, value in safe_values.items() if value}
 
 
-def _header(name: str, value: str) -> str:
+def _get_safe_value(name: str, value: str) -> str:
     if name == "date":
         return "http_date" if _DATE.fullmatch(value) else "other"
     if name == "content-type":
-        return next((known for known in _TYPES if value.lower().startswith(known)), "other")
+        return next((known for known in _MEDIA_TYPES if value.lower().startswith(known)), "other")
     if not _RATE_LIMIT_HEADER.fullmatch(name):
         return ""
     if _SHORT_NUMBER.fullmatch(value):

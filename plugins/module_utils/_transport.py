@@ -28,8 +28,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import (
     AuthBase,
     Session,
-    need,
     requests,
+    require_libraries,
     urllib3,
 )
 
@@ -180,7 +180,7 @@ class Transport:
         account: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        need()
+        require_libraries()
         self._url = url
         self._auth = auth
         self._timeout = timeout
@@ -291,7 +291,7 @@ class Transport:
 
     def _raise_if_closed(self) -> None:
         if self._closed:
-            raise Unreachable("the task has ended, so no more requests are sent", again=False)
+            raise Unreachable("the task has ended, so no more requests are sent", can_retry=False)
 
     def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
         """Return a connected socket to the exchange or to its proxy."""
@@ -332,7 +332,7 @@ class Transport:
             return Unreachable(
                 f"the TLS certificate of {self._url} is not trusted ({certificate_error}): check api_url, and set "
                 "ca_path if your own authority signed the certificate",
-                again=False,
+                can_retry=False,
             )
         if isinstance(error, failures.ProxyError):
             return Unreachable(f"no connection to {self._url} through the proxy ({reason}): check HTTPS_PROXY")
@@ -351,15 +351,17 @@ class Transport:
             return Unreachable(
                 f"no request was sent to {self._url}, because the address of the proxy in HTTPS_PROXY is not valid: "
                 "correct it, and percent-encode the special characters of its password",
-                again=False,
+                can_retry=False,
             )
         if isinstance(error, OSError) and error.errno is None and not isinstance(error, failures.RequestException):
             return Unreachable(
                 f"no request was sent to {self._url}, because the certificate authorities cannot be read: check "
                 "ca_path, or REQUESTS_CA_BUNDLE in the environment",
-                again=False,
+                can_retry=False,
             )
-        return Unreachable(f"no connection to {self._url} ({reason}): check api_url and the network", again=not invalid)
+        return Unreachable(
+            f"no connection to {self._url} ({reason}): check api_url and the network", can_retry=not invalid
+        )
 
 
 # The message of http.client if a proxy refuses the tunnel.

@@ -54,7 +54,7 @@ reason:
   description: Why the exchange refuses the keys, and what to do.
   returned: if the keys are refused
   type: str
-  sample: "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key"
+  sample: "the exchange refused the keys (HTTP 401): secret_key and api_key are not a pair"
 pair_matches:
   description:
     - Whether O(api_key) is the public key of O(secret_key). The module checks this without a request.
@@ -86,21 +86,21 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_no_options
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import check_keys
 
-    return check_keys(*asked)
+    return check_keys(*arguments)
 
 
-WIRING = Wiring({}, prepare=nothing, act=_read)
+WIRING = Wiring({}, prepare=read_no_options, act=_read)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

@@ -147,10 +147,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection im
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
 
 
-def _from_options(options: Any) -> Any:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import from_options
+def _read_trial(options: Any) -> Any:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import read_trial
 
-    return from_options(options)
+    return read_trial(options)
 
 
 def _act(futures: Any, trial: Any) -> Any:
@@ -171,7 +171,7 @@ WIRING = Wiring(
         "write_leverage": {"type": INT},
         "rate_limit_share": {"type": FLOAT, "default": 0.5},
     },
-    prepare=_from_options,
+    prepare=_read_trial,
     act=_act,
     predict=_predict,
     blank={"handled": False},
@@ -179,7 +179,7 @@ WIRING = Wiring(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

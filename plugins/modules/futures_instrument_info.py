@@ -116,21 +116,21 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import any_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_optional_symbols
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_instruments
 
-    return read_instruments(*asked)
+    return read_instruments(*arguments)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=any_symbols, act=_read)
+WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=read_optional_symbols, act=_read)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

@@ -255,20 +255,20 @@ from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import from_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import read_policy
 
 
-def _carry_out(*desired: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _apply(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 
-    return apply(*desired)
+    return apply(*arguments)
 
 
-def _predict(*desired: Any) -> Any:
+def _predict(*arguments: Any) -> Any:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import predict
 
-    return predict(*desired)
+    return predict(*arguments)
 
 
 WIRING = Wiring(
@@ -279,8 +279,8 @@ WIRING = Wiring(
         "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },
-    prepare=from_options,
-    act=_carry_out,
+    prepare=read_policy,
+    act=_apply,
     predict=_predict,
     blank={"diff": {"before": {}, "after": {}}, "results": []},
     required_one_of=[("symbol", "leverages")],
@@ -290,7 +290,7 @@ WIRING = Wiring(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

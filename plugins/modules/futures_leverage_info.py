@@ -89,21 +89,23 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import some_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_required_symbols
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_leverages
 
-    return read_leverages(*asked)
+    return read_leverages(*arguments)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+WIRING = Wiring(
+    {"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=read_required_symbols, act=_read
+)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What orders in perpetual futures on CoinSwitch PRO are open."""
+"""Read the open orders in perpetual futures on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import orders
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_orders_query
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_orders
 
-    return read_orders(*asked)
+    return read_orders(*arguments)
 
 
 WIRING = Wiring(
@@ -172,13 +172,13 @@ WIRING = Wiring(
         "from_time": {"type": INT},
         "to_time": {"type": INT},
     },
-    prepare=orders,
+    prepare=read_orders_query,
     act=_read,
 )
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What positions in perpetual futures on CoinSwitch PRO are open."""
+"""Read the open positions in perpetual futures on CoinSwitch PRO."""
 
 from __future__ import annotations
 
@@ -157,21 +157,23 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import some_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_required_symbols
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_positions
 
-    return read_positions(*asked)
+    return read_positions(*arguments)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=some_symbols, act=_read)
+WIRING = Wiring(
+    {"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=read_required_symbols, act=_read
+)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

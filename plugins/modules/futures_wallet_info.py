@@ -127,21 +127,21 @@ requests:
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import nothing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_no_options
 
 
-def _read(*asked: Any) -> Any:
-    # Imported here, so that a task with an invalid option fails without the time of the import.
+def _read(*arguments: Any) -> Any:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_wallet
 
-    return read_wallet(*asked)
+    return read_wallet(*arguments)
 
 
-WIRING = Wiring({}, prepare=nothing, act=_read)
+WIRING = Wiring({}, prepare=read_no_options, act=_read)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the module."""
     run(WIRING)
 
 

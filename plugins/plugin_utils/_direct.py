@@ -138,7 +138,7 @@ def _hide_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mappi
 def _check_parent(parent: int) -> None:
     """Raise Unreachable if ansible-playbook has ended. Its workers get no signal of that."""
     if os.getppid() != parent:
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent", again=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.connection import local
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import LibraryMissing
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import need
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._libraries import require_libraries
 
 SWITCH = "coinswitch_direct"
 PREFIX = "COINSWITCH_"
@@ -92,7 +92,7 @@ def _has_other_python(task: Task) -> bool:
 
 def _lacks_a_library(_task: Task) -> bool:
     try:
-        need()
+        require_libraries()
     except LibraryMissing:
         return True
     return False

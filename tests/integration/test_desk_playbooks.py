@@ -211,7 +211,7 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     assert message["alpha"] == ""
     assert "ETHUSDT: leverage stays 20 instead of 5: blocked by an open position (LONG 1.5)" in message["blocked"]
     assert MARKUP in message["refusing"]
-    assert "secret_key does not belong to api_key" in message["wrong keys"]
+    assert "secret_key and api_key are not a pair" in message["wrong keys"]
     assert "'coinswitch_api_key' is undefined" in message["no keys"], "the keys in the environment are not used"
     assert "leverage_policy of this account is empty" in message["no policy"]
     assert "did you mean BTCUSDT?" in message[MARKUP]

@@ -153,7 +153,8 @@ def test_playbook_fails_without_a_write_if_the_symbol_has_a_position(
     completed = run_playbook(ansible, "-e", "first_contact_write=DOGEUSDT")
     assert completed.exit_status == 2
     assert (
-        "nothing was written: DOGEUSDT has an open position or order; name a symbol that has none" in completed.stdout
+        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
+        in completed.stdout
     )
     assert written_leverages(exchange) == []
 

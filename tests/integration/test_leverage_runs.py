@@ -183,7 +183,7 @@ def test_check_mode_fails_with_the_messages_of_the_real_run(
         "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not allowed: the exchange "
         "accepts 1 to 25 in steps of 1",
         "not listed": "BTCUSD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?",
-        "one blocked of three": f"1 of 3 symbols do not have the desired leverage. "
+        "one blocked of three": f"1 of 3 symbols does not have the desired leverage. "
         f"SOLUSDT: {message} an open position (SHORT 1.5); "
         "close the position first",
         "one impossible of three": real["one impossible of three"]["msg"],
@@ -242,9 +242,9 @@ def test_many_accounts_run_in_parallel_with_their_own_keys_and_results(
         "delta": {},
     }
     assert results["gamma"]["msg"].startswith(
-        "1 of 2 symbols do not have the desired leverage. ETHUSDT: leverage stays 10 instead of 6"
+        "1 of 2 symbols does not have the desired leverage. ETHUSDT: leverage stays 10 instead of 6"
     )
-    assert "make a new pair" in results["delta"]["msg"]
+    assert "create a new pair" in results["delta"]["msg"]
     assert results["delta"]["requests"] == 1
 
 
@@ -254,7 +254,7 @@ def test_missing_key_is_named_with_its_option_and_its_variable(ansible: Ansible,
         value = ansible.environment.pop(name)
         completed, result = ansible.ad_hoc(MODULE, "symbol=BTCUSDT leverage=13")
         option = name.removeprefix("COINSWITCH_").lower()
-        assert result["msg"] == f"{option} is missing: give the option {option} or set the variable {name}"
+        assert result["msg"] == f"{option} is missing: set the option {option} or the environment variable {name}"
         assert completed.exit_status == 2
         ansible.environment[name] = value
     assert exchange.requests == []

@@ -26,12 +26,12 @@ SYMBOLS = {
     "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "did you mean BTCUSD?",
 }
 LEVERAGES = [True, 13.0, "", "0x10", [13]]
-NOT_A_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number of 1 or more"
+NOT_A_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number from 1 to 999999999"
 
 # Options to add to VALID_POLICY, each with a part of the message.
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"api_key": "two words"}, "api_key holds a blank"),
-    ({"secret_key": "ab" * 31 + "a"}, "secret_key must be 64 hexadecimal characters"),
+    ({"api_key": "two words"}, "api_key contains a space"),
+    ({"secret_key": "ab" * 31 + "a"}, "secret_key must have 64 hexadecimal characters"),
     ({"api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ({"timeout": True}, "timeout must be a number above 0"),
     ({"retries": 1.5}, "retries must be a whole number"),

@@ -29,7 +29,6 @@ OTHER_TEXTS = {
     # The headline of a report.
     *("Above policy: … of", "Not in policy: … on … of", "none above policy", "none known to be above policy"),
     "with an open position",
-    "and up to",  # in the range of a number
 }
 
 # The strings of these files are the text of a report.

@@ -39,8 +39,13 @@ FILES_WITH_PUBLIC_KEYS = (
 
 
 def find_files() -> Iterator[Path]:
+    """Yield the files of the project, without caches and without hidden folders such as .hypothesis."""
     for folder in FOLDERS:
-        yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix in SUFFIXES)
+        for path in sorted((ROOT / folder).rglob("*")):
+            parents = path.relative_to(ROOT).parts[:-1]
+            is_skipped = any(parent.startswith(".") or parent == "__pycache__" for parent in parents)
+            if path.is_file() and path.suffix in SUFFIXES and not is_skipped:
+                yield path
     yield from (ROOT / page for page in PAGES)
 
 
@@ -59,8 +64,7 @@ def find_replaced_words(path: Path) -> Iterator[str]:
 
 
 def test_no_replaced_word_is_used() -> None:
-    files = [path for path in find_files() if "__pycache__" not in path.parts]
-    messages = [message for path in files for message in find_replaced_words(path)]
+    messages = [message for path in find_files() for message in find_replaced_words(path)]
     assert not messages, "\n".join(messages)
 
 
@@ -70,3 +74,12 @@ def test_replaced_word_is_found(tmp_path: Path, line: str, monkeypatch: pytest.M
     page = tmp_path / "page.md"
     page.write_text(line)
     assert list(find_replaced_words(page))
+
+
+def test_hidden_folders_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    for folder in ("unit", ".hypothesis", "__pycache__"):
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+        (tmp_path / "tests" / folder / "test_a.py").write_text("")
+    paths = [path for path in find_files() if path.suffix == ".py" and path.is_file()]
+    assert paths == [tmp_path / "tests" / "unit" / "test_a.py"]

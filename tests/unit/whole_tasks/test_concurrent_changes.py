@@ -19,7 +19,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import Desired, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
@@ -67,7 +67,7 @@ def test_outcome_is_unknown_if_all_writes_take_effect_after_the_task(harness: Mo
     result = harness.run("futures_leverage", **BTC_TO_13)
     assert harness.leverage_in_force("BTCUSDT") == 13
     assert (result["failed"], result["outcome"], result["leverage"]) == (True, "unknown", 10)
-    assert "may yet" in result["msg"]
+    assert "may still take effect" in result["msg"]
     assert harness.exchange.count("write_leverage") == 1 + RETRIES
 
 
@@ -212,7 +212,7 @@ def run_task(
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
     client = Client(transport, pacer, RETRIES, transport.pair_matches, lambda value: value, clock.unix, clock.sleep)
     try:
-        reports[task] = apply(Futures(client, "EXCHANGE_2"), Policy([Desired("BTCUSDT", desired)], single=True))
+        reports[task] = apply(Futures(client, "EXCHANGE_2"), Policy([DesiredLeverage("BTCUSDT", desired)], single=True))
     finally:
         order.end_task(task)
         transport.reset_connection()

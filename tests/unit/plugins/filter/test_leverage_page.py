@@ -166,7 +166,7 @@ def test_same_report_makes_the_same_page() -> None:
     assert len(pages) == 1
 
 
-# --- _css ---
+# --- _escape_css ---
 
 
 def test_css_filter_escapes_all_special_characters() -> None:
@@ -228,7 +228,7 @@ def test_history_is_shown() -> None:
     assert page.findings[0][6] == "2026-11-22, 2 runs"
     assert "beta BTCUSDT: in policy (was refused, first seen 2026-11-22)" in page.text
     assert "gamma BTCUSDT: refused, last seen 2026-11-22" in page.text
-    assert "2026-11-23T02:00:00Z: 1 findings, 0 above policy, 2 accounts" in page.text
+    assert "2026-11-23T02:00:00Z: 1 finding, 0 above policy, 2 accounts" in page.text
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_report_of_1_0_matches_the_schema_and_starts_the_history() -> None:
     assert [run["above_policy"] for run in new["history"]["runs"]] == [1, 1]
 
 
-# --- _account ---
+# --- _get_account ---
 
 ROWS = [
     # the row of the module, check mode, and the expected outcome, leverage, reason and severity
@@ -328,7 +328,7 @@ def test_account_without_a_policy_is_not_in_policy(account: dict[str, Any], reas
     assert account_report["message"] == reason
 
 
-# --- _rows ---
+# --- _get_rows ---
 
 
 def test_rows_are_the_symbols_of_the_policy_in_upper_case_sorted() -> None:
@@ -339,10 +339,10 @@ def test_rows_are_the_symbols_of_the_policy_in_upper_case_sorted() -> None:
         ("BTCUSDT", 10, "unchanged"),
         ("ETHUSDT", 5, "unknown"),
     ]
-    assert account["message"] == f"1 of 2 symbols are not in policy. ETHUSDT: {NO_ROW}"
+    assert account["message"] == f"1 of 2 symbols is not in policy. ETHUSDT: {NO_ROW}"
 
 
-# --- _as_drift ---
+# --- _convert_to_drift ---
 
 
 def test_message_of_a_maximum_says_at_most() -> None:
@@ -353,7 +353,7 @@ def test_message_of_a_maximum_says_at_most() -> None:
     assert account["message"] == "above policy (2x): BTCUSDT: leverage is 20 instead of at most 10"
 
 
-# --- _whole ---
+# --- _to_int ---
 
 
 @pytest.mark.parametrize("value", [True, 1.5, "10.0", "", "٣", "-1", None])
@@ -362,7 +362,7 @@ def test_policy_value_that_is_not_a_whole_number_is_unchanged(value: Any) -> Non
     assert account["results"][0]["wish"] == str(value)
 
 
-# --- _troubles ---
+# --- _get_troubles ---
 
 
 def test_account_that_was_not_reached_has_its_reason_once() -> None:

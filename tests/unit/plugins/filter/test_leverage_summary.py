@@ -34,7 +34,7 @@ def test_summary_of_a_report_in_policy_has_two_lines() -> None:
     report = leverage_report({"alpha": make_account(BTCUSDT=10)}, time="2026-11-23T02:00:00Z")
     assert leverage_summary(report) == (
         "In policy: 1 leverage on 1 account\n"
-        "Drift check (read-only), 2026-11-23 02:00 UTC, 1 of 1 leverages in policy on 1 account\n"
+        "Drift check (read-only), 2026-11-23 02:00 UTC, 1 of 1 leverage in policy on 1 account\n"
     )
 
 
@@ -50,7 +50,7 @@ def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
         "Above policy: 1 of 2 leverages, up to 2x, 1 with an open position, 2 other findings",
         "Drift check (read-only), 2026-11-23 02:00 UTC, 0 of 2 leverages in policy on 3 accounts",
         "Since the last run: 2 new, 1 continuing, 0 resolved",
-        "Not checked in this run: 1 earlier findings",
+        "Not checked in this run: 1 earlier finding",
         "- above policy (2x): beta ETHUSDT: 20, policy 10, open position LONG 0.010 (new)",
         "- not reached: absent (new)",
         "- below policy: alpha BTCUSDT: 5, policy 10 (since 2026-11-22)",
@@ -60,7 +60,7 @@ def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
 def test_summary_of_a_run_without_check_mode_counts_the_changes() -> None:
     report = leverage_report({"alpha": {**make_account(BTCUSDT=20), "check_mode": False}})
     assert leverage_summary(report).splitlines()[1] == (
-        "Policy applied, 1 of 1 leverages in policy on 1 account, 1 changed"
+        "Policy applied, 1 of 1 leverage in policy on 1 account, 1 changed"
     )
 
 

@@ -14,7 +14,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils import _levera
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, MemoryBudgets, Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, FAIL, Desired, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, FAIL, DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
@@ -179,7 +179,7 @@ class ClientSetup:
             rules: Other fields of the `Policy`. A policy with one symbol is `single` by default.
         """
         rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(policy) == 1, **rules}
-        entries = [Desired(symbol, leverage) for symbol, leverage in policy.items()]
+        entries = [DesiredLeverage(symbol, leverage) for symbol, leverage in policy.items()]
         run = _leverage.predict if check else _leverage.apply
         return run(self.futures, Policy(entries, **rules))
 

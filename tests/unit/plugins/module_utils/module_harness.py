@@ -229,7 +229,7 @@ def assert_failure_is_one_line(result: Mapping[str, Any]) -> None:
         message = result["msg"]
         assert message.strip()
         assert "\n" not in message
-        assert "defect" not in message
+        assert "internal error" not in message
         assert "Traceback" not in json.dumps(result)
 
 

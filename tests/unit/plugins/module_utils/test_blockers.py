@@ -25,7 +25,7 @@ NOW_MS = int(NOW * 1000)
 
 
 def allow_all(_symbol: str) -> None:
-    """The `impossible` argument of `BlockerFinder.find`: every desired leverage is possible."""
+    """The `describe_limit_violation` argument of `BlockerFinder.find`: every desired leverage is possible."""
 
 
 def open_order(setup: ClientSetup, symbol: str, age_ms: int) -> str:
@@ -33,7 +33,7 @@ def open_order(setup: ClientSetup, symbol: str, age_ms: int) -> str:
     return setup.account.open_order(symbol, "BUY", "1", "5", created_at=NOW_MS - age_ms)
 
 
-# --- BlockerFinder.find ---
+# --- BlockerFinder.find_report ---
 
 
 def test_find_returns_nothing_if_no_position_or_order_is_open(setup: ClientSetup) -> None:
@@ -132,7 +132,7 @@ def test_order_that_is_received_twice_is_returned_once(setup: ClientSetup) -> No
     assert [row["order_id"] for row in explanation.blockers] == ["a"]
 
 
-# --- _position and _order ---
+# --- _to_position_row and _to_order_row ---
 
 
 @pytest.mark.parametrize("value", [None, [], {"a": 1}, 5, "x" * 50])
@@ -149,7 +149,7 @@ def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: An
     assert "\n" not in explanation.reason
 
 
-# --- _describe ---
+# --- _describe_blockers ---
 
 
 def test_reason_names_all_blockers_in_one_line(setup: ClientSetup) -> None:

@@ -58,7 +58,7 @@ def test_read_sends_its_parameters_in_the_query(setup: ClientSetup) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["x-auth-apikey"] == API_KEY
     assert request.account == "desk"
-    assert setup.client.requests == 1
+    assert setup.client.request_count == 1
 
 
 def test_write_sends_its_parameters_in_the_json_body(setup: ClientSetup) -> None:
@@ -83,7 +83,7 @@ def test_read_is_retried_after_an_unclear_answer(setup: ClientSetup, fault: str)
     setup.exchange.add_fault(READ, FAULTS[fault], times=3)
     assert read(setup)["data"]["leverage"] == "10"
     assert setup.sent == [READ] * 4
-    assert setup.client.requests == 4
+    assert setup.client.request_count == 4
     assert len(setup.clock.slept) == 3
 
 
@@ -94,8 +94,8 @@ def test_read_raises_unclear_after_the_last_retry(new_setup: NewSetup, retries: 
     with pytest.raises(Unclear) as raised:
         read(setup)
     assert str(raised.value) == f'the exchange answered GET {PATH} with HTTP 503: "Service Unavailable"'
-    assert not raised.value.stops
-    assert setup.client.requests == 1 + retries
+    assert not raised.value.stops_task
+    assert setup.client.request_count == 1 + retries
     assert len(setup.clock.slept) == retries
 
 
@@ -103,7 +103,7 @@ def test_write_is_never_retried(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
     with pytest.raises(Unclear):
         write(setup)
-    assert setup.client.requests == 1
+    assert setup.client.request_count == 1
     assert setup.clock.slept == []
 
 
@@ -114,11 +114,11 @@ def test_unreachable_address_is_retried_only_if_a_retry_can_succeed(
     setup = new_setup(url=unused_url if can_retry else "http://[::1]nowhere")
     with pytest.raises(Unreachable) as raised:
         read(setup)
-    assert raised.value.again is can_retry
-    assert raised.value.stops
+    assert raised.value.can_retry is can_retry
+    assert raised.value.stops_task
     assert len(setup.clock.slept) == pauses
-    assert setup.client.requests == 0, "a request that was not sent is not counted"
-    assert setup.pacer.delay(READ_LEVERAGE, 20) == 0, "the budget is unused"
+    assert setup.client.request_count == 0, "a request that was not sent is not counted"
+    assert setup.pacer.get_delay(READ_LEVERAGE, 20) == 0, "the budget is unused"
 
 
 # --- Client.timing, Client.now_ms ---
@@ -169,7 +169,7 @@ def test_pause_doubles_up_to_8_seconds_with_random_variation(setup: ClientSetup)
         assert len(set(setup.clock.slept)) == 200
 
 
-# --- Client._paced ---
+# --- Client._send_paced ---
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_429_waits_for_a_valid_retry_after_or_else_60_seconds(
     assert "data" in send(setup)
     assert setup.clock.slept == pytest.approx([wait])
     assert setup.pacer.waited == pytest.approx(wait)
-    assert setup.client.requests == 2
+    assert setup.client.request_count == 2
 
 
 def test_second_429_waits_60_seconds_despite_retry_after(setup: ClientSetup) -> None:
@@ -230,8 +230,8 @@ def test_repeated_429_raises_budget_spent_after_the_max_wait(
     setup.exchange.add_fault(READ, FAULTS["429"], times=None)
     with pytest.raises(BudgetSpent) as raised:
         read(setup)
-    assert raised.value.sent
-    assert setup.client.requests == requests
+    assert raised.value.was_sent
+    assert setup.client.request_count == requests
     assert setup.pacer.waited <= max_wait
 
 
@@ -241,9 +241,9 @@ def test_nothing_is_sent_if_the_budget_is_already_spent(new_setup: NewSetup) -> 
         setup.pacer.take(READ_LEVERAGE)
     with pytest.raises(BudgetSpent) as raised:
         read(setup)
-    assert not raised.value.sent
+    assert not raised.value.was_sent
     assert setup.sent == []
-    assert setup.client.requests == 0
+    assert setup.client.request_count == 0
 
 
 @pytest.mark.parametrize("fault", ["503", "drop-before", "400", "429"])
@@ -253,11 +253,11 @@ def test_failed_request_counts_against_the_budget(new_setup: NewSetup, fault: st
     with pytest.raises(CoinSwitchError):
         read(setup)
     setup.clock.now += 60
-    assert setup.pacer.delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "the window starts at the end of the request"
-    assert setup.pacer.delay(READ_LEVERAGE, 19) == 0
+    assert setup.pacer.get_delay(READ_LEVERAGE, 20) == pytest.approx(0.1), "the window starts at the end of the request"
+    assert setup.pacer.get_delay(READ_LEVERAGE, 19) == 0
 
 
-# --- Client._judge ---
+# --- Client._interpret_answer ---
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
@@ -268,11 +268,11 @@ def test_every_2xx_status_returns_the_value(setup: ClientSetup, status: int) -> 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (300, " (a redirect, which is never followed with signed headers; check api_url)"),
-        (307, " (a redirect, which is never followed with signed headers; check api_url)"),
-        (399, " (a redirect, which is never followed with signed headers; check api_url)"),
+        (300, " (a redirect, which signed requests do not follow: check api_url)"),
+        (307, " (a redirect, which signed requests do not follow: check api_url)"),
+        (399, " (a redirect, which signed requests do not follow: check api_url)"),
         (400, ""),
-        (403, " (check that this address may use the API, and api_url)"),
+        (403, " (check api_url, and that the IP address of this machine is allowed to use the API)"),
         (404, " (check api_url)"),
         (405, ""),
         (409, ""),
@@ -290,9 +290,9 @@ def test_3xx_or_4xx_raises_refused_without_a_retry(
         send(setup)
     method = "GET" if send is read else "POST"
     assert str(raised.value) == f'the exchange refused {method} {PATH} with HTTP {status}{advice}: "No way"'
-    assert (raised.value.status, raised.value.api_message, raised.value.envelope) == (status, "No way", True)
-    assert not raised.value.stops
-    assert setup.client.requests == 1
+    assert (raised.value.status, raised.value.exchange_message, raised.value.is_from_api) == (status, "No way", True)
+    assert not raised.value.stops_task
+    assert setup.client.request_count == 1
     assert setup.clock.slept == []
 
 
@@ -303,7 +303,7 @@ def test_status_408_or_from_500_raises_unclear(new_setup: NewSetup, status: int)
         read_with_answer(setup, {"message": "x"}, status)
 
 
-# --- Client._value ---
+# --- Client._parse_json ---
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_answer_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, 
     assert str(raised.value) == f"the exchange's answer is not JSON{quote}"
 
 
-# --- Client._api_message ---
+# --- Client._describe_body ---
 
 
 API_MESSAGES: list[tuple[Any, str, bool]] = [
@@ -386,8 +386,8 @@ def test_refusal_quotes_the_message_or_the_text_of_the_body(
 ) -> None:
     with pytest.raises(Refused) as raised:
         read_with_answer(setup, body, 400)
-    assert raised.value.api_message == api_message
-    assert raised.value.envelope is envelope
+    assert raised.value.exchange_message == api_message
+    assert raised.value.is_from_api is envelope
     assert str(raised.value).endswith(f': "{api_message}"' if api_message else "with HTTP 400")
 
 
@@ -398,7 +398,7 @@ def test_text_after_64_kib_is_not_quoted(new_setup: NewSetup, message: bool) -> 
         read_with_answer(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
 
 
-# --- Client._explain_keys ---
+# --- Client._raise_keys_refused ---
 
 
 def test_401_reports_keys_that_do_not_match_before_the_clock(new_setup: NewSetup) -> None:
@@ -406,24 +406,29 @@ def test_401_reports_keys_that_do_not_match_before_the_clock(new_setup: NewSetup
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
     assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): secret_key does not belong to api_key (its public key is another "
-        "one); take both from the same pair"
+        "the exchange refused the keys (HTTP 401): secret_key and api_key are not a pair: copy both from the same pair"
     )
 
 
 @pytest.mark.parametrize(
     ("skew", "explanation"),
     [
-        (300, "the clock of this machine is 300 s behind the exchange's, and more than 60 s is refused; set the clock"),
+        (
+            300,
+            "the clock of this machine is 300 s behind the clock of the exchange, which accepts at most 60 s: synchron",
+        ),
         (
             -300,
-            "the clock of this machine is 300 s ahead of the exchange's, and more than 60 s is refused; set the clo",
+            "the clock of this machine is 300 s ahead of the clock of the exchange, which accepts at most 60 s: synchr",
         ),
-        (61, "the clock of this machine is 61 s behind the exchange's"),
-        (-61, "the clock of this machine is 61 s ahead of the exchange's"),
-        (60, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
-        (-60, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
-        (0, "the keys are a pair and the clock is right, so the pair may have been replaced or revoked (a new pair"),
+        (61, "the clock of this machine is 61 s behind the clock of the exchange"),
+        (-61, "the clock of this machine is 61 s ahead of the clock of the exchange"),
+        (60, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
+        (
+            -60,
+            "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair",
+        ),
+        (0, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
     ],
 )
 def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
@@ -432,9 +437,9 @@ def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
     assert str(raised.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {explanation}')
-    assert str(raised.value).endswith(("; set the clock right (NTP)", "; make a new pair and use both of its keys"))
-    assert raised.value.stops
-    assert setup.client.requests == 1
+    assert str(raised.value).endswith((": synchronize the clock (NTP)", ": create a new pair and use both of its keys"))
+    assert raised.value.stops_task
+    assert setup.client.request_count == 1
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Nov 2023 22:13:20 GMT", "0"])
@@ -442,13 +447,13 @@ def test_401_without_a_valid_date_does_not_report_the_clock(setup: ClientSetup, 
     with pytest.raises(KeysRefused) as raised:
         read_with_answer(setup, "", 401, Date=date)
     assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): the keys are a pair and the answer has no time to compare "
-        "the clock with, so the pair may have been replaced or revoked (a new pair ends the old one); make a new pair "
-        "and use both of its keys"
+        "the exchange refused the keys (HTTP 401): the keys are a pair and the clock was not checked (the answer "
+        "has no valid date), so the pair may have been replaced or revoked (a new pair revokes the old one): create a "
+        "new pair and use both of its keys"
     )
 
 
-# --- clock_offset ---
+# --- get_clock_offset ---
 
 
 @pytest.mark.parametrize(
@@ -464,4 +469,4 @@ def test_401_without_a_valid_date_does_not_report_the_clock(setup: ClientSetup, 
     ],
 )
 def test_clock_offset_is_the_difference_to_the_date_or_none(date: str, offset: float | None) -> None:
-    assert _client.clock_offset(date, NOW + 0.5) == offset
+    assert _client.get_clock_offset(date, NOW + 0.5) == offset

@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import FLOAT, INT, Connection, check
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import (
+    FLOAT,
+    INT,
+    Connection,
+    read_connection,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 
 from .client_setup import API_KEY, SECRET_KEY
@@ -33,14 +38,14 @@ VALID_OPTIONS: dict[str, Any] = {
 def get_refusal(**changes: Any) -> str:
     """Change valid options so that they are refused. Return the message, which must not show a key."""
     with pytest.raises(InputRefused) as raised:
-        check({**VALID_OPTIONS, **changes})
+        read_connection({**VALID_OPTIONS, **changes})
     message = str(raised.value)
     assert "\n" not in message
     assert not any(value in message for name, value in changes.items() if name.endswith("_key") and value)
     return message
 
 
-# --- AsTyped ---
+# --- UnconvertedType ---
 
 
 @pytest.mark.parametrize("value", [True, "10.0", "1e999999999", None, 10, [1]])
@@ -55,7 +60,7 @@ def test_number_types_return_the_value_unchanged(value: Any) -> None:
 
 def test_identity_depends_only_on_the_address_and_the_api_key() -> None:
     identities = {
-        check({**VALID_OPTIONS, **changes}).identity
+        read_connection({**VALID_OPTIONS, **changes}).identity
         for changes in (
             {},
             {"api_key": API_KEY.upper()},
@@ -67,11 +72,11 @@ def test_identity_depends_only_on_the_address_and_the_api_key() -> None:
     assert len(identities) == 3
 
 
-# --- check ---
+# --- read_connection ---
 
 
 def test_valid_options_become_a_connection() -> None:
-    assert check(VALID_OPTIONS) == Connection(
+    assert read_connection(VALID_OPTIONS) == Connection(
         api_key=API_KEY,
         secret_key=SECRET_KEY,
         api_url="https://coinswitch.co",
@@ -84,35 +89,35 @@ def test_valid_options_become_a_connection() -> None:
     )
 
 
-# --- _given ---
+# --- _get_required ---
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: Any) -> None:
     message = get_refusal(**{name: value})
-    assert message == f"{name} is missing: give the option {name} or set the variable COINSWITCH_{name.upper()}"
+    assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
 
 
-# --- _api_key ---
+# --- _check_api_key ---
 
 
 @pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!"])
 def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
-    assert check({**VALID_OPTIONS, "api_key": key}).api_key == key
+    assert read_connection({**VALID_OPTIONS, "api_key": key}).api_key == key
 
 
 @pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
 def test_api_key_with_another_character_is_refused(key: str) -> None:
-    assert get_refusal(api_key=key).startswith("api_key holds a blank, a line's end or another character")
+    assert get_refusal(api_key=key).startswith("api_key contains a space, a line break or another character")
 
 
-# --- _secret_key ---
+# --- _check_secret_key ---
 
 
 @pytest.mark.parametrize("secret", [SECRET_KEY, SECRET_KEY.upper(), SECRET_KEY + API_KEY])
 def test_valid_secret_key_is_accepted(secret: str) -> None:
-    assert check({**VALID_OPTIONS, "secret_key": secret}).secret_key == secret
+    assert read_connection({**VALID_OPTIONS, "secret_key": secret}).secret_key == secret
 
 
 @pytest.mark.parametrize(
@@ -122,21 +127,21 @@ def test_valid_secret_key_is_accepted(secret: str) -> None:
         (SECRET_KEY + "0", "has 65: "),
         ((SECRET_KEY * 2)[:127], "has 127: "),
         (SECRET_KEY * 2 + "0", "has 129: "),
-        (SECRET_KEY[:63] + "g", "has 64, some of them not hexadecimal: "),
-        (SECRET_KEY[:63] + "\u0663", "has 64, some of them not hexadecimal: "),
-        (SECRET_KEY + "\n", "has 65, some of them not hexadecimal: "),
-        (" " + SECRET_KEY, "has 65, some of them not hexadecimal: "),
-        ("0x" + SECRET_KEY, "has 66, some of them not hexadecimal: "),
-        ("my secret key", "has 13, some of them not hexadecimal: "),
+        (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY[:63] + "\u0663", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY + "\n", "has 65, and some of them are not hexadecimal: "),
+        (" " + SECRET_KEY, "has 65, and some of them are not hexadecimal: "),
+        ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal: "),
+        ("my secret key", "has 13, and some of them are not hexadecimal: "),
     ],
 )
 def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
     message = get_refusal(secret_key=secret)
-    assert message.startswith("secret_key must be 64 hexadecimal characters (the Ed25519 seed) or 128")
+    assert message.startswith("secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128")
     assert message.endswith(f"{description}copy it again")
 
 
-# --- _url ---
+# --- _check_url ---
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ def test_invalid_secret_key_is_described_but_not_shown(secret: str, description:
     ],
 )
 def test_valid_url_is_accepted(value: str, url: str) -> None:
-    assert check({**VALID_OPTIONS, "api_url": value}).api_url == url
+    assert read_connection({**VALID_OPTIONS, "api_url": value}).api_url == url
 
 
 @pytest.mark.parametrize(
@@ -248,23 +253,28 @@ def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
 )
 def test_http_is_refused_for_a_host_that_is_not_loopback(host: str) -> None:
     message = get_refusal(api_url=f"http://{host}:8080")
-    assert message == "api_url must start with https: plain http is for a loopback address (127.0.0.1, localhost)"
+    assert message == (
+        "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+        "localhost)"
+    )
 
 
-# --- _exchange ---
+# --- _check_exchange ---
 
 
 @pytest.mark.parametrize(("value", "exchange"), [("EXCHANGE_2", "EXCHANGE_2"), ("exchange_2", "EXCHANGE_2")])
 def test_exchange_is_converted_to_upper_case(value: str, exchange: str) -> None:
-    assert check({**VALID_OPTIONS, "exchange": value}).exchange == exchange
+    assert read_connection({**VALID_OPTIONS, "exchange": value}).exchange == exchange
 
 
 @pytest.mark.parametrize("value", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
 def test_invalid_exchange_is_refused(value: str) -> None:
-    assert get_refusal(exchange=value) == "exchange must be letters, digits and underscores, such as EXCHANGE_2"
+    assert (
+        get_refusal(exchange=value) == "exchange must contain only letters, digits and underscores, such as EXCHANGE_2"
+    )
 
 
-# --- _number ---
+# --- _check_number ---
 
 NOT_NUMBERS: list[Any] = [
     True,
@@ -302,7 +312,7 @@ NOT_NUMBERS: list[Any] = [
     ("name", "valid", "invalid", "bounds"),
     [
         ("timeout", [0.001, 1, 10.5, 3600, "10", "0.5", "2."], [0, "0", 3601, 1e300], "above 0 and up to 3600"),
-        ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0"),
+        ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0 to 1000000000"),
         ("rate_limit_share", [0.001, 0.5, 1, 1.0, "0.5", "1"], [0, 0.0, 1.001, 2, "2"], "above 0 and up to 1"),
     ],
 )
@@ -310,19 +320,19 @@ def test_only_numbers_within_the_bounds_are_accepted(
     name: str, valid: list[Any], invalid: list[Any], bounds: str
 ) -> None:
     for value in valid:
-        number = getattr(check({**VALID_OPTIONS, name: value}), name)
+        number = getattr(read_connection({**VALID_OPTIONS, name: value}), name)
         assert isinstance(number, float)
         assert number == float(value)
     for value in [*NOT_NUMBERS, *invalid]:
         assert get_refusal(**{name: value}) == f"{name} must be a number {bounds}", value
 
 
-# --- _retries ---
+# --- _check_retries ---
 
 
 @pytest.mark.parametrize(("value", "retries"), [(0, 0), (3, 3), ("3", 3), ("0", 0), (999, 999)])
 def test_valid_retries_are_accepted(value: Any, retries: int) -> None:
-    assert check({**VALID_OPTIONS, "retries": value}).retries == retries
+    assert read_connection({**VALID_OPTIONS, "retries": value}).retries == retries
 
 
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, 1000, 3.0, "3.0", 10**30])
@@ -330,7 +340,7 @@ def test_invalid_retries_are_refused(value: Any) -> None:
     assert get_refusal(retries=value) == "retries must be a whole number from 0 to 999"
 
 
-# --- _verify ---
+# --- _get_verify ---
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
@@ -340,16 +350,18 @@ def test_ca_path_can_be_a_file_or_a_folder(tmp_path: Path, is_folder: bool) -> N
         path.mkdir()
     else:
         path.touch()
-    assert check({**VALID_OPTIONS, "ca_path": str(path)}).verify == str(path)
-    assert check({**VALID_OPTIONS, "ca_path": str(path), "validate_certs": False}).verify is False
+    assert read_connection({**VALID_OPTIONS, "ca_path": str(path)}).verify == str(path)
+    assert read_connection({**VALID_OPTIONS, "ca_path": str(path), "validate_certs": False}).verify is False
 
 
 def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "none")
-    assert get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on"
+    assert (
+        get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on: correct it"
+    )
 
 
 @pytest.mark.parametrize("path", [None, ""])
 def test_without_ca_path_verify_is_validate_certs(path: Any) -> None:
-    assert check({**VALID_OPTIONS, "ca_path": path}).verify is True
-    assert check({**VALID_OPTIONS, "ca_path": path, "validate_certs": False}).verify is False
+    assert read_connection({**VALID_OPTIONS, "ca_path": path}).verify is True
+    assert read_connection({**VALID_OPTIONS, "ca_path": path, "validate_certs": False}).verify is False

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import CoinSwitchError, Refused, Unreachable
 
-# --- CoinSwitchError.stops ---
+# --- CoinSwitchError.stops_task ---
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
         ("BudgetSpent", True),
         ("NothingWritten", True),
         ("Unanswered", True),
-        ("Defect", True),
+        ("InternalError", True),
         ("Unreachable", True),
         ("Unclear", False),
         ("Refused", False),
@@ -35,7 +35,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 def test_error_stops_the_task_if_other_symbols_would_fail_too(name: str, stops: bool) -> None:
     error = getattr(_errors, name)
     assert issubclass(error, CoinSwitchError)
-    assert error.stops is stops
+    assert error.stops_task is stops
 
 
 def test_module_defines_14_errors_and_their_base_class() -> None:
@@ -50,8 +50,8 @@ def test_module_defines_14_errors_and_their_base_class() -> None:
 
 
 def test_unreachable_is_retried_by_default() -> None:
-    assert Unreachable("x").again is True
-    assert Unreachable("x", again=False).again is False
+    assert Unreachable("x").can_retry is True
+    assert Unreachable("x", can_retry=False).can_retry is False
 
 
 # --- Refused ---

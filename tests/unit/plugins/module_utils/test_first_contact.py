@@ -68,7 +68,7 @@ def test_every_quirk_of_the_sandbox_has_readings_or_is_never_shown() -> None:
         assert set(values.values()) == values_of_sandbox, name
 
 
-# --- from_options ---
+# --- read_trial ---
 
 
 def make_options(**changes: Any) -> dict[str, Any]:
@@ -76,24 +76,22 @@ def make_options(**changes: Any) -> dict[str, Any]:
 
 
 def test_options_become_a_trial() -> None:
-    assert _first_contact.from_options(make_options()) == READ_ONLY
-    assert _first_contact.from_options(make_options(write_symbol="dogeusdt")) == Trial("DOGEUSDT", None)
-    assert _first_contact.from_options(make_options(write_symbol="DOGEUSDT", write_leverage="7")) == Trial(
-        "DOGEUSDT", 7
-    )
+    assert _first_contact.read_trial(make_options()) == READ_ONLY
+    assert _first_contact.read_trial(make_options(write_symbol="dogeusdt")) == Trial("DOGEUSDT", None)
+    assert _first_contact.read_trial(make_options(write_symbol="DOGEUSDT", write_leverage="7")) == Trial("DOGEUSDT", 7)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5 here"),
-        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5 here"),
+        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5, because"),
+        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5, because"),
         ({"write_leverage": 7}, "write_leverage needs write_symbol"),
         ({"write_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
         *(
             (
                 {"write_symbol": "DOGEUSDT", "write_leverage": value},
-                "write_leverage must be a whole number of 1 or more",
+                "write_leverage must be a whole number from 1 to 999999999",
             )
             for value in (0, -1, True, 7.5, "seven", "", "07", [7])
         ),
@@ -101,7 +99,7 @@ def test_options_become_a_trial() -> None:
 )
 def test_invalid_options_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputRefused, match=message):
-        _first_contact.from_options(make_options(**changes))
+        _first_contact.read_trial(make_options(**changes))
 
 
 # --- Findings.transcript ---
@@ -235,7 +233,7 @@ def test_refused_keys_stop_the_check(new_setup: NewSetup) -> None:
     setup = prepare_setup(new_setup, keys=(API_KEY, "11" * 32))
     report = run_check(setup)
     assert report.failure is not None
-    assert "secret_key does not belong to api_key" in report.failure
+    assert "secret_key and api_key are not a pair" in report.failure
     assert len(setup.sent) == 2
 
 
@@ -442,7 +440,7 @@ def test_shared_budget_of_reads_and_writes_is_shown(new_setup: NewSetup) -> None
     assert setup.current["DOGEUSDT"] == 10
 
 
-# --- _Writer.run ---
+# --- _WriteTrial.run ---
 
 
 @pytest.mark.parametrize("value", READINGS["same_value"].values())
@@ -484,7 +482,7 @@ def test_leverage_is_restored_before_a_defect_is_raised(new_setup: NewSetup, mon
     assert setup.current["DOGEUSDT"] == 10
 
 
-# --- _Writer._check ---
+# --- _WriteTrial._check_symbol ---
 
 
 @pytest.mark.parametrize("days_ago", [0, 20])
@@ -496,7 +494,7 @@ def test_symbol_with_a_position_or_order_is_not_written(new_setup: NewSetup, day
         setup.account.open_position("DOGEUSDT", "LONG", "1")
     report = run_check(setup, Trial("DOGEUSDT", 7))
     assert report.failure == (
-        "nothing was written: DOGEUSDT has an open position or order; name a symbol that has none"
+        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
     )
     assert setup.writes() == []
 
@@ -505,13 +503,13 @@ def test_never_configured_symbol_is_not_written(new_setup: NewSetup) -> None:
     setup = prepare_setup(new_setup, Quirks(unset_leverage="message"))
     report = run_check(setup, Trial("SOLUSDT", 7))
     assert report.failure is not None
-    assert report.failure.startswith("nothing was written: the leverage of SOLUSDT is not known")
+    assert report.failure.startswith("nothing was written, because the leverage of SOLUSDT is not known")
     assert setup.writes() == []
 
 
 def test_unknown_symbol_is_not_written(new_setup: NewSetup) -> None:
     report = run_check(prepare_setup(new_setup), Trial("NIXUSDT", None))
-    assert report.failure == "nothing was written: EXCHANGE_2 does not list NIXUSDT; check the name"
+    assert report.failure == "nothing was written, because EXCHANGE_2 does not list NIXUSDT: check the name"
 
 
 @pytest.mark.parametrize("endpoint", [POSITIONS, ORDERS, "instruments", READ])
@@ -522,7 +520,7 @@ def test_nothing_is_written_if_the_state_cannot_be_read(new_setup: NewSetup, end
     assert setup.writes() == []
 
 
-# --- _Writer._plan ---
+# --- _WriteTrial._get_plan ---
 
 RESTORE_ADVICE = (
     "to restore it, run ansible localhost -m tradeops.coinswitch.futures_leverage -a 'symbol=DOGEUSDT leverage=10'"
@@ -537,11 +535,11 @@ def test_check_mode_returns_the_plan_and_writes_nothing(new_setup: NewSetup) -> 
         "POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)",
         "POST /trade/api/v2/futures/leverage DOGEUSDT 7 (write_leverage)",
         "POST /trade/api/v2/futures/leverage DOGEUSDT 10 (restored)",
-        f"interrupted meanwhile: {RESTORE_ADVICE}",
+        f"if the check is interrupted: {RESTORE_ADVICE}",
     ]
 
 
-# --- _Writer._try ---
+# --- _WriteTrial._try_value ---
 
 
 @pytest.mark.parametrize("value", READINGS["limit_answer"].values())
@@ -553,7 +551,7 @@ def test_leverage_outside_the_limits_shows_how_it_is_refused(new_setup: NewSetup
     assert setup.current["DOGEUSDT"] == report.result["leverage"] == 10
 
 
-# --- _Writer._restore ---
+# --- _WriteTrial._restore ---
 
 
 @pytest.mark.parametrize("fault", ["503", "503-done", "drop-before", "drop-after", "html", "other-leverage", "no-data"])

@@ -18,7 +18,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
     Unconfirmed,
     Unexpected,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, LONGEST_SPAN_MS, RECENT_MS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, MAX_SPAN_MS, RECENT_MS
 from sandbox import FAULTS
 
 from .client_setup import INSTRUMENTS, NOW, ORDERS, POSITIONS, READ, WRITE, ClientSetup, Fault, Quirks
@@ -33,7 +33,7 @@ def set_answer(setup: ClientSetup, endpoint: str, value: Any) -> ClientSetup:
     return setup
 
 
-# --- Futures.leverage, Futures.set_leverage ---
+# --- Futures.get_leverage, Futures.set_leverage ---
 
 VALID_LEVERAGES: list[tuple[Any, int]] = [
     (13, 13),
@@ -75,7 +75,7 @@ def test_leverage_is_accepted_as_text_or_number(
 ) -> None:
     set_answer(setup, READ, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
     set_answer(setup, WRITE, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
-    returned = setup.futures.leverage("BTCUSDT")
+    returned = setup.futures.get_leverage("BTCUSDT")
     assert returned == leverage
     assert returned.__class__ is int
     setup.futures.set_leverage("BTCUSDT", leverage)
@@ -109,9 +109,10 @@ ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
 def test_answer_without_a_valid_leverage_raises_an_error(setup: ClientSetup, value: Any) -> None:
     set_answer(setup, READ, value)
     set_answer(setup, WRITE, value)
-    with pytest.raises(Unexpected, match=r"^the exchange's answer (for BTCUSDT has no leverage for it|has no data): "):
-        setup.futures.leverage("BTCUSDT")
-    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change and said "):
+    message = r"^the exchange's answer (for BTCUSDT contains no leverage of this symbol|contains no data): "
+    with pytest.raises(Unexpected, match=message):
+        setup.futures.get_leverage("BTCUSDT")
+    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change, and answered "):
         setup.futures.set_leverage("BTCUSDT", 13)
     assert setup.sent == [READ, WRITE]
 
@@ -122,21 +123,21 @@ def test_answer_without_a_valid_leverage_raises_an_error(setup: ClientSetup, val
 def test_message_without_data_raises_not_configured(setup: ClientSetup, value: Any) -> None:
     set_answer(setup, READ, value)
     with pytest.raises(NotConfigured) as raised:
-        setup.futures.leverage("BTCUSDT")
+        setup.futures.get_leverage("BTCUSDT")
     assert str(raised.value) == 'the exchange returns no leverage: "Leverage is not set"'
 
 
 def test_null_data_raises_not_configured(setup: ClientSetup) -> None:
     set_answer(setup, READ, {"data": None})
     with pytest.raises(NotConfigured):
-        setup.futures.leverage("BTCUSDT")
+        setup.futures.get_leverage("BTCUSDT")
 
 
 @pytest.mark.parametrize("message", [5, None, {}, [], True])
 def test_message_that_is_not_text_raises_unexpected(setup: ClientSetup, message: Any) -> None:
     set_answer(setup, READ, {"message": message})
     with pytest.raises(Unexpected):
-        setup.futures.leverage("BTCUSDT")
+        setup.futures.get_leverage("BTCUSDT")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_refusal_raises_not_configured_only_if_the_api_itself_sent_it(
 ) -> None:
     setup.exchange.add_fault(READ, FAULTS[fault])
     with pytest.raises(error_type) as raised:
-        setup.futures.leverage("BTCUSDT")
+        setup.futures.get_leverage("BTCUSDT")
     assert raised.value.__class__ is error_type
     assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(raised.value)
 
@@ -176,17 +177,17 @@ def test_unconfirmed_error_quotes_the_answer(setup: ClientSetup, value: Any, api
     set_answer(setup, WRITE, value)
     with pytest.raises(Unconfirmed) as raised:
         setup.futures.set_leverage("BTCUSDT", 13)
-    assert raised.value.api_message == api_message
-    assert str(raised.value) == f'the exchange did not confirm the change and said "{api_message}"'
+    assert raised.value.exchange_message == api_message
+    assert str(raised.value) == f'the exchange did not confirm the change, and answered "{api_message}"'
 
 
-# --- Futures.instruments ---
+# --- Futures.get_instruments ---
 
 
 @pytest.mark.parametrize("numbers", ["text", "number", "decimal"])
 def test_instruments_are_returned_by_symbol_with_integer_limits(new_setup: NewSetup, numbers: Any) -> None:
     setup = new_setup(Quirks(numbers=numbers))
-    instruments = setup.futures.instruments()
+    instruments = setup.futures.get_instruments()
     assert set(instruments) == set(setup.exchange.instruments)
     xrp = instruments["XRPUSDT"]
     assert xrp[:4] == ("XRPUSDT", 5, 75, 5)
@@ -210,7 +211,7 @@ def test_limit_that_is_not_a_whole_number_is_none(
     setup: ClientSetup, fields: dict[str, Any], limits: tuple[Any, ...]
 ) -> None:
     set_answer(setup, INSTRUMENTS, {"data": {"btcusdt": fields}})
-    instruments = setup.futures.instruments()
+    instruments = setup.futures.get_instruments()
     assert list(instruments) == ["BTCUSDT"]
     assert instruments["BTCUSDT"][1:4] == limits
 
@@ -222,10 +223,10 @@ def test_limit_that_is_not_a_whole_number_is_none(
 )
 def test_answer_without_instruments_raises_unexpected(setup: ClientSetup, value: Any) -> None:
     with pytest.raises(Unexpected):
-        set_answer(setup, INSTRUMENTS, value).futures.instruments()
+        set_answer(setup, INSTRUMENTS, value).futures.get_instruments()
 
 
-# --- Futures.positions ---
+# --- Futures.get_positions ---
 
 
 @pytest.mark.parametrize("returns_all_symbols", [False, True])
@@ -234,12 +235,12 @@ def test_open_positions_of_one_or_all_symbols_are_returned(
     new_setup: NewSetup, flat_positions: Any, returns_all_symbols: bool
 ) -> None:
     setup = new_setup(Quirks(flat_positions=flat_positions, positions_other_symbols=returns_all_symbols))
-    assert setup.futures.positions("BTCUSDT") == setup.futures.positions() == []
+    assert setup.futures.get_positions("BTCUSDT") == setup.futures.get_positions() == []
     btc = setup.account.open_position("BTCUSDT", "LONG", "0.5")
     eth = setup.account.open_position("ETHUSDT", "SHORT", "2")
-    assert [row["position_id"] for row in setup.futures.positions("BTCUSDT")] == [btc]
-    assert {row["position_id"] for row in setup.futures.positions()} == {btc, eth}
-    assert setup.futures.positions("SOLUSDT") == []
+    assert [row["position_id"] for row in setup.futures.get_positions("BTCUSDT")] == [btc]
+    assert {row["position_id"] for row in setup.futures.get_positions()} == {btc, eth}
+    assert setup.futures.get_positions("SOLUSDT") == []
 
 
 @pytest.mark.parametrize(
@@ -248,8 +249,8 @@ def test_open_positions_of_one_or_all_symbols_are_returned(
 )
 def test_position_of_size_0_is_not_returned(setup: ClientSetup, size: Any, is_open: bool) -> None:
     set_answer(setup, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
-    assert bool(setup.futures.positions("BTCUSDT")) is is_open
-    assert bool(setup.futures.positions()) is is_open
+    assert bool(setup.futures.get_positions("BTCUSDT")) is is_open
+    assert bool(setup.futures.get_positions()) is is_open
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_position_of_size_0_is_not_returned(setup: ClientSetup, size: Any, is_op
 def test_answer_without_a_list_of_rows_raises_unexpected(setup: ClientSetup, value: Any) -> None:
     set_answer(setup, POSITIONS, value)
     with pytest.raises(Unexpected):
-        setup.futures.positions()
+        setup.futures.get_positions()
     if value in ({}, {"data": {}}):
         return  # For open orders, these answers mean that there are none.
     set_answer(setup, ORDERS, value)
@@ -268,7 +269,7 @@ def test_answer_without_a_list_of_rows_raises_unexpected(setup: ClientSetup, val
         read_order_ids(setup, NOW_MS - 1000)
 
 
-# --- Futures.open_orders ---
+# --- Futures.get_open_orders ---
 
 
 def place_orders(setup: ClientSetup, *ages: int, symbol: str = "BTCUSDT") -> list[str]:
@@ -278,7 +279,7 @@ def place_orders(setup: ClientSetup, *ages: int, symbol: str = "BTCUSDT") -> lis
 
 def read_order_ids(setup: ClientSetup, since: int, until: int | None = None, symbol: str | None = None) -> list[Any]:
     """Read the open orders of all pages. Return their IDs."""
-    return [row["order_id"] for page in setup.futures.open_orders(since, until, symbol) for row in page]
+    return [row["order_id"] for page in setup.futures.get_open_orders(since, until, symbol) for row in page]
 
 
 @pytest.mark.parametrize("empty_orders", ["list", "null", "absent"])
@@ -364,9 +365,9 @@ def test_every_order_of_several_pages_is_returned_once(new_setup: NewSetup, ages
 @pytest.mark.parametrize("to_time", ["exclusive", "inclusive"])
 def test_long_period_is_read_in_spans_of_at_most_7_days(new_setup: NewSetup, weeks: int, to_time: Any) -> None:
     setup = new_setup(Quirks(orders_to_time=to_time))
-    since = NOW_MS - RECENT_MS - weeks * LONGEST_SPAN_MS
-    edges = [RECENT_MS + week * LONGEST_SPAN_MS + offset for week in range(6) for offset in (-1, 0, 1)]
-    ages = [0, *edges, RECENT_MS + 6 * LONGEST_SPAN_MS]
+    since = NOW_MS - RECENT_MS - weeks * MAX_SPAN_MS
+    edges = [RECENT_MS + week * MAX_SPAN_MS + offset for week in range(6) for offset in (-1, 0, 1)]
+    ages = [0, *edges, RECENT_MS + 6 * MAX_SPAN_MS]
     placed = dict(zip(place_orders(setup, *ages), ages, strict=True))
     within = {order_id for order_id, age in placed.items() if NOW_MS - age >= since}
     returned = read_order_ids(setup, since)
@@ -375,20 +376,20 @@ def test_long_period_is_read_in_spans_of_at_most_7_days(new_setup: NewSetup, wee
     assert len(setup.sent) <= 2 + weeks
     spans = [body for request in setup.exchange.requests if "from_time" in (body := request.body)]
     assert all(since <= body["from_time"] < body["to_time"] for body in spans)
-    assert all(body["to_time"] - body["from_time"] <= LONGEST_SPAN_MS for body in spans)
+    assert all(body["to_time"] - body["from_time"] <= MAX_SPAN_MS for body in spans)
 
 
 def test_repeated_full_page_raises_unexpected(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(orders_period="ignored"))
     place_orders(setup, *range(1000, 61_000, 1000))
-    pages = setup.futures.open_orders(NOW_MS - RECENT_MS)
+    pages = setup.futures.get_open_orders(NOW_MS - RECENT_MS)
     assert len(next(pages)) == 50
     with pytest.raises(Unexpected, match="repeats a full page"):
         list(pages)
     assert len(setup.sent) <= 5
 
 
-# --- _next_end ---
+# --- _get_next_end ---
 
 
 def test_next_page_ends_at_the_oldest_order_if_there_is_no_cursor(setup: ClientSetup) -> None:
@@ -412,7 +413,7 @@ def test_unusable_time_is_ignored_for_the_next_page(setup: ClientSetup) -> None:
 def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number} for number in range(50)]
     set_answer(setup, ORDERS, {"data": {"orders": rows}})
-    with pytest.raises(Unexpected, match="neither a cursor nor a time to go on from"):
+    with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - DAY_MS)
 
 
@@ -420,7 +421,7 @@ def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup)
 def test_full_page_of_unusable_times_raises_unexpected(setup: ClientSetup, created_at: Any) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number, "created_at": created_at} for number in range(50)]
     set_answer(setup, ORDERS, {"data": {"orders": rows}})
-    with pytest.raises(Unexpected, match="neither a cursor nor a time"):
+    with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - RECENT_MS)
 
 
@@ -434,7 +435,7 @@ def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cur
     assert len(setup.sent) <= 5
 
 
-# --- decimal ---
+# --- to_decimal ---
 
 
 @pytest.mark.parametrize(
@@ -468,17 +469,17 @@ def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cur
     ],
 )
 def test_decimal_returns_a_finite_number_or_none(value: Any, number: Any) -> None:
-    assert _futures.decimal(value) == number
-    assert (_futures.decimal(value) is None) is (number is None)
+    assert _futures.to_decimal(value) == number
+    assert (_futures.to_decimal(value) is None) is (number is None)
 
 
-# --- whole ---
+# --- to_int ---
 
 
 @pytest.mark.parametrize(
     ("value", "number"), [(13, 13), ("13", 13), ("13.0", 13), ("13.5", None), ("x", None), (True, None), ("1e2", 100)]
 )
-def test_whole_returns_a_whole_number_or_none(value: Any, number: int | None) -> None:
-    returned = _futures.whole(value)
+def test_to_int_returns_a_whole_number_or_none(value: Any, number: int | None) -> None:
+    returned = _futures.to_int(value)
     assert returned == number
     assert returned.__class__ is number.__class__

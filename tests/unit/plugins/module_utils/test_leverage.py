@@ -107,7 +107,7 @@ def call_after_request(action: Callable[[], object]) -> Fault:
 def spend_budget(setup: ClientSetup, endpoint: Endpoint, count: int) -> None:
     """Spend a request budget, as another task on the same machine would."""
     for _request in range(count):
-        setup.pacer.answered(endpoint, setup.pacer.take(endpoint))
+        setup.pacer.record_answer(endpoint, setup.pacer.take(endpoint))
 
 
 def raise_at_call(
@@ -256,7 +256,7 @@ def test_task_succeeds_if_another_machine_spends_the_rate_limit(new_setup: NewSe
     setup, policy = prepare_symbols(new_setup, 15, Quirks(limit_scope=scope))
     other_machine = new_setup(same_account_as=setup)
     for _request in range(20):
-        other_machine.futures.leverage("BTCUSDT")
+        other_machine.futures.get_leverage("BTCUSDT")
     report = setup.enforce(change_every(policy, 3))
     assert report.failure is None
     assert setup.current == change_every(policy, 3)
@@ -444,7 +444,7 @@ def test_plan_contains_the_maximum_time_of_the_rate_limits(new_setup: NewSetup) 
     assert report.result["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 
 
-# --- _Task._guarded ---
+# --- _Task._run_guarded ---
 
 
 @pytest.mark.parametrize("after_request", [False, True])
@@ -458,13 +458,13 @@ def test_defect_in_a_write_keeps_the_rows_that_are_done(three_symbols: ClientSet
     assert find_row(report, "ETHUSDT")["leverage"] is None
     assert find_row(report, "ETHUSDT")["previous_leverage"] == 20
     assert find_row(report, "SOLUSDT")["leverage"] == 10
-    assert "a defect of this collection, please report it: RuntimeError at " in str(report.failure)
+    assert "internal error in this collection (RuntimeError at " in str(report.failure)
     assert "thread" not in str(report.failure)
 
 
 @pytest.mark.parametrize("check", [False, True])
 def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check: bool) -> None:
-    raise_at_call(three_symbols, "leverage", 2, KeyError("secret"))
+    raise_at_call(three_symbols, "get_leverage", 2, KeyError("secret"))
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}, check=check)
     assert three_symbols.writes() == []
     assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
@@ -473,7 +473,7 @@ def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check:
 
 def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSetup) -> None:
     three_symbols.exchange.add_fault(WRITE, FAULTS["503"])
-    raise_at_call(three_symbols, "leverage", 4, ValueError())
+    raise_at_call(three_symbols, "get_leverage", 4, ValueError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "refused", "SOLUSDT": "refused"}
 
@@ -481,9 +481,9 @@ def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSe
 @pytest.mark.parametrize("check", [False, True])
 def test_defect_while_blockers_are_read_is_part_of_the_failure(three_symbols: ClientSetup, check: bool) -> None:
     three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
-    raise_at_call(three_symbols, "positions", 1, ZeroDivisionError())
+    raise_at_call(three_symbols, "get_positions", 1, ZeroDivisionError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
-    assert "a defect of this collection, please report it: ZeroDivisionError at " in str(report.failure)
+    assert "internal error in this collection (ZeroDivisionError at " in str(report.failure)
     assert get_outcomes(report)["ETHUSDT"] == "unchanged"
     assert len(report.result["results"]) == 3
 
@@ -514,8 +514,8 @@ def test_nothing_is_sent_if_max_wait_is_too_short_for_one_read(new_setup: NewSet
     assert setup.clock.slept == []
     assert report.failure == (
         "BTCUSDT: the current leverage is not known: the rate limit of GET /trade/api/v2/futures/leverage "
-        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves "
-        "10 s of 10 s: raise it, or run again later"
+        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves "
+        "only 10 s of 10 s: increase it, or run the task again later"
     )
 
 
@@ -525,7 +525,9 @@ def test_nothing_is_sent_if_max_wait_is_too_short_for_all_reads(new_setup: NewSe
     assert setup.sent == []
     assert setup.clock.slept == []
     assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
-    assert "rate_limit_timeout leaves 30 s of 30 s: raise it, or run again later" in str(report.failure)
+    assert "rate_limit_timeout leaves only 30 s of 30 s: increase it, or run the task again later" in str(
+        report.failure
+    )
 
 
 def test_nothing_is_written_if_max_wait_is_too_short_for_one_write(new_setup: NewSetup) -> None:
@@ -595,7 +597,7 @@ def test_symbol_that_cannot_be_read_does_not_stop_the_others(three_symbols: Clie
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
     assert str(report.failure).startswith(
-        "1 of 3 symbols do not have the desired leverage. BTCUSDT: the current leverage is not known: "
+        "1 of 3 symbols does not have the desired leverage. BTCUSDT: the current leverage is not known: "
     )
     assert three_symbols.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
     assert find_row(report)["leverage"] is None
@@ -609,8 +611,7 @@ def test_keys_that_are_not_a_pair_end_the_task_after_one_request(new_setup: NewS
     assert report.result["leverage"] is None
     assert report.failure == (
         'BTCUSDT: the current leverage is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
-        'not Correct"): secret_key does not belong to api_key (its public key is another one); take both from the '
-        "same pair"
+        'not Correct"): secret_key and api_key are not a pair: copy both from the same pair'
     )
 
 
@@ -628,7 +629,7 @@ def test_failure_says_that_a_pair_may_have_been_replaced(setup: ClientSetup) -> 
     setup.account.new_pair()
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert "the keys are a pair and the clock is right, so the pair may have been replaced" in str(report.failure)
+    assert "the keys are a pair and the clock is correct, so the pair may have been replaced" in str(report.failure)
 
 
 @pytest.mark.parametrize(("fault", "offset"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
@@ -636,20 +637,22 @@ def test_failure_says_how_far_the_clock_is_off(setup: ClientSetup, fault: str, o
     setup.exchange.add_fault("*", FAULTS[fault], times=None)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert f"clock of this machine is {offset} the exchange's, and more than 60 s is refused" in str(report.failure)
+    assert f"clock of this machine is {offset} the clock of the exchange, which accepts at most 60 s" in str(
+        report.failure
+    )
 
 
 def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup, unused_url: str) -> None:
     setup = new_setup(url=unused_url, retries=2)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.client.requests == 0, "nothing was sent"
+    assert setup.client.request_count == 0, "nothing was sent"
     assert len(setup.clock.slept) == 2
     assert report.result["outcome"] == "unknown"
     assert f"no connection to {unused_url} (" in str(report.failure)
     assert "check api_url and the network" in str(report.failure)
 
 
-# --- _Task._never_configured ---
+# --- _Task._end_never_configured ---
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -662,11 +665,8 @@ def test_enforce_maximum_of_a_never_configured_symbol_gives_the_outcome_unknown(
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] is None
     assert report.failure
-    start = (
-        "BTCUSDT: whether the current leverage is above 5 is not known, since it was never configured (the exchange "
-    )
-    assert report.failure.startswith(start)
-    assert report.failure.endswith("): set it once with enforce=exact")
+    assert report.failure.startswith("BTCUSDT: the symbol was never configured (the exchange ")
+    assert report.failure.endswith("), so its leverage cannot be compared with 5: set it once with enforce=exact")
     assert find_row(report)["blockers"] == []
     assert setup.sent == [READ, INSTRUMENTS]
 
@@ -691,7 +691,7 @@ def test_enforce_maximum_says_that_the_list_of_symbols_could_not_be_read(new_set
     assert "; the list of symbols could not be read (the exchange refused GET" in find_row(report)["reason"]
 
 
-# --- _Task._count_answer ---
+# --- _Task._count_unanswered ---
 
 
 def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> None:
@@ -750,7 +750,7 @@ def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
     assert get_outcomes(report)["SOLUSDT"] == get_outcomes(report)["DOTUSDT"] == "changed"
 
 
-# --- _Task._impossible ---
+# --- _Task._describe_limit_violation ---
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -796,8 +796,8 @@ def test_nothing_is_written_if_one_desired_leverage_is_impossible(
     assert three_symbols.current == CURRENT
     assert report.failure == (
         f"2 of 3 symbols do not have the desired leverage. "
-        f"BTCUSDT: not written: nothing is written while one desired leverage "
-        f"is impossible ({symbol}); {symbol}: {reason}"
+        f"BTCUSDT: not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        f"{symbol}: correct it; {symbol}: {reason}"
     )
     assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
     assert find_row(report)["leverage"] == 10
@@ -807,9 +807,9 @@ def test_nothing_is_written_if_one_desired_leverage_is_impossible(
 def test_reason_names_every_symbol_with_an_impossible_desired_leverage(three_symbols: ClientSetup) -> None:
     report = three_symbols.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
     assert three_symbols.writes() == []
-    assert (
-        find_row(report)["reason"]
-        == "not written: nothing is written while one desired leverage is impossible (SOLUSDT, ETHUSDT)"
+    assert find_row(report)["reason"] == (
+        "not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        "SOLUSDT, ETHUSDT: correct it"
     )
     for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
         assert find_row(report, symbol)["leverage"] == find_row(report, symbol)["previous_leverage"] == leverage
@@ -826,7 +826,7 @@ def test_nothing_is_written_if_the_impossible_symbol_was_not_read_yet(new_setup:
     assert find_row(report, last)["outcome"] == "refused"
     assert find_row(report, last)["leverage"] is None
     assert find_row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
-    reason = f"nothing is written while one desired leverage is impossible ({last})"
+    reason = f"the task wrote nothing, because the exchange does not allow the desired leverage of {last}: correct it"
     assert find_row(report, unread)["outcome"] == "unknown"
     assert find_row(report, unread)["reason"] == f"the current leverage is not known: {reason}"
     assert find_row(report, "COIN0USDT")["reason"] == f"not written: {reason}"
@@ -858,7 +858,7 @@ def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: N
     assert list_writes(setup) == [("ETHUSDT", 30)]
 
 
-# --- _Task._stop ---
+# --- _Task._end_remaining_rows ---
 
 
 def test_queued_writes_are_reported_as_not_written(new_setup: NewSetup) -> None:
@@ -997,7 +997,7 @@ def test_each_symbol_is_blocked_if_positions_are_read_one_by_one(new_setup: NewS
     assert setup.sent.count(POSITIONS) == 4
 
 
-# --- _Task._report ---
+# --- _Task._build_report ---
 
 
 def test_result_has_no_keys_of_one_symbol_if_the_policy_is_not_single(setup: ClientSetup) -> None:
@@ -1053,8 +1053,8 @@ def test_write_that_is_unclear_after_all_retries_gives_the_outcome_unknown(new_s
     assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
     assert report.failure == (
         "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
-        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may yet take effect: '
-        "read the leverage before you trade"
+        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may still take '
+        "effect: read the leverage before you trade"
     )
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
@@ -1077,7 +1077,7 @@ def test_redirected_write_is_not_retried_and_no_blocker_is_read(setup: ClientSet
     assert setup.sent == [READ, WRITE, READ], "no blocker explains a redirect"
     assert report.result["outcome"] == "refused"
     assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
-    assert "(a redirect, which is never followed with signed headers; check api_url)" in str(report.failure)
+    assert "(a redirect, which signed requests do not follow: check api_url)" in str(report.failure)
 
 
 def test_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
@@ -1107,21 +1107,21 @@ def test_keys_refused_after_an_unclear_write_give_the_outcome_unknown(setup: Cli
     assert setup.sent == [READ, WRITE, READ, WRITE]
     assert report.result["outcome"] == "unknown"
     assert report.result["leverage"] == 10
-    assert "the write may yet take effect" in str(report.failure)
+    assert "the write may still take effect" in str(report.failure)
 
 
 def test_write_is_not_sent_if_another_task_spends_the_budget_first(
     new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, max_wait=10, machine="this")
-    expect = setup.pacer.expect
+    expect = setup.pacer.check_max_wait
 
     def expect_then_spend(ahead: Any) -> None:
         expect(ahead)
         if ahead.get(WRITE_LEVERAGE):
             spend_budget(new_setup(same_account_as=setup, machine="this"), WRITE_LEVERAGE, 10)
 
-    monkeypatch.setattr(setup.pacer, "expect", expect_then_spend)
+    monkeypatch.setattr(setup.pacer, "check_max_wait", expect_then_spend)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
     assert report.result["outcome"] == "refused"
@@ -1294,10 +1294,10 @@ def test_check_mode_warns_of_blockers_that_an_early_stop_left_unread(new_setup: 
     report = setup.enforce(dict.fromkeys(names, 9), check=True)
     assert POSITIONS not in setup.sent
     (warning,) = report.warnings
-    assert "positions and orders were not read, so a real run may find the change blocked: the exchange " in warning
+    assert "positions and orders were not read, so the change may be blocked in a real run: the exchange " in warning
 
 
-# --- _failure ---
+# --- _describe_failure ---
 
 
 def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: ClientSetup) -> None:
@@ -1307,6 +1307,6 @@ def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: Clie
     assert report.failure == (
         "3 of 3 symbols do not have the desired leverage. "
         "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known: the exchange "
-        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check that this address may use the API, and "
-        'api_url): "Forbidden"'
+        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check api_url, and that the IP address "
+        'of this machine is allowed to use the API): "Forbidden"'
     )

@@ -28,12 +28,12 @@ def import_without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> ModuleType
     return copy
 
 
-# --- need ---
+# --- require_libraries ---
 
 
-def test_need_raises_nothing_if_no_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    _libraries.need()
-    import_without(monkeypatch).need()
+def test_require_libraries_raises_nothing_if_no_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _libraries.require_libraries()
+    import_without(monkeypatch).require_libraries()
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_need_raises_nothing_if_no_library_is_missing(monkeypatch: pytest.Monkey
         (("requests", "cryptography"), "requests"),
     ],
 )
-def test_missing_library_is_reported_only_by_need(
+def test_missing_library_is_reported_only_by_require_libraries(
     monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], library: str
 ) -> None:
     copy = import_without(monkeypatch, *missing)
     assert all(hasattr(copy, name) for name in copy.__all__), "files that use them can still be imported"
     with pytest.raises(LibraryMissing) as raised:
-        copy.need()
+        copy.require_libraries()
     assert raised.value.library == library
-    assert "ModuleNotFoundError" in raised.value.error
+    assert "ModuleNotFoundError" in raised.value.import_traceback

@@ -222,17 +222,26 @@ def test_validate_certs_false_is_a_warning(run_module: Run, account: Account, wa
     [
         ({"symbol": "BTC/USDT", "leverage": 5}, "did you mean BTCUSDT?"),
         ({"symbol": "BTCUSDT\n", "leverage": 5}, "did you mean BTCUSDT?"),
-        ({"symbol": "BTCUSDT", "leverage": True}, "leverage True of 'BTCUSDT' is not a whole number of 1 or more"),
-        ({"symbol": "BTCUSDT", "leverage": 10.0}, "leverage 10.0 of 'BTCUSDT' is not a whole number of 1 or more"),
-        ({"symbol": "BTCUSDT", "leverage": "10.0"}, "leverage '10.0' of 'BTCUSDT' is not a whole number of 1 or more"),
-        ({"symbol": "BTCUSDT", "leverage": ""}, "leverage '' of 'BTCUSDT' is not a whole number of 1 or more"),
-        ({"leverages": {"BTCUSDT": None}}, "leverage None of 'BTCUSDT' is not a whole number of 1 or more"),
+        (
+            {"symbol": "BTCUSDT", "leverage": True},
+            "leverage True of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        (
+            {"symbol": "BTCUSDT", "leverage": 10.0},
+            "leverage 10.0 of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        (
+            {"symbol": "BTCUSDT", "leverage": "10.0"},
+            "leverage '10.0' of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        ({"symbol": "BTCUSDT", "leverage": ""}, "leverage '' of 'BTCUSDT' is not a whole number from 1 to 999999999"),
+        ({"leverages": {"BTCUSDT": None}}, "leverage None of 'BTCUSDT' is not a whole number from 1 to 999999999"),
         ({"leverages": {}}, "leverages is empty"),
         ({"symbol": "BTCUSDT", "leverage": 5, "retries": True}, "retries must be a whole number from 0 to 999"),
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: give the option api_key or set"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must be 64 hexadecimal "),
+        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: set the option api_key or the env"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must have 64 hexadecimal "),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ],
 )
@@ -269,7 +278,7 @@ def test_known_error_is_returned_as_the_message(run_module: Run) -> None:
 
 def test_defect_is_reported_without_the_text_of_its_exception(run_module: Run) -> None:
     result = run_module(make_main(make_failing_act(KeyError(SECRET_KEY))))
-    assert result["msg"].startswith("a defect of this collection, please report it: KeyError at test_module.py:")
+    assert result["msg"].startswith("internal error in this collection (KeyError at test_module.py:")
     assert set(result) == {"failed", "msg", "changed", "requests"}
 
 

@@ -30,10 +30,10 @@ from hypothesis import strategies as st
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _pacing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import BudgetSpent
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import (
-    LONGEST_CLOSURE,
-    LONGEST_LOCK_WAIT,
-    MARGIN,
-    WINDOW,
+    MARGIN_SECONDS,
+    MAX_CLOSURE_SECONDS,
+    MAX_LOCK_WAIT_SECONDS,
+    WINDOW_SECONDS,
     BudgetStore,
     Endpoint,
     Pacer,
@@ -46,7 +46,7 @@ THREE_PER_WINDOW = Endpoint("three", "GET", "/three", 3)
 TEN_PER_WINDOW = Endpoint("ten", "POST", "/ten", 10, writes=True)
 START = 1000.0
 # Seconds until a request no longer counts.
-FULL_WINDOW = WINDOW + MARGIN
+FULL_WINDOW = WINDOW_SECONDS + MARGIN_SECONDS
 
 NewPacer = Callable[..., Pacer]
 NewProcess = Callable[..., "subprocess.Popen[str]"]
@@ -141,7 +141,7 @@ def send_requests(pacer: Pacer, count: int, endpoint: Endpoint = THREE_PER_WINDO
     sent = []
     for _request in range(count):
         taken = pacer.take(endpoint)
-        pacer.answered(endpoint, taken)
+        pacer.record_answer(endpoint, taken)
         sent.append(taken)
     return sent
 
@@ -210,7 +210,7 @@ class RequestLog:
     def max_in_one_window(self) -> int:
         """Return the largest number of requests in any window of the exchange."""
         times = sorted(self.times)
-        return max(sum(1 for time in times if start <= time < start + WINDOW) for start in times)
+        return max(sum(1 for time in times if start <= time < start + WINDOW_SECONDS) for start in times)
 
 
 class Step(NamedTuple):
@@ -245,10 +245,10 @@ def run_side_by_side(pacers: list[Pacer], requests: int, clock: Clock, draw_late
         clock.now = max(clock.now, step.time)
         pacer = pacers[step.pacer_index]
         if step.taken is not None:
-            pacer.answered(THREE_PER_WINDOW, step.taken)
+            pacer.record_answer(THREE_PER_WINDOW, step.taken)
             if step.remaining:
                 heapq.heappush(steps, Step(clock(), step.pacer_index, step.remaining, None))
-        elif (delay := pacer.delay(THREE_PER_WINDOW)) > 0:
+        elif (delay := pacer.get_delay(THREE_PER_WINDOW)) > 0:
             heapq.heappush(steps, step._replace(time=clock() + delay))
         else:
             taken = pacer.take(THREE_PER_WINDOW)
@@ -284,7 +284,7 @@ def test_each_key_has_its_own_budgets(new_pacer: NewPacer, clock: Clock) -> None
     send_requests(new_pacer(identity="one"), 3)
     send_requests(new_pacer(identity="two"), 3)
     assert clock.slept == []
-    assert new_pacer(identity="one").delay(THREE_PER_WINDOW) > 0
+    assert new_pacer(identity="one").get_delay(THREE_PER_WINDOW) > 0
 
 
 def test_ten_processes_together_stay_within_the_limit(new_process: NewProcess) -> None:
@@ -380,7 +380,7 @@ def test_folder_that_another_user_could_control_is_not_used(
     create(directory)
     sent = send_requests(new_pacer(directory=directory), 4)
     assert sent == pytest.approx([START] * 3 + [START + FULL_WINDOW]), "the budgets are in memory"
-    assert new_pacer(directory=directory).delay(THREE_PER_WINDOW) == 0
+    assert new_pacer(directory=directory).get_delay(THREE_PER_WINDOW) == 0
     assert not directory.is_dir() or list(directory.iterdir()) == []
 
 
@@ -424,10 +424,10 @@ def test_lock_that_another_process_keeps_is_waited_for_only_once(
     with budgets_file.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         open_files = count_open_files()
-        assert pacer.delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW), (
+        assert pacer.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW), (
             "the budgets that the pacer read last count"
         )
-        assert LONGEST_LOCK_WAIT / 2 <= sum(pauses) <= LONGEST_LOCK_WAIT + 0.1
+        assert MAX_LOCK_WAIT_SECONDS / 2 <= sum(pauses) <= MAX_LOCK_WAIT_SECONDS + 0.1
         assert max(pauses) < 0.1
         pauses.clear()
         assert send_requests(pacer, 2) == pytest.approx([START, START + FULL_WINDOW])
@@ -449,10 +449,10 @@ def test_file_that_is_replaced_during_the_wait_for_its_lock_is_opened_again(
             fcntl.flock(file, fcntl.LOCK_UN)
 
         monkeypatch.setattr("time.sleep", replace)
-        assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
-# --- _default_directory ---
+# --- _get_default_directory ---
 
 
 def test_default_folder_is_a_folder_of_the_user_in_the_temporary_folder(
@@ -473,7 +473,7 @@ def test_budgets_are_in_memory_if_there_is_no_temporary_folder(clock: Clock, mon
     assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
 
 
-# --- _clock_identity ---
+# --- _get_clock_identity ---
 
 
 @pytest.mark.parametrize("prefix", ["boot", "time namespace", "host without a boot id"])
@@ -481,17 +481,17 @@ def test_budgets_of_another_clock_are_not_used(
     new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     send_requests(new_pacer(), 3)
-    assert new_pacer().delay(THREE_PER_WINDOW) > 0
+    assert new_pacer().get_delay(THREE_PER_WINDOW) > 0
     clocks = iter(["one", "two", "one"])
-    monkeypatch.setattr(_pacing, "_clock_identity", lambda: f"{prefix} {next(clocks)}")
+    monkeypatch.setattr(_pacing, "_get_clock_identity", lambda: f"{prefix} {next(clocks)}")
     send_requests(new_pacer(), 3)
-    assert new_pacer().delay(THREE_PER_WINDOW) == 0
-    assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 def test_clock_identity_contains_the_boot_id_and_the_time_namespace() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert _pacing._clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
+    assert _pacing._get_clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
 
 
 @pytest.mark.parametrize("start", [999_960.0, 999_961.0, 1_000_020.0])
@@ -501,8 +501,8 @@ def test_clock_identity_without_a_boot_id_contains_the_host_and_its_start(
     monkeypatch.setattr(_pacing, "open", make_failing(FileNotFoundError(2, "no /proc")), raising=False)
     monkeypatch.setattr("time.time", lambda: start + 500.0)
     monkeypatch.setattr("time.monotonic", lambda: 500.0)
-    assert str(start // 60) in _pacing._clock_identity()
-    assert os.uname().nodename in _pacing._clock_identity()
+    assert str(start // 60) in _pacing._get_clock_identity()
+    assert os.uname().nodename in _pacing._get_clock_identity()
 
 
 # --- _lock ---
@@ -515,7 +515,7 @@ def test_lock_that_another_process_releases_is_waited_for(
     with budgets_file.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(file, fcntl.LOCK_UN))
-        assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 def test_lock_that_nfs_reports_as_denied_is_waited_for(
@@ -532,7 +532,7 @@ def test_lock_that_nfs_reports_as_denied_is_waited_for(
 
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 def test_lock_of_a_killed_process_is_released(
@@ -544,10 +544,10 @@ def test_lock_of_a_killed_process_is_released(
     assert other_process.stdout.readline() == "held\n"
     other_process.kill()
     other_process.wait()
-    assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
-# --- _close ---
+# --- _unlock_and_close ---
 
 
 def test_child_process_that_inherits_the_file_does_not_keep_the_lock(budgets_file: Path, tmp_path: Path) -> None:
@@ -575,7 +575,7 @@ def test_error_of_close_is_not_raised(new_pacer: NewPacer, budgets_file: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close)
         send_requests(pacer, 3)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 # --- _read ---
@@ -621,7 +621,7 @@ def test_invalid_content_is_ignored(new_pacer: NewPacer, clock: Clock, budgets_f
 def test_unreadable_file_counts_as_empty(new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     send_requests(new_pacer(), 3)
     monkeypatch.setattr(os, "read", make_failing(DISK_FULL))
-    assert new_pacer().delay(THREE_PER_WINDOW) == 0
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
 
 
 # --- _write ---
@@ -647,8 +647,8 @@ def test_full_disk_does_not_lose_the_requests_of_the_pacer(
     send_requests(pacer, 1)
     monkeypatch.setattr(os, name, replacement)
     assert send_requests(pacer, 3) == pytest.approx([START, START, START + FULL_WINDOW])
-    pacer.close(TEN_PER_WINDOW, 30)
-    assert pacer.delay(TEN_PER_WINDOW) == pytest.approx(30)
+    pacer.close_budget(TEN_PER_WINDOW, 30)
+    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(30)
 
 
 # --- _merged ---
@@ -663,27 +663,27 @@ def test_requests_that_could_not_be_written_are_added_to_the_file_later(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", make_failing(NO_FILE_DESCRIPTOR))
         send_requests(pacer, 1)
-        pacer.close(TEN_PER_WINDOW, 30)
+        pacer.close_budget(TEN_PER_WINDOW, 30)
     clock.now += 1
     send_requests(new_pacer(), 1)
-    pacer.delay(THREE_PER_WINDOW)
-    assert new_pacer().delay(THREE_PER_WINDOW, 1) == pytest.approx(FULL_WINDOW - 2), (
+    pacer.get_delay(THREE_PER_WINDOW)
+    assert new_pacer().get_delay(THREE_PER_WINDOW, 1) == pytest.approx(FULL_WINDOW - 2), (
         "one request of the other pacer and two of this pacer, and each counts once"
     )
-    assert new_pacer().delay(THREE_PER_WINDOW, 3) == pytest.approx(FULL_WINDOW)
-    assert new_pacer().delay(TEN_PER_WINDOW) == pytest.approx(29)
+    assert new_pacer().get_delay(THREE_PER_WINDOW, 3) == pytest.approx(FULL_WINDOW)
+    assert new_pacer().get_delay(TEN_PER_WINDOW) == pytest.approx(29)
 
 
-# --- Pacer.preview ---
+# --- Pacer.start_preview ---
 
 
 def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pacer: NewPacer) -> None:
     send_requests(new_pacer(), 2)
     pacer = new_pacer(max_wait=FULL_WINDOW + 5)
     pacer.wait(5)
-    preview = pacer.preview()
-    assert preview.delay(THREE_PER_WINDOW) == 0
-    assert preview.delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW - 5)
+    preview = pacer.start_preview()
+    assert preview.get_delay(THREE_PER_WINDOW) == 0
+    assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW - 5)
     send_requests(preview, 2)
     assert preview.waited == pytest.approx(FULL_WINDOW)
 
@@ -693,16 +693,16 @@ def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pa
 
 def test_requests_after_end_preview_do_not_count_in_the_preview(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=0)
-    preview = pacer.preview()
+    preview = pacer.start_preview()
     send_requests(preview, 3)
     with pytest.raises(BudgetSpent):
         pacer.take(THREE_PER_WINDOW)
     pacer.end_preview()
     send_requests(pacer, 3)
-    assert preview.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
-# --- Pacer.allowed ---
+# --- Pacer.get_max_requests ---
 
 
 @pytest.mark.parametrize(
@@ -725,21 +725,21 @@ def test_allowed_is_the_share_of_the_limit_and_at_least_1(
 ) -> None:
     endpoint = Endpoint("some", "GET", "/some", limit)
     pacer = new_pacer(share=share)
-    assert pacer.allowed(endpoint) == allowed
+    assert pacer.get_max_requests(endpoint) == allowed
     send_requests(pacer, allowed, endpoint)
     assert clock.slept == []
-    assert pacer.delay(endpoint) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(endpoint) == pytest.approx(FULL_WINDOW)
 
 
 def test_requests_of_other_pacers_count_against_the_share(new_pacer: NewPacer) -> None:
     send_requests(new_pacer(), 6, TEN_PER_WINDOW)
     half = new_pacer(share=0.5)
-    assert half.delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-    assert new_pacer(share=0.7).delay(TEN_PER_WINDOW) == 0
-    assert new_pacer(share=0.7).delay(TEN_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW)
+    assert half.get_delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert new_pacer(share=0.7).get_delay(TEN_PER_WINDOW) == 0
+    assert new_pacer(share=0.7).get_delay(TEN_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW)
 
 
-# --- Pacer.delay ---
+# --- Pacer.get_delay ---
 
 
 @pytest.mark.parametrize(
@@ -749,7 +749,7 @@ def test_delay_is_the_time_until_the_last_request_is_sent(
     new_pacer: NewPacer, clock: Clock, count: int, windows: int
 ) -> None:
     pacer = new_pacer()
-    predicted = pacer.delay(THREE_PER_WINDOW, count)
+    predicted = pacer.get_delay(THREE_PER_WINDOW, count)
     assert predicted == pytest.approx(windows * FULL_WINDOW)
     send_requests(pacer, count)
     assert clock() == pytest.approx(START + predicted)
@@ -760,7 +760,7 @@ def test_each_endpoint_has_its_own_budget(new_pacer: NewPacer, clock: Clock) -> 
     send_requests(pacer, 3, THREE_PER_WINDOW)
     send_requests(pacer, 10, TEN_PER_WINDOW)
     assert clock.slept == []
-    assert pacer.delay(THREE_PER_WINDOW) == pacer.delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 # --- Pacer.take ---
@@ -852,7 +852,7 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
             elif event == "no file":
                 # The pacer cannot open the file once, and sends nothing in the meantime.
                 with unittest.mock.patch("os.open", make_failing(NO_FILE_DESCRIPTOR)):
-                    pacer.delay(THREE_PER_WINDOW)
+                    pacer.get_delay(THREE_PER_WINDOW)
             else:
                 counted = sorted(time for time in answered if clock() - FULL_WINDOW < time)
                 window_is_full = len(counted) >= THREE_PER_WINDOW.limit
@@ -865,28 +865,28 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
                 clock.now += latency
                 log.times.append(clock())
                 clock.now += answer_latency
-                pacer.answered(THREE_PER_WINDOW, taken)
+                pacer.record_answer(THREE_PER_WINDOW, taken)
                 answered.append(clock())
                 if event == "429":
-                    pacer.close(THREE_PER_WINDOW, answer_latency)
+                    pacer.close_budget(THREE_PER_WINDOW, answer_latency)
                     closed_until = max(closed_until, clock() + answer_latency)
         assert not log.times or log.max_in_one_window() <= THREE_PER_WINDOW.limit
 
 
-# --- Pacer.answered ---
+# --- Pacer.record_answer ---
 
 
 def test_request_counts_from_its_answer(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
     taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
     clock.now += 9
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 9), (
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 9), (
         "before its answer, a request counts from its start"
     )
     for time in taken:
-        pacer.answered(THREE_PER_WINDOW, time)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-    assert pacer.delay(THREE_PER_WINDOW, 4) == pytest.approx(2 * FULL_WINDOW)
+        pacer.record_answer(THREE_PER_WINDOW, time)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(2 * FULL_WINDOW)
 
 
 def test_request_that_is_answered_after_the_window_counts_too(new_pacer: NewPacer, clock: Clock) -> None:
@@ -894,8 +894,8 @@ def test_request_that_is_answered_after_the_window_counts_too(new_pacer: NewPace
     taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
     clock.now += FULL_WINDOW + 40
     for time in taken:
-        pacer.answered(THREE_PER_WINDOW, time)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+        pacer.record_answer(THREE_PER_WINDOW, time)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
 # --- Pacer.release ---
@@ -905,22 +905,22 @@ def test_released_request_does_not_count(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
     taken = pacer.take(THREE_PER_WINDOW)
     send_requests(pacer, 2)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
     pacer.release(THREE_PER_WINDOW, taken)
-    assert pacer.delay(THREE_PER_WINDOW) == 0
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0
     pacer.release(THREE_PER_WINDOW, taken)
-    assert pacer.delay(THREE_PER_WINDOW) == 0
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0
 
 
-# --- Pacer.close ---
+# --- Pacer.close_budget ---
 
 
 def test_closed_budget_reopens_after_the_given_seconds(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
     send_requests(pacer, 1)
-    pacer.close(THREE_PER_WINDOW, 20)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(20)
-    assert pacer.delay(TEN_PER_WINDOW) == 0
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+    assert pacer.get_delay(TEN_PER_WINDOW) == 0
     assert pacer.take(THREE_PER_WINDOW) == pytest.approx(START + 20)
     assert clock.slept == pytest.approx([20])
 
@@ -928,32 +928,32 @@ def test_closed_budget_reopens_after_the_given_seconds(new_pacer: NewPacer, cloc
 def test_earlier_requests_still_count_after_a_closure(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
     send_requests(pacer, 3)
-    pacer.close(THREE_PER_WINDOW, 20)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-    pacer.close(THREE_PER_WINDOW, 100)
-    assert pacer.delay(THREE_PER_WINDOW, 3) == pytest.approx(100)
-    assert pacer.delay(THREE_PER_WINDOW, 4) == pytest.approx(100 + FULL_WINDOW)
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    pacer.close_budget(THREE_PER_WINDOW, 100)
+    assert pacer.get_delay(THREE_PER_WINDOW, 3) == pytest.approx(100)
+    assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(100 + FULL_WINDOW)
 
 
 def test_shorter_closure_does_not_replace_a_longer_one(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
-    pacer.close(THREE_PER_WINDOW, 60)
-    pacer.close(THREE_PER_WINDOW, 1)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(60)
+    pacer.close_budget(THREE_PER_WINDOW, 60)
+    pacer.close_budget(THREE_PER_WINDOW, 1)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(60)
 
 
 def test_closure_is_limited_to_300_seconds(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
-    pacer.close(THREE_PER_WINDOW, 1e9)
-    assert pacer.delay(THREE_PER_WINDOW) == pytest.approx(LONGEST_CLOSURE) == 300
+    pacer.close_budget(THREE_PER_WINDOW, 1e9)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(MAX_CLOSURE_SECONDS) == 300
 
 
 def test_closure_applies_to_all_pacers(new_pacer: NewPacer) -> None:
-    new_pacer().close(THREE_PER_WINDOW, 20)
-    assert new_pacer().delay(THREE_PER_WINDOW) == pytest.approx(20)
+    new_pacer().close_budget(THREE_PER_WINDOW, 20)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(20)
 
 
-# --- Pacer.expect ---
+# --- Pacer.check_max_wait ---
 
 
 @pytest.mark.parametrize(
@@ -974,15 +974,15 @@ def test_expect_raises_if_the_requests_need_more_than_max_wait(
 ) -> None:
     pacer = new_pacer(max_wait=61)
     if needed is None:
-        pacer.expect(ahead)
+        pacer.check_max_wait(ahead)
     else:
         name, seconds, count = needed
         with pytest.raises(BudgetSpent) as spent:
-            pacer.expect(ahead)
+            pacer.check_max_wait(ahead)
         assert f"the rate limit of {name} " in str(spent.value)
         assert f"needs a wait of about {seconds} s for {count} more, " in str(spent.value)
     assert clock.slept == []
-    assert pacer.delay(THREE_PER_WINDOW) == 0, "expect takes nothing"
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0, "check_max_wait takes nothing"
 
 
 def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPacer, clock: Clock) -> None:
@@ -992,11 +992,11 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
     with pytest.raises(BudgetSpent) as spent:
         pacer.take(THREE_PER_WINDOW)
     assert str(spent.value) == (
-        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, and "
-        "rate_limit_timeout leaves 60 s of 60 s: raise it, or run again later"
+        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but "
+        "rate_limit_timeout leaves only 60 s of 60 s: increase it, or run the task again later"
     )
-    assert spent.value.stops
-    assert not spent.value.sent
+    assert spent.value.stops_task
+    assert not spent.value.was_sent
     assert clock.slept == []
     clock.now += 0.05
     pacer.take(THREE_PER_WINDOW)
@@ -1006,14 +1006,14 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
 def test_max_wait_limits_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer(max_wait=100.5, share=0.5)
     send_requests(pacer, 2)
-    with pytest.raises(BudgetSpent, match=r"\(1 requests in 60 s for this task\) .* leaves 40 s of 100.5 s: "):
+    with pytest.raises(BudgetSpent, match=r"\(1 request in 60 s for this task\) .* leaves only 40 s of 100.5 s: "):
         pacer.take(THREE_PER_WINDOW)
     assert len(clock.slept) == 1
 
 
 def test_requests_without_a_wait_are_allowed_if_max_wait_is_0(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=0)
-    pacer.expect({THREE_PER_WINDOW: 3})
+    pacer.check_max_wait({THREE_PER_WINDOW: 3})
     send_requests(pacer, 3)
     with pytest.raises(BudgetSpent):
         pacer.take(THREE_PER_WINDOW)
@@ -1030,7 +1030,7 @@ def test_wait_of_less_than_a_second_is_refused_if_max_wait_is_0(new_pacer: NewPa
 def test_requests_without_a_wait_are_allowed_if_max_wait_is_spent(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=5)
     pacer.wait(10)
-    pacer.expect({THREE_PER_WINDOW: 3, TEN_PER_WINDOW: 10})
+    pacer.check_max_wait({THREE_PER_WINDOW: 3, TEN_PER_WINDOW: 10})
     send_requests(pacer, 3)
 
 
@@ -1066,8 +1066,8 @@ def test_valid_times_of_the_file_count(new_pacer: NewPacer, budgets_file: Path) 
         json.dumps({"three": [[START - 30, "x", START - FULL_WINDOW + 0.01, START, START + 1], START + 5]})
     )
     pacer = new_pacer()
-    assert pacer.delay(THREE_PER_WINDOW, 1) == pytest.approx(5)
-    assert pacer.delay(THREE_PER_WINDOW, 2) == pytest.approx(30 + MARGIN)
+    assert pacer.get_delay(THREE_PER_WINDOW, 1) == pytest.approx(5)
+    assert pacer.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(30 + MARGIN_SECONDS)
 
 
 # --- Preview ---
@@ -1078,7 +1078,7 @@ def test_preview_does_not_sleep_and_does_not_change_the_file(
 ) -> None:
     pacer = new_pacer()
     before = budgets_file.read_text()
-    assert send_requests(pacer.preview(), 7) == pytest.approx(
+    assert send_requests(pacer.start_preview(), 7) == pytest.approx(
         [START] * 3 + [START + FULL_WINDOW] * 3 + [START + 2 * FULL_WINDOW]
     )
     assert clock.slept == []
@@ -1093,9 +1093,9 @@ def test_preview_raises_the_error_of_a_real_run(new_pacer: NewPacer, clock: Cloc
             send_requests(pacer, 12)
         return str(spent.value)
 
-    predicted = get_error(new_pacer(max_wait=100.5, directory=tmp_path / "check").preview())
+    predicted = get_error(new_pacer(max_wait=100.5, directory=tmp_path / "check").start_preview())
     assert predicted == get_error(new_pacer(max_wait=100.5, directory=tmp_path / "real"))
-    assert "needs a wait of about 61 s for 1 more, and rate_limit_timeout leaves 40 s of 100.5 s" in predicted
+    assert "needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves only 40 s of 100.5 s" in predicted
 
 
 @pytest.mark.parametrize("order", ["rw" * 12, "r" * 12 + "w" * 12, "w" * 12 + "r" * 12, "rrw" * 6 + "wwr" * 4])
@@ -1114,14 +1114,14 @@ def test_real_reads_and_simulated_writes_wait_as_long_as_a_real_run(
                 pacer, endpoint = (reader, THREE_PER_WINDOW) if letter == "r" else (writer, TEN_PER_WINDOW)
                 taken = pacer.take(endpoint)
                 clock.now += latency if letter == "r" else 0
-                pacer.answered(endpoint, taken)
+                pacer.record_answer(endpoint, taken)
                 waits.append(writer.waited)
         except BudgetSpent as error:
             return waits, str(error)
         return waits, ""
 
     pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "check")
-    predicted_waits, predicted_error = run(pacer, pacer.preview())
+    predicted_waits, predicted_error = run(pacer, pacer.start_preview())
     pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "real")
     real_waits, real_error = run(pacer, pacer)
     assert predicted_waits == pytest.approx(real_waits)
@@ -1130,7 +1130,7 @@ def test_real_reads_and_simulated_writes_wait_as_long_as_a_real_run(
 
 def test_real_wait_counts_as_a_wait_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
-    preview = pacer.preview()
+    preview = pacer.start_preview()
     send_requests(new_pacer(), 3)
     send_requests(pacer, 1)
     assert clock.slept == pytest.approx([FULL_WINDOW])
@@ -1140,10 +1140,10 @@ def test_real_wait_counts_as_a_wait_of_the_preview(new_pacer: NewPacer, clock: C
 
 def test_closure_of_the_pacer_closes_the_budget_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
-    preview = pacer.preview()
+    preview = pacer.start_preview()
     send_requests(pacer, 1)
-    pacer.close(THREE_PER_WINDOW, 20)
-    assert preview.delay(THREE_PER_WINDOW) == pytest.approx(20)
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
     send_requests(pacer, 1)
     assert clock.slept == pytest.approx([20])
     assert preview.waited == pytest.approx(20)

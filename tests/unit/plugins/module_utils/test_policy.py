@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Instrument
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, MAXIMUM, Desired, from_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import (
+    EXACT,
+    MAXIMUM,
+    DesiredLeverage,
+    read_policy,
+)
 
 Limits = tuple["int | None", "int | None", "int | None"]
 
@@ -25,30 +30,32 @@ def make_options(symbol: Any = None, leverage: Any = None, leverages: Any = None
 def get_refusal(**options: Any) -> str:
     """Return the message of a refusal. Check that it is one line and that the task stops."""
     with pytest.raises(InputRefused) as refused:
-        from_options(make_options(**options))
+        read_policy(make_options(**options))
     assert "\n" not in str(refused.value)
-    assert refused.value.stops
+    assert refused.value.stops_task
     return str(refused.value)
 
 
-# --- from_options ---
+# --- read_policy ---
 
 
 def test_leverages_keep_their_order() -> None:
-    policy = from_options(make_options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
-    assert policy == _policy.Policy([Desired("ETHUSDT", 5), Desired("BTCUSDT", 10)], EXACT, "fail", single=False)
+    policy = read_policy(make_options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
+    assert policy == _policy.Policy(
+        [DesiredLeverage("ETHUSDT", 5), DesiredLeverage("BTCUSDT", 10)], EXACT, "fail", single=False
+    )
 
 
 def test_symbol_and_leverage_give_a_single_policy() -> None:
     options = {**make_options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
-    assert from_options(options) == _policy.Policy([Desired("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
+    assert read_policy(options) == _policy.Policy([DesiredLeverage("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
 
 
 def test_empty_leverages_is_refused() -> None:
     assert "leverages is empty" in get_refusal(leverages={})
 
 
-# --- symbol ---
+# --- check_symbol ---
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_empty_leverages_is_refused() -> None:
     [("BTCUSDT", "BTCUSDT"), ("btcusdt", "BTCUSDT"), ("BtcUsdt", "BTCUSDT"), ("1000pepeusdt", "1000PEPEUSDT")],
 )
 def test_symbol_of_letters_and_digits_is_returned_in_upper_case(typed: str, symbol: str) -> None:
-    assert from_options(make_options(typed, 10)).entries == [Desired(symbol, 10)]
+    assert read_policy(make_options(typed, 10)).entries == [DesiredLeverage(symbol, 10)]
 
 
 @pytest.mark.parametrize(
@@ -98,19 +105,19 @@ def test_symbol_without_letters_and_digits_is_refused_with_an_example(typed: str
 
 
 def test_symbol_has_at_most_40_characters() -> None:
-    assert _policy.symbol("A" * 40) == "A" * 40
+    assert _policy.check_symbol("A" * 40) == "A" * 40
     assert "is not a symbol (letters and digits, at most 40): write it as BTCUSDT" in get_refusal(
         symbol="A" * 41, leverage=1
     )
 
 
-# --- symbols ---
+# --- check_symbols ---
 
 
 def test_symbols_returns_each_symbol_in_upper_case_and_refuses_duplicates() -> None:
-    assert _policy.symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
+    assert _policy.check_symbols(["ethusdt", "BTCUSDT"]) == ["ETHUSDT", "BTCUSDT"]
     with pytest.raises(InputRefused, match="symbols names BTCUSDT more than once"):
-        _policy.symbols(["btcusdt", "BTCUSDT"])
+        _policy.check_symbols(["btcusdt", "BTCUSDT"])
 
 
 # --- unique ---
@@ -126,7 +133,10 @@ def test_symbols_returns_each_symbol_in_upper_case_and_refuses_duplicates() -> N
 )
 def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplicates: str) -> None:
     message = get_refusal(leverages=leverages)
-    assert message == f"leverages names {duplicates} more than once (upper case and lower case are the same symbol)"
+    assert message == (
+        f"leverages names {duplicates} more than once (upper case and lower case are the same symbol): "
+        "list each symbol once"
+    )
 
 
 # --- _leverage ---
@@ -136,7 +146,7 @@ def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplic
     ("typed", "leverage"), [(1, 1), (10, 10), ("10", 10), ("1", 1), (125, 125), (999_999_999, 999_999_999)]
 )
 def test_leverage_is_a_whole_number_of_1_or_more(typed: Any, leverage: int) -> None:
-    (desired,) = from_options(make_options("BTCUSDT", typed)).entries
+    (desired,) = read_policy(make_options("BTCUSDT", typed)).entries
     assert desired.leverage == leverage
     assert desired.leverage.__class__ is int
 
@@ -185,10 +195,10 @@ def test_leverage_is_a_whole_number_of_1_or_more(typed: Any, leverage: int) -> N
         b"10",
     ],
 )
-def test_leverage_that_is_not_a_whole_number_of_1_or_more_is_refused(typed: Any) -> None:
+def test_leverage_that_is_not_a_whole_number_from_1_to_999999999_is_refused(typed: Any) -> None:
     for message in (get_refusal(symbol="BTCUSDT", leverage=typed), get_refusal(leverages={"BTCUSDT": typed})):
         assert message.startswith("leverage ")
-        assert message.endswith(" of 'BTCUSDT' is not a whole number of 1 or more, such as 10")
+        assert message.endswith(" of 'BTCUSDT' is not a whole number from 1 to 999999999, such as 10")
         assert len(message) < 200
 
 
@@ -228,7 +238,7 @@ def test_differs_compares_the_current_leverage_with_the_desired_leverage(
     assert _policy.differs(current, desired, enforce) is differs
 
 
-# --- impossible ---
+# --- describe_limit_violation ---
 
 
 @pytest.mark.parametrize("enforce", [EXACT, MAXIMUM])
@@ -249,9 +259,11 @@ def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
     limits: Limits, possible: list[int], impossible: list[int], enforce: str
 ) -> None:
     instrument = Instrument("BTCUSDT", *limits, {})
-    assert [_policy.impossible(desired, instrument, enforce) for desired in possible] == [None] * len(possible)
+    assert [_policy.describe_limit_violation(desired, instrument, enforce) for desired in possible] == [None] * len(
+        possible
+    )
     for desired in impossible:
-        message = _policy.impossible(desired, instrument, enforce)
+        message = _policy.describe_limit_violation(desired, instrument, enforce)
         assert message
         assert message.startswith(f"a leverage of {desired} is not allowed: the exchange accepts {limits[0] or 1} ")
 
@@ -262,18 +274,18 @@ def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
 )
 def test_impossible_names_the_bounds_and_the_step(limits: Limits, bounds: str) -> None:
     desired = 27
-    assert _policy.impossible(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
+    assert _policy.describe_limit_violation(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
         f"a leverage of {desired} is not allowed: the exchange accepts {bounds}"
     )
 
 
 def test_leverage_above_the_limit_is_possible_only_with_enforce_maximum() -> None:
     instrument = Instrument("BTCUSDT", 1, 25, 1, {})
-    assert _policy.impossible(26, instrument, MAXIMUM) is None
-    assert _policy.impossible(26, instrument, EXACT)
+    assert _policy.describe_limit_violation(26, instrument, MAXIMUM) is None
+    assert _policy.describe_limit_violation(26, instrument, EXACT)
 
 
-# --- unlisted ---
+# --- describe_unknown_symbol ---
 
 
 @pytest.mark.parametrize(
@@ -281,5 +293,5 @@ def test_leverage_above_the_limit_is_possible_only_with_enforce_maximum() -> Non
     [("BTCUSTD", "did you mean BTCUSDT?"), ("XBTUSDT", "did you mean BTCUSDT?"), ("Q", "check the name")],
 )
 def test_unlisted_suggests_a_similar_symbol_if_there_is_one(name: str, advice: str) -> None:
-    message = _policy.unlisted(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
+    message = _policy.describe_unknown_symbol(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
     assert message == f"EXCHANGE_2 does not list this symbol: {advice}"

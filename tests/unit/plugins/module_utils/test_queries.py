@@ -16,18 +16,20 @@ MAY_2026, JUNE_2026 = 1777593600000, 1780272000000  # Unix ms
 
 
 def make_query(symbols: Any = None, from_time: Any = None, to_time: Any = None) -> _queries.OrdersQuery:
-    return _queries.orders({"symbols": symbols, "from_time": from_time, "to_time": to_time})
+    return _queries.read_orders_query({"symbols": symbols, "from_time": from_time, "to_time": to_time})
 
 
-# --- some_symbols, any_symbols ---
+# --- read_required_symbols, read_optional_symbols ---
 
 
-@pytest.mark.parametrize("check", [_queries.some_symbols, _queries.any_symbols])
+@pytest.mark.parametrize("check", [_queries.read_required_symbols, _queries.read_optional_symbols])
 def test_symbols_are_converted_to_upper_case_and_keep_their_order(check: Any) -> None:
     assert check({"symbols": ["ethusdt", "BTCUSDT", "1000pepeUSDT"]}) == ["ETHUSDT", "BTCUSDT", "1000PEPEUSDT"]
 
 
-@pytest.mark.parametrize("check", [_queries.some_symbols, _queries.any_symbols, lambda options: make_query(**options)])
+@pytest.mark.parametrize(
+    "check", [_queries.read_required_symbols, _queries.read_optional_symbols, lambda options: make_query(**options)]
+)
 @pytest.mark.parametrize(
     ("symbols", "message"),
     [
@@ -47,13 +49,13 @@ def test_invalid_symbols_are_refused(check: Any, symbols: list[str], message: st
 
 
 def test_symbols_can_be_omitted_only_if_the_module_does_not_need_them() -> None:
-    assert _queries.any_symbols({"symbols": None}) is None
+    assert _queries.read_optional_symbols({"symbols": None}) is None
     assert make_query() == (None, None, None)
     with pytest.raises(InputRefused, match="name at least one symbol"):
-        _queries.some_symbols({"symbols": None})
+        _queries.read_required_symbols({"symbols": None})
 
 
-# --- orders ---
+# --- read_orders_query ---
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_from_time_after_to_time_is_refused() -> None:
         make_query(from_time=JUNE_2026, to_time=MAY_2026)
 
 
-# --- _time ---
+# --- _check_time ---
 
 
 @pytest.mark.parametrize("name", ["from_time", "to_time"])
@@ -105,5 +107,5 @@ def test_from_time_after_to_time_is_refused() -> None:
     ids=repr,
 )
 def test_invalid_time_is_refused(name: str, time: Any) -> None:
-    with pytest.raises(InputRefused, match=f"{name} must be Unix milliseconds, a whole number of 13 digits"):
+    with pytest.raises(InputRefused, match=f"{name} must be a time in Unix milliseconds: a whole number of 13 digits"):
         make_query(**{name: time})

@@ -26,7 +26,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._errors import
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import DAY_MS, OPEN_ORDERS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import OrdersQuery
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report, to_plain
 from sandbox import FAULTS
 
 from .client_setup import (
@@ -95,7 +95,7 @@ def get_error(read: Callable[..., object], *args: Any, error_type: type[CoinSwit
     return line
 
 
-# --- _Symbols ---
+# --- _SymbolReader ---
 
 
 def test_error_names_its_symbol(new_setup: NewSetup) -> None:
@@ -110,7 +110,9 @@ def test_error_names_its_symbol(new_setup: NewSetup) -> None:
 def test_unreadable_instruments_are_reported_with_the_symbol(new_setup: NewSetup) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["500"])
-    assert get_error(read_leverages, setup, "XYZ").startswith("whether EXCHANGE_2 lists XYZ is not known: the exchange")
+    assert get_error(read_leverages, setup, "XYZ").startswith(
+        "it is not known whether EXCHANGE_2 lists XYZ: the exchange"
+    )
 
 
 def test_refused_keys_are_reported_without_the_symbol(new_setup: NewSetup) -> None:
@@ -162,7 +164,9 @@ def test_read_leverages_waits_for_the_rate_limit(new_setup: NewSetup) -> None:
 def test_read_leverages_sends_nothing_if_the_max_wait_is_too_short(new_setup: NewSetup) -> None:
     setup = new_setup(max_wait=30)
     names = [f"COIN{number}USDT" for number in range(21)]
-    assert "raise it, or run again later" in get_error(read_leverages, setup, *names, error_type=BudgetSpent)
+    assert "increase it, or run the task again later" in get_error(
+        read_leverages, setup, *names, error_type=BudgetSpent
+    )
     assert setup.sent == []
 
 
@@ -221,7 +225,7 @@ def test_read_instruments_names_unknown_symbols(new_setup: NewSetup) -> None:
 def test_read_instruments_raises_unexpected_without_instruments(new_setup: NewSetup, body: Any) -> None:
     setup = new_setup()
     setup.exchange.add_fault(INSTRUMENTS, Fault(body=body))
-    assert "holds no instruments" in get_error(read_instruments, setup, error_type=Unexpected)
+    assert "contains no instruments" in get_error(read_instruments, setup, error_type=Unexpected)
 
 
 # --- read_positions ---
@@ -262,7 +266,7 @@ def test_read_positions_ignores_a_position_of_size_0(new_setup: NewSetup, size: 
 def test_read_positions_returns_any_other_size_unchanged(new_setup: NewSetup, size: Any) -> None:
     setup = new_setup()
     setup.exchange.add_fault(POSITIONS, Fault(body={"data": [{"symbol": "btcusdt", "position_size": size}]}))
-    assert plain(read_positions(setup, "BTCUSDT")) == [{"symbol": "BTCUSDT", "position_size": size}]
+    assert to_plain(read_positions(setup, "BTCUSDT")) == [{"symbol": "BTCUSDT", "position_size": size}]
 
 
 @pytest.mark.parametrize("without_symbol", ["all", "422"])
@@ -378,7 +382,7 @@ def test_read_orders_ignores_a_to_time_in_the_future(new_setup: NewSetup) -> Non
 
 def test_read_orders_misses_no_order_during_a_wait(new_setup: NewSetup) -> None:
     setup = new_setup()
-    setup.pacer.close(OPEN_ORDERS, 300)
+    setup.pacer.close_budget(OPEN_ORDERS, 300)
     setup.exchange.add_fault(ORDERS, FAULTS["429"])
     placed = setup.account.open_order("BTCUSDT", "BUY", "1", "1", NOW_MS - WEEK_MS + 330_000)
     assert get_order_ids(read_orders(setup, start=NOW_MS - 8 * DAY_MS)) == [placed]
@@ -434,10 +438,10 @@ def test_read_orders_accepts_created_at_in_any_form(new_setup: NewSetup, created
     row = {"order_id": 7, "symbol": "btcusdt", "created_at": created_at, "price": 0.1}
     setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": [row]}}))
     rows = read_orders(setup, start=NOW_MS - DAY_MS, end=NOW_MS)
-    assert plain(rows) == [{**row, "symbol": "BTCUSDT"}]
+    assert to_plain(rows) == [{**row, "symbol": "BTCUSDT"}]
 
 
-# --- _ties ---
+# --- _warn_of_full_milliseconds ---
 
 
 @pytest.mark.parametrize(("count", "warnings"), [(49, 0), (50, 1), (80, 1)])
@@ -501,7 +505,7 @@ def test_read_wallet_returns_empty_lists_without_data(new_setup: NewSetup, body:
 def test_read_wallet_raises_unexpected_for_an_unknown_format(new_setup: NewSetup, data: Any) -> None:
     setup = new_setup()
     setup.exchange.add_fault(WALLET, Fault(body={"data": data}))
-    assert "the exchange's answer holds no" in get_error(read_wallet, setup, error_type=Unexpected)
+    assert "the exchange's answer contains no" in get_error(read_wallet, setup, error_type=Unexpected)
 
 
 # --- check_keys ---
@@ -518,7 +522,7 @@ def test_check_keys_returns_valid_for_good_keys(new_setup: NewSetup) -> None:
 def test_check_keys_explains_mismatched_keys(new_setup: NewSetup) -> None:
     result = check_keys(new_setup(keys=MISMATCHED_KEYS)).result
     assert (result["valid"], result["pair_matches"], result["clock_offset"]) == (False, False, 0.0)
-    assert "secret_key does not belong to api_key" in result["reason"]
+    assert "secret_key and api_key are not a pair" in result["reason"]
 
 
 def test_check_keys_accepts_mismatched_keys_if_the_exchange_does(new_setup: NewSetup) -> None:
@@ -554,7 +558,7 @@ def test_check_keys_raises_an_error_without_a_clear_answer(
     assert setup.sent == [VALIDATE]
 
 
-# --- _clock_offset ---
+# --- _read_clock_offset ---
 
 
 @pytest.mark.parametrize(
@@ -573,7 +577,7 @@ def test_check_keys_warns_if_the_clock_is_more_than_5_seconds_off(
     assert (result["valid"], result["clock_offset"]) == (valid, -skew)
     assert ("the clock of this machine is 300 s" in result.get("reason", "")) is not valid
     assert len(warnings) == (warning is not None)
-    assert not warning or f"the clock of this machine is {warning} the exchange's" in warnings[0]
+    assert not warning or f"the clock of this machine is {warning} the clock of the exchange" in warnings[0]
 
 
 @pytest.mark.parametrize("fault", ["404", "500-html", "empty", "null", "list", "garbage", "no-data", "drop-after"])

@@ -12,7 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import HIDDEN, Redactor, proxy_passwords
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import (
+    HIDDEN,
+    Redactor,
+    get_proxy_passwords,
+)
 from sandbox import FAULTS, Fault
 
 from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup
@@ -89,7 +93,7 @@ def test_key_that_is_not_hexadecimal_is_hidden(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "a", "ab", "abc", "secret", "1234567"])
 def test_key_of_less_than_8_characters_is_not_hidden(key: str) -> None:
-    text = "secret_key must be 64 hexadecimal characters: copy it again 1234567"
+    text = "secret_key must have 64 hexadecimal characters: copy it again 1234567"
     assert Redactor([key]).clean(text) == text
 
 
@@ -188,13 +192,13 @@ def test_keys_echoed_in_headers_and_message_are_not_shown(setup: ClientSetup, en
     assert find_leaks(report, API_KEY) == []
 
 
-# --- proxy_passwords ---
+# --- get_proxy_passwords ---
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"])
 @pytest.mark.parametrize("url", ["http://user:pa%23ss@host:1", "user:pa%23ss@host", "http://user:pa%23ss@[::1"])
 def test_proxy_password_is_hidden_in_any_text(name: str, url: str) -> None:
-    redactor = Redactor([SECRET_KEY], proxy_passwords({name: url, "NO_PROXY": "a:b@c"}))
+    redactor = Redactor([SECRET_KEY], get_proxy_passwords({name: url, "NO_PROXY": "a:b@c"}))
     for text in ("pa%23ss", "pa#ss"):
         assert redactor.clean(f"said {text} loud") == "said ******** loud"
     assert redactor.clean("user and pass") == "user and pass"
@@ -202,4 +206,4 @@ def test_proxy_password_is_hidden_in_any_text(name: str, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://host:3128", "http://u:abc@host", "data@proxy", "", "@"])
 def test_short_or_missing_proxy_password_is_ignored(url: str) -> None:
-    assert proxy_passwords({"HTTPS_PROXY": url}) == set()
+    assert get_proxy_passwords({"HTTPS_PROXY": url}) == set()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import DEEPEST, plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import MAX_DEPTH, to_plain
 
-# --- plain ---
+# --- to_plain ---
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import
     ],
 )
 def test_plain_returns_a_value_that_ansible_can_return(value: Any, returned: Any) -> None:
-    assert plain(value) == returned
-    json.dumps(plain(value), allow_nan=False).encode("utf-8")
+    assert to_plain(value) == returned
+    json.dumps(to_plain(value), allow_nan=False).encode("utf-8")
 
 
 @pytest.mark.parametrize("container", ["[%s]", '{"a": %s}'])
@@ -44,6 +44,6 @@ def test_plain_cuts_a_value_that_is_nested_too_deeply(container: str) -> None:
             text = container % text
         return json.loads(text)
 
-    assert plain(nest(DEEPEST)) == nest(DEEPEST)
-    assert json.dumps(plain(nest(300))).count('"..."') == 1
-    assert "5" not in json.dumps(plain(nest(300)))
+    assert to_plain(nest(MAX_DEPTH)) == nest(MAX_DEPTH)
+    assert json.dumps(to_plain(nest(300))).count('"..."') == 1
+    assert "5" not in json.dumps(to_plain(nest(300)))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth, message
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth, build_message
 from sandbox import FAULTS
 
 from .client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup, Clock
@@ -71,7 +71,7 @@ def make_request(method: str, path: str) -> SimpleNamespace:
     return SimpleNamespace(method=method, path_url=path, headers={})
 
 
-# --- message ---
+# --- build_message ---
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def make_request(method: str, path: str) -> SimpleNamespace:
     ],
 )
 def test_message_is_the_method_the_decoded_path_and_the_epoch(method: str, path: str, signed: bytes) -> None:
-    assert message(method, path, "5") == signed
+    assert build_message(method, path, "5") == signed
 
 
 # --- SignedAuth.__call__ ---

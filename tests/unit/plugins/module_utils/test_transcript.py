@@ -16,12 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils import _transcript
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._transcript import body_shape, safe_headers, shape
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._transcript import (
+    describe_body,
+    describe_value,
+    get_safe_headers,
+)
 
 # All words that a shape can contain, in addition to the field names of the API.
 KNOWN_WORDS = {
-    *_transcript._WORDS,
-    *(name for name, _form in _transcript._TEXTS),
+    *_transcript._KNOWN_TEXTS,
+    *(name for name, _form in _transcript._TEXT_FORMS),
     *["text", "null", "true_or_false", "whole_number", "unix_ms", "decimal_number", "nested", "none", "absent"],
     *["rows", "row", "0", "1", "2-49", "50", "51+", "<other>", "<or>", "html", "not_json", "empty"],
 }
@@ -30,7 +34,7 @@ JSON_VALUES = st.recursive(
     lambda values: st.lists(values) | st.dictionaries(st.text() | st.sampled_from(sorted(_transcript._FIELDS)), values),
     max_leaves=20,
 )
-HEADER_WORDS = {"http_date", "other", *_transcript._TYPES}
+HEADER_WORDS = {"http_date", "other", *_transcript._MEDIA_TYPES}
 
 
 def get_words(value: Any) -> Iterator[str]:
@@ -42,12 +46,12 @@ def get_words(value: Any) -> Iterator[str]:
         yield from value.split("|")
 
 
-# --- body_shape ---
+# --- describe_body ---
 
 
 @given(st.binary() | JSON_VALUES.map(lambda value: json.dumps(value, default=str).encode()))
 def test_shape_of_any_body_has_only_known_words(body: bytes) -> None:
-    assert set(get_words(body_shape(body))) <= KNOWN_WORDS | _transcript._FIELDS
+    assert set(get_words(describe_body(body))) <= KNOWN_WORDS | _transcript._FIELDS
 
 
 @pytest.mark.parametrize(
@@ -55,15 +59,15 @@ def test_shape_of_any_body_has_only_known_words(body: bytes) -> None:
     [(b"", "empty"), (b" <html>", "html"), (b"{", "not_json"), (b"[" * 100_000, "not_json"), (b"\xff", "not_json")],
 )
 def test_body_that_is_not_json_becomes_one_word(body: bytes, expected: str) -> None:
-    assert body_shape(body) == expected
+    assert describe_body(body) == expected
 
 
-# --- shape ---
+# --- describe_value ---
 
 
 @given(JSON_VALUES)
 def test_shape_of_any_value_has_only_known_words(value: Any) -> None:
-    assert set(get_words(shape(value))) <= KNOWN_WORDS | _transcript._FIELDS
+    assert set(get_words(describe_value(value))) <= KNOWN_WORDS | _transcript._FIELDS
 
 
 @pytest.mark.parametrize(
@@ -99,17 +103,17 @@ def test_shape_of_any_value_has_only_known_words(value: Any) -> None:
 )
 def test_shape_replaces_each_value_by_its_type(value: Any, expected: Any) -> None:
     if expected is None:
-        assert "nested" in json.dumps(shape(value))
+        assert "nested" in json.dumps(describe_value(value))
     else:
-        assert shape(value) == expected
+        assert describe_value(value) == expected
 
 
-# --- safe_headers ---
+# --- get_safe_headers ---
 
 
 @given(st.dictionaries(st.text() | st.sampled_from(["Date", "Retry-After", "Content-Type"]), st.text()))
 def test_any_headers_keep_only_known_words_and_short_numbers(headers: dict[str, str]) -> None:
-    kept = safe_headers(headers)
+    kept = get_safe_headers(headers)
     assert all(re.fullmatch("date|content-type|retry-after|(x-)?ratelimit-.*", name) for name in kept)
     assert all(re.fullmatch("[0-9]{1,3}", value) or value in HEADER_WORDS for value in kept.values())
 
@@ -128,4 +132,4 @@ def test_any_headers_keep_only_known_words_and_short_numbers(headers: dict[str, 
     ],
 )
 def test_only_safe_headers_are_kept(headers: dict[str, str], kept: dict[str, str]) -> None:
-    assert safe_headers(headers) == kept
+    assert get_safe_headers(headers) == kept

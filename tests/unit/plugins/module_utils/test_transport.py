@@ -119,7 +119,7 @@ def test_certificate_of_an_unknown_authority_is_not_trusted(
 ) -> None:
     with pytest.raises(Unreachable, match="certificate") as caught:
         new_transport(https_sandbox.url)(READ_TIME)
-    assert not caught.value.again
+    assert not caught.value.can_retry
 
 
 def test_verify_accepts_a_file_of_authorities(
@@ -397,7 +397,7 @@ def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport)
             waiting_client.connect_ex(full_listener.getsockname())
         with pytest.raises(Unreachable, match=r"no connection .* within 0\.1 s") as caught:
             new_transport(f"http://127.0.0.1:{full_listener.getsockname()[1]}", timeout=SHORT_TIMEOUT)(READ_TIME)
-    assert caught.value.again
+    assert caught.value.can_retry
 
 
 def test_name_lookup_stops_after_the_timeout(new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,7 +533,7 @@ def test_closed_transport_sends_nothing(new_transport: NewTransport) -> None:
         transport.close()
         with pytest.raises(Unreachable, match="the task has ended") as caught:
             transport(VALIDATE_KEYS)
-    assert not caught.value.again
+    assert not caught.value.can_retry
     assert len(server.heads) == 1
 
 

@@ -150,7 +150,7 @@ def test_refused_connection_raises_unreachable(new_setup: NewSetup, unused_url: 
     assert str(raised.value) == (
         f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
     )
-    assert raised.value.again
+    assert raised.value.can_retry
 
 
 def test_unknown_host_name_raises_unreachable(new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def get_reasons(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(row["account"], row["symbol"], row.get("reason")) for row in rows]
 
 
-# --- find ---
+# --- find_report ---
 
 
 def encode_report(**changes: Any) -> bytes:
@@ -62,7 +62,7 @@ UNUSABLE_FILES = {
     "binary": b"\x00\xff" * 5_000_000,
     "truncated": encode_report()[:-20],
     "nested too deeply": b"[" * 10_000_000,
-    "too large": b" " * (_history.LARGEST + 1),
+    "too large": b" " * (_history.MAX_FILE_BYTES + 1),
     "list": b"[]",
     "null": b"null",
     "number": b"1",
@@ -85,7 +85,7 @@ def test_unusable_file_is_a_warning_and_stays_unchanged(tmp_path: Path, content:
     path = tmp_path / "report.json"
     path.write_bytes(content)
     warnings: list[str] = []
-    assert _history.find(path, warnings.append) == {}
+    assert _history.find_report(path, warnings.append) == {}
     (warning,) = warnings
     assert warning.startswith(f"the earlier report {path} cannot be used: ")
     assert path.read_bytes() == content
@@ -93,10 +93,10 @@ def test_unusable_file_is_a_warning_and_stays_unchanged(tmp_path: Path, content:
 
 def test_path_that_is_not_a_file_is_a_warning(tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert _history.find(tmp_path / "none.json", warnings.append) == {}
-    assert _history.find(tmp_path, warnings.append) == {}
+    assert _history.find_report(tmp_path / "none.json", warnings.append) == {}
+    assert _history.find_report(tmp_path, warnings.append) == {}
     os.mkfifo(tmp_path / "pipe")
-    assert _history.find(tmp_path / "pipe", warnings.append) == {}
+    assert _history.find_report(tmp_path / "pipe", warnings.append) == {}
     assert ["there is no earlier report" in warning for warning in warnings] == [True, True, False]
 
 
@@ -108,7 +108,7 @@ def test_folder_returns_its_newest_readable_report(tmp_path: Path) -> None:
     (tmp_path / "leverage-20261103T020000Z-7.json").write_bytes(b"damaged")
     (tmp_path / "other.json").write_bytes(b"not ours")
     warnings: list[str] = []
-    assert _history.find(tmp_path, warnings.append)["time"] == "2026-11-02T02:00:00Z"
+    assert _history.find_report(tmp_path, warnings.append)["time"] == "2026-11-02T02:00:00Z"
     assert len(warnings) == 1
 
 
@@ -116,8 +116,8 @@ def test_search_in_a_folder_stops_after_10_unusable_files(tmp_path: Path) -> Non
     for number in range(50):
         (tmp_path / f"leverage-20261103T020000Z-{number}.json").write_bytes(b"damaged")
     warnings: list[str] = []
-    assert _history.find(tmp_path, warnings.append) == {}
-    assert len(warnings) == _history.MOST_UNUSABLE
+    assert _history.find_report(tmp_path, warnings.append) == {}
+    assert len(warnings) == _history.MAX_UNUSABLE_FILES
 
 
 # --- compare ---
