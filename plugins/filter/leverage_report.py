@@ -393,7 +393,9 @@ def leverage_report(
 ) -> Row:
     """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
     if run is not None:
-        inputs = {name: account if account.get("run") == run else {} for name, account in inputs.items()}
+        # Ansible adds nothing to the result of an unreachable host.
+        asked = {name for name, account in inputs.items() if account.get("run") == run or account.get("unreachable")}
+        inputs = {name: account if name in asked else {} for name, account in inputs.items()}
     accounts = [_get_account(name, account) for name, account in inputs.items()]
     rows = [row for account in accounts for row in account["results"]]
     findings = _findings.get_findings(accounts)
@@ -470,7 +472,7 @@ def _get_account(name: str, account_input: Mapping[str, Any]) -> Row:
         row["severity"] = _findings.get_severity(row, reached)
     troubles = _get_troubles(rows)
     if not rows:
-        reason = (_get_error(account_input) or NO_POLICY) if account_input else NOT_ASKED
+        reason = _get_reason_without_rows(account_input)
         severity = _findings.NOT_REACHED
         troubles = [{"severity": severity, "outcome": "unknown", "factor": None, "symbols": [], "reason": reason}]
     account_outcomes = {row["outcome"] for row in rows} or {"unknown"}
@@ -484,6 +486,15 @@ def _get_account(name: str, account_input: Mapping[str, Any]) -> Row:
         "troubles": troubles,
         "results": rows,
     }
+
+
+def _get_reason_without_rows(account_input: Mapping[str, Any]) -> str:
+    if not account_input:
+        return NOT_ASKED
+    if account_input.get("policy") == {} and not account_input.get("message"):
+        # The module fails too, but it does not know the variable of the role.
+        return NO_POLICY
+    return _get_error(account_input) or NO_POLICY
 
 
 def _get_rows(account_input: Mapping[str, Any], returned: Mapping[str, Row]) -> list[Row]:

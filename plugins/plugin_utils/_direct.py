@@ -39,6 +39,10 @@ for _name in ("_blockers", "_client", "_leverage", "_readers"):
 # AnsibleModule returns the same text instead of the value of such an option.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
+# The role sets this variable for its task, and the result contains its value, for example the policy. Another task that
+# stores the policy would start a process for each account.
+RECORD = "leverage_record"
+
 # The items of a loop run one after the other in one worker.
 SESSIONS = SessionPool()
 
@@ -54,6 +58,8 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         """Return the result of the task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        if RECORD in task_vars:
+            result["record"] = plain(self._templar.template(task_vars[RECORD]), fallback=str)
         environment: dict[str, str] = {}
         self._compute_environment_string(environment)
         reason = reason_for_module(Task(self, task_vars, environment))

@@ -41,8 +41,13 @@ def reason_for_module(task: Task) -> str | None:
     return next((reason for applies, reason in REASONS if applies(task)), None)
 
 
-def plain(value: Any) -> Any:
-    """Return a copy of a value without the tags that templating adds. Raise NotPlain if JSON cannot express it."""
+def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
+    """Return a copy of a value without the tags that templating adds.
+
+    Args:
+        value: The value of an option or a variable.
+        fallback: Converts what JSON cannot express, for example a date. Without it, this raises NotPlain.
+    """
     if value is None or isinstance(value, bool):
         return value
     for kind in (str, int, float):
@@ -50,9 +55,11 @@ def plain(value: Any) -> Any:
             # The methods of a tagged subclass can return tagged values again.
             return kind.__str__(value) if kind is str else kind(value)
     if isinstance(value, dict):
-        return {plain(name): plain(item) for name, item in value.items()}
+        return {plain(name, fallback): plain(item, fallback) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, fallback) for item in value]
+    if fallback is not None:
+        return fallback(value)
     raise NotPlain
 
 

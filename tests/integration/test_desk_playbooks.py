@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ansible, CompletedCommand
 
 POLICY = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 3, "DOGEUSDT": 8}
-MARKUP = "<script>alert('{{ 7 * 7 }}')</script>"
+MARKUP = "<script>alert('{{ 7919 * 7907 }}')</script>"
+PRODUCT = str(7919 * 7907)
 
 
 class Desk:
@@ -233,7 +234,7 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     assert (blocker["kind"], blocker["side"], blocker["size"]) == ("position", "LONG", "1.5")
 
     assert desk.read_page().count("<script") == 1, "only the script of the page itself"
-    assert "49" not in desk.read_page()
+    assert PRODUCT not in desk.read_page()
     assert MARKUP in desk.read_page_cells()
 
 
