@@ -317,7 +317,17 @@ def test_symbol_has_its_outcome_current_leverage_and_severity(
     assert account["message"] == (f"{prefix}BTCUSDT: {reason}" if reason else "")
 
 
-@pytest.mark.parametrize(("account", "reason"), [({}, NOT_ASKED), (make_account({}), NO_POLICY)])
+@pytest.mark.parametrize(
+    ("account", "reason"),
+    [
+        ({}, NOT_ASKED),
+        (make_account({}), NO_POLICY),
+        ({"policy": {}, "msg": "leverages is empty"}, NO_POLICY),
+        ({"policy": {}, "message": "no connection"}, "no connection"),
+        ({"policy": None, "msg": "the variable is undefined"}, "the variable is undefined"),
+        ({"policy": "BTCUSDT", "msg": "cannot convert\nto dict"}, "cannot convert to dict"),
+    ],
+)
 def test_account_without_a_policy_is_not_in_policy(account: dict[str, Any], reason: str) -> None:
     report = leverage_report({"alpha": account})
     assert not report["in_order"]
@@ -326,6 +336,17 @@ def test_account_without_a_policy_is_not_in_policy(account: dict[str, Any], reas
     assert account_report["results"] == []
     assert account_report["outcomes"] == ["unknown"]
     assert account_report["message"] == reason
+
+
+def test_account_of_another_run_was_not_asked_but_an_unreachable_one_was() -> None:
+    # Ansible adds no run ID to the result of an unreachable host.
+    inputs = {
+        "alpha": make_account({"BTCUSDT": 10}, make_row("BTCUSDT", "unchanged", 10, 10), run=1),
+        "beta": make_account({"BTCUSDT": 10}, make_row("BTCUSDT", "unchanged", 10, 10), run=2),
+        "gamma": {"unreachable": True, "msg": "connection refused"},
+    }
+    messages = [account["message"] for account in leverage_report(inputs, run=2)["accounts"]]
+    assert messages == [NOT_ASKED, "", "connection refused"]
 
 
 # --- _get_rows ---
