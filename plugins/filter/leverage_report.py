@@ -540,7 +540,8 @@ def _convert_to_drift(row: Row, at_most: str) -> None:
 def _to_int(value: Any) -> Any:
     """Return a leverage of the policy as a number if the module accepts it: text with plain digits is a number."""
     text = str(value)
-    return int(text) if text.isascii() and text.isdecimal() else text
+    # Python raises an error for thousands of digits. The module accepts nine.
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
 def _get_troubles(rows: list[Row]) -> list[Row]:

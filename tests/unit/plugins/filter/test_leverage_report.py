@@ -363,6 +363,11 @@ def test_rows_are_the_symbols_of_the_policy_in_upper_case_sorted() -> None:
     assert account["message"] == f"1 of 2 symbols is not in policy. ETHUSDT: {NO_ROW}"
 
 
+def test_desired_leverage_with_thousands_of_digits_stays_text() -> None:
+    (row,) = get_account_report(make_account({"BTCUSDT": "9" * 5000}))["results"]
+    assert row["policy"] == "9" * 5000
+
+
 # --- _convert_to_drift ---
 
 
