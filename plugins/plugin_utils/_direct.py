@@ -39,9 +39,9 @@ for _name in ("_blockers", "_client", "_leverage", "_readers"):
 # AnsibleModule returns the same text instead of the value of such an option.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
-# The role sets this variable for its task, and the result contains its value, for example the policy. Another task that
-# stores the policy would start a process for each account.
-RECORD = "leverage_record"
+# The role sets this variable for its task. The result then contains what the account was asked for. If another task of
+# the role stored that, it would start one more process for each account.
+KEEPS_POLICY = "leverage_keeps_policy"
 
 # The items of a loop run one after the other in one worker.
 SESSIONS = SessionPool()
@@ -58,8 +58,10 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         """Return the result of the task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        if RECORD in task_vars:
-            result["record"] = plain(self._templar.template(task_vars[RECORD]), fallback=str)
+        if KEEPS_POLICY in task_vars:
+            options = plain(self._task.args, fallback=str)
+            run = plain(task_vars.get("leverage_run_id"), fallback=str)
+            result["asked"] = {"run": run, "policy": options.get("leverages"), "enforce": options.get("enforce")}
         environment: dict[str, str] = {}
         self._compute_environment_string(environment)
         reason = reason_for_module(Task(self, task_vars, environment))
