@@ -69,9 +69,10 @@ class Bench:
     Args:
         folder: The folder for the copy and for temporary files.
         rate_limits: Whether the collection and the exchange use rate limits.
+        action_plugins: Whether the copy has the action plugins. Without them, all tasks run as modules.
     """
 
-    def __init__(self, folder: Path, rate_limits: bool) -> None:
+    def __init__(self, folder: Path, rate_limits: bool, action_plugins: bool = True) -> None:
         self._folder = folder
         self.exchange = Exchange(rate_limits=rate_limits)
         self.account = self.exchange.open_account()
@@ -82,6 +83,8 @@ class Bench:
         for name in ("meta", "playbooks", "roles"):
             shutil.copytree(ROOT / name, self._collection / name)
         shutil.copy(ROOT / "galaxy.yml", self._collection)
+        if not action_plugins:
+            shutil.rmtree(self._collection / "plugins/action")
         if not rate_limits:
             self._remove_rate_limits()
 
@@ -139,40 +142,50 @@ class Bench:
             raise SystemExit(f"{' '.join(command)} failed:\n{completed.stdout}{completed.stderr}")
         return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
-    def check_drift(self, accounts: Sequence[Account], symbols: Sequence[str]) -> tuple[float, float, Any]:
-        """Run the playbook drift with a fork for each account.
+    def run_accounts(
+        self, accounts: Sequence[Account], symbols: Sequence[str], playbook: str
+    ) -> tuple[Cost, float, Any]:
+        """Run a playbook with a fork for each account.
+
+        Args:
+            accounts: The hosts of the inventory.
+            symbols: The symbols of the policy.
+            playbook: The name or the path of the playbook.
 
         Returns:
-            The elapsed time in seconds, the maximum of the used memory in MiB, and the report.
+            The cost, the memory in MiB while all accounts wait for the rate limit, and the report, if one was written.
         """
         keys = {
             account.name: {"coinswitch_api_key": account.api_key, "coinswitch_secret_key": account.secret_key}
             for account in accounts
         }
         with tempfile.TemporaryDirectory(dir=self._folder) as run_folder, Sandbox(self.exchange) as sandbox:
+            report = Path(run_folder, "report.json")
             variables = {
+                "ansible_python_interpreter": sys.executable,
                 "coinswitch_api_url": sandbox.url,
                 "leverage_policy": dict.fromkeys(symbols, 10),
-                "leverage_report_json": f"{run_folder}/report.json",
+                "leverage_report_json": str(report),
             }
             inventory = Path(run_folder, "inventory.yml")
             inventory.write_text(json.dumps({"desk": {"hosts": keys, "vars": variables}}), encoding="utf-8")
-            command = ["ansible-playbook", "-i", str(inventory), "-f", str(len(accounts))]
-            start = time.perf_counter()
+            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             process = subprocess.Popen(
-                [*command, "tradeops.coinswitch.drift"],
+                ["ansible-playbook", "-i", str(inventory), "-f", str(len(accounts)), playbook],
                 env=self._environment(run_folder, sandbox.url),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
             memory = 0.0
-            while process.poll() is None:
-                memory = max(memory, measure_memory(process.pid))
-                # A long interval, because reading the memory of 200 processes takes seconds.
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
-            wall = time.perf_counter() - start
-            return wall, memory, json.loads(Path(run_folder, "report.json").read_text(encoding="utf-8"))
+            # Only once, because reading the memory of 200 processes takes seconds of processor time.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(40)
+            if process.poll() is None:
+                memory = measure_memory(process.pid)
+                process.wait()
+            wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cost = Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            return cost, memory, json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
 
     def leverage_task(self, symbols: Sequence[str], **options: Any) -> Task:
         """Return a task for one or many symbols with the desired leverage 10."""
@@ -246,7 +259,11 @@ def measure_one_task(bench: Bench, rounds: int, tasks: int) -> None:
         "unchanged": [bench.leverage_task(symbols)],
         "changed": changes,
     }
-    loop: Task = {**bench.leverage_task(symbols), "loop": list(range(10))}
+    loops: dict[str, Task] = {
+        "wrong input": {**bench.leverage_task(symbols, leverage=0), "loop": list(range(10)), "ignore_errors": True},
+        "unchanged": {**bench.leverage_task(symbols), "loop": list(range(10))},
+        "changed": {**bench.leverage_task(symbols, leverage="{{ item }}"), "loop": [5, 10] * 5},
+    }
     rows: dict[str, Iterable[Task]] = {
         "module that does nothing": [nothing],
         "the same with import of requests": [{"nothing": {"imports": ["requests"]}}],
@@ -255,9 +272,9 @@ def measure_one_task(bench: Bench, rounds: int, tasks: int) -> None:
         ],
         **{f"{name}, as a module": [as_module(task) for task in tasks] for name, tasks in variants.items()},
         **{f"{name}, directly": tasks for name, tasks in variants.items()},
-        "unchanged, directly, one item of a loop": [loop],
+        **{f"{name}, directly, one item of a loop": [task] for name, task in loops.items()},
     }
-    item_counts = {"unchanged, directly, one item of a loop": 10}
+    item_counts = {f"{name}, directly, one item of a loop": 10 for name in loops}
     costs: dict[str, list[Cost]] = {name: [] for name in rows}
     for _round in range(rounds):
         for name, pattern in rows.items():
@@ -350,19 +367,68 @@ def measure_rate_limits(bench: Bench) -> None:
     )
 
 
-def measure_many_accounts(bench: Bench, accounts: int = 200, symbols: int = 30) -> None:
-    """Measure a drift check of many accounts. The documented rate limits need at least 60 s."""
-    names = bench.symbols[:symbols]
-    all_accounts = [bench.exchange.open_account(f"account-{number:03}") for number in range(accounts)]
-    for number, account in enumerate(all_accounts):
-        for symbol in names:
-            account.set_leverage(symbol, 10)
-        account.set_leverage(names[number % symbols], 20)
-    wall, memory, report = bench.check_drift(all_accounts, names)
+def measure_handover(bench: Bench, without_actions: Bench, rounds: int) -> None:
+    """Measure what a run pays once for the decision that its task must run as a module."""
+    benches = {"with the action plugins": bench, "without them": without_actions}
+    costs: dict[str, list[Cost]] = {name: [] for name in benches}
+    for _round in range(rounds):
+        for name, each in benches.items():
+            costs[name].append(each.play([as_module(each.leverage_task(each.symbols[:1]))]).cost)
+    differences = [a - b for a, b in zip(*costs.values(), strict=True)]
     print_table(
-        f"Drift check of {accounts} accounts with {symbols} symbols each, {accounts} forks, documented rate limits",
-        ("wall s", "ratio to the minimum (60 s)", "MiB for each account", "drifts found", "answered 429"),
-        [(wall, wall / 60, memory / accounts, len(report["findings"]), bench.exchange.refused_by_rate_limit)],
+        f"Playbook with one task that runs as a module ({rounds} rounds)",
+        ("collection", "wall s", "CPU s"),
+        [
+            *((name, *median_cost(runs)) for name, runs in costs.items()),
+            ("difference", *median_cost(differences)),
+        ],
+    )
+
+
+# The playbook drift does more: it validates variables, and writes a report.
+ONE_TASK_PLAYBOOK = [
+    {
+        "name": "Read the leverage of each account",
+        "hosts": "all",
+        "connection": "local",
+        "gather_facts": False,
+        "check_mode": True,
+        "tasks": [
+            {
+                "name": "Compare the policy",
+                MODULE: {
+                    "api_key": "{{ coinswitch_api_key }}",
+                    "secret_key": "{{ coinswitch_secret_key }}",
+                    "api_url": "{{ coinswitch_api_url }}",
+                    "leverages": "{{ leverage_policy }}",
+                },
+            }
+        ],
+    }
+]
+
+
+def measure_many_accounts(bench: Bench, folder: Path, accounts: int = 200, symbols: int = 30) -> None:
+    """Measure a drift check of many accounts. The documented rate limits need at least 60 s."""
+    one_task = folder / "one_task.yml"
+    one_task.write_text(json.dumps(ONE_TASK_PLAYBOOK), encoding="utf-8")
+    names = bench.symbols[:symbols]
+    rows: list[Sequence[object]] = []
+    for title, playbook in (("one task", str(one_task)), ("tradeops.coinswitch.drift", "tradeops.coinswitch.drift")):
+        # New accounts have new request budgets.
+        all_accounts = [bench.exchange.open_account(f"{title}-{number:03}") for number in range(accounts)]
+        for number, account in enumerate(all_accounts):
+            for symbol in names:
+                account.set_leverage(symbol, 10)
+            account.set_leverage(names[number % symbols], 20)
+        cost, memory, report = bench.run_accounts(all_accounts, names, playbook)
+        found = f"{len(report['findings'])} of {accounts}" if report else ""
+        rate_limited = bench.exchange.refused_by_rate_limit
+        rows.append((title, cost.wall, cost.wall / 60, memory / accounts, found, rate_limited))
+    print_table(
+        f"{accounts} accounts with {symbols} symbols each, {accounts} forks, documented rate limits",
+        ("playbook", "wall s", "ratio to the minimum (60 s)", "MiB for each account", "drifts found", "answered 429"),
+        rows,
     )
 
 
@@ -378,11 +444,13 @@ def main() -> None:
         measure_requests(unlimited)
         measure_one_task(unlimited, rounds=7 if slow else 2, tasks=10 if slow else 6)
         measure_many_symbols(unlimited, rounds=3 if slow else 1)
+        without_actions = Bench(Path(folder, "without-actions"), rate_limits=False, action_plugins=False)
+        measure_handover(unlimited, without_actions, rounds=7 if slow else 3)
         if slow:
             measure_settings(unlimited, rounds=5)
             limited = Bench(Path(folder, "limited"), rate_limits=True)
             measure_rate_limits(limited)
-            measure_many_accounts(limited)
+            measure_many_accounts(limited, Path(folder))
 
 
 if __name__ == "__main__":
