@@ -89,19 +89,23 @@ def closing_server(*answers: bytes) -> RawServer:
 
     def answer_once(connection: socket.socket) -> None:
         if server.read_head(connection):
-            connection.sendall(remaining.pop(0) if len(remaining) > 1 else remaining[0])
+            connection.sendall(_next_of(remaining))
         connection.shutdown(socket.SHUT_RDWR)
 
     server = RawServer(answer_once)
     return server
 
 
-def keep_alive_server(answer: bytes) -> RawServer:
-    """Return a server that sends the same answer to every request and keeps its connections open."""
+def keep_alive_server(*answers: bytes) -> RawServer:
+    """Return a server that keeps its connections open.
+
+    Each request gets the next of the answers. When only one is left, all further requests get that one.
+    """
+    remaining = list(answers)
 
     def answer_all(connection: socket.socket) -> None:
         while server.read_head(connection):
-            connection.sendall(answer)
+            connection.sendall(_next_of(remaining))
 
     server = RawServer(answer_all)
     return server
@@ -121,6 +125,10 @@ def tunnel_proxy() -> RawServer:
 
     server = RawServer(open_tunnel)
     return server
+
+
+def _next_of(remaining: list[bytes]) -> bytes:
+    return remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
 
 def _copy_bytes(source: socket.socket, target: socket.socket) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import socket
 import threading
 import tracemalloc
@@ -218,11 +219,28 @@ def test_refusal_of_the_proxy_raises_unreachable(
             new_transport(https_sandbox.url)(READ_TIME)
 
 
-def test_netrc_is_not_read(
-    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, tmp_path: Path
+def test_refused_connection_to_the_proxy_raises_unreachable(
+    new_transport: NewTransport, unused_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (".netrc", "_netrc"):
-        (tmp_path / name).write_text("machine 127.0.0.1 login somebody password secret\ndefault login a password b\n")
+    monkeypatch.setenv("HTTPS_PROXY", unused_url)
+    with pytest.raises(Unreachable, match=r"^no connection to https://exchange.invalid through the proxy \("):
+        new_transport("https://exchange.invalid")(READ_TIME)
+
+
+@pytest.mark.parametrize("name", [".netrc", "_netrc", "file in NETRC"])
+def test_netrc_is_not_read(
+    http_sandbox: Sandbox,
+    exchange: Exchange,
+    new_transport: NewTransport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    netrc = tmp_path / name
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login a password b\n")
+    netrc.chmod(0o600)
+    if name == "file in NETRC":
+        monkeypatch.setenv("NETRC", str(netrc))
     assert new_transport(http_sandbox.url)(READ_TIME).status == 200
     assert "authorization" not in exchange.requests[0].headers
 
@@ -230,21 +248,57 @@ def test_netrc_is_not_read(
 # --- requests, answers and connections ---
 
 
+def test_text_of_a_request_is_its_method_and_path() -> None:
+    assert str(READ_TIME) == "GET /trade/api/v2/time"
+
+
+@pytest.mark.parametrize("location", ["{url}/", "/trade/api/v2/time", "//evil.example/", "::"])
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-def test_redirect_is_returned_and_not_followed(new_transport: NewTransport, status: int) -> None:
+def test_redirect_is_returned_and_not_followed(new_transport: NewTransport, status: int, location: str) -> None:
     with keep_alive_server(OK_ANSWER) as target:
-        redirect = f"HTTP/1.1 {status} Moved\r\nLocation: {target.url}/\r\nContent-Length: 0\r\n\r\n".encode()
-        with closing_server(redirect) as server:
+        headers = f"Location: {location.format(url=target.url)}\r\nContent-Length: 0"
+        with keep_alive_server(f"HTTP/1.1 {status} Moved\r\n{headers}\r\n\r\n".encode()) as server:
             assert new_transport(server.url)(VALIDATE_KEYS).status == status
     assert target.connections == 0
-    assert server.connections == 1
+    assert (server.connections, len(server.heads)) == (1, 1)
 
 
-def test_requests_share_one_connection(new_transport: NewTransport) -> None:
+def test_answer_has_status_headers_and_body(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport
+) -> None:
+    exchange.add_fault("time", Fault(headers={"X-Some": "thing"}))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert answer.status == 200
+    assert "serverTime" in json.loads(answer.body)
+    assert answer.headers["X-Some"] == "thing"
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 401, 429, 500, 599])
+def test_answer_of_every_status_is_returned(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
+) -> None:
+    body = "" if status == 204 else "text"
+    exchange.add_fault("time", Fault(status=status, body=body))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert (answer.status, answer.body) == (status, body.encode())
+
+
+def test_requests_share_one_connection_also_after_an_error_status(new_transport: NewTransport) -> None:
+    statuses = [200, 400, 404, 503, 200]
+    answers = [f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\n{{}}".encode() for status in statuses]
+    with keep_alive_server(*answers) as server:
+        transport = new_transport(server.url)
+        assert [transport(VALIDATE_KEYS)[::2] for _answer in answers] == [(status, b"{}") for status in statuses]
+    assert (server.connections, len(server.heads)) == (1, len(answers))
+
+
+def test_reset_connection_opens_a_new_connection(new_transport: NewTransport) -> None:
     with keep_alive_server(OK_ANSWER) as server:
         transport = new_transport(server.url)
-        assert [transport(VALIDATE_KEYS).body for _request in range(5)] == [b"{}"] * 5
-    assert (server.connections, len(server.heads)) == (1, 5)
+        transport(VALIDATE_KEYS)
+        transport.reset_connection()
+        transport(VALIDATE_KEYS)
+    assert server.connections == 2
 
 
 def test_request_has_the_api_key_and_the_json_content_type(new_transport: NewTransport, account: Account) -> None:
@@ -277,7 +331,7 @@ def test_incomplete_answer_raises_unclear_and_ends_the_connection(
 ) -> None:
     with closing_server(incomplete_answer, OK_ANSWER) as server:
         transport = new_transport(server.url)
-        with pytest.raises(Unclear) as caught:
+        with pytest.raises(Unclear, match=r"^the connection broke before the answer was complete \(") as caught:
             transport(VALIDATE_KEYS)
         assert not isinstance(caught.value, Unreachable)
         assert transport(VALIDATE_KEYS).body == b"{}"
@@ -388,6 +442,24 @@ def test_refusal_with_a_slow_body_is_returned_without_the_body(
     assert (answer.status, answer.body) == (403, b"")
 
 
+@pytest.mark.parametrize("status", [400, 503])
+def test_refusal_is_returned_without_a_body_that_breaks_off(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
+) -> None:
+    exchange.add_fault("time", Fault(status=status, body="text", drop="body"))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert (answer.status, answer.body) == (status, b"")
+
+
+def test_refused_connection_raises_unreachable(new_transport: NewTransport, unused_url: str) -> None:
+    with pytest.raises(Unreachable) as caught:
+        new_transport(unused_url)(READ_TIME)
+    assert str(caught.value) == (
+        f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
+    )
+    assert caught.value.can_retry
+
+
 def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport) -> None:
     # The queue of the listener is full, so the system does not answer further clients.
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as full_listener, ExitStack() as stack:
@@ -437,17 +509,23 @@ def test_answer_larger_than_the_limit_raises_unclear(
     if is_returned:
         assert len(transport(READ_TIME).body) == MAX_ANSWER_BYTES
     else:
-        with pytest.raises(Unclear, match="larger than 2048 KiB"):
+        with pytest.raises(Unclear, match=r"^the answer is larger than 2048 KiB$"):
             transport(READ_TIME)
+    assert transport(READ_TIME).status == 200
 
 
-@pytest.mark.parametrize(("size", "body_size"), [(MAX_REFUSAL_BYTES, MAX_REFUSAL_BYTES), (MAX_REFUSAL_BYTES + 1, 0)])
+@pytest.mark.parametrize(
+    ("size", "body_size"), [(MAX_REFUSAL_BYTES, MAX_REFUSAL_BYTES), (MAX_REFUSAL_BYTES + 1, 0), (1 << 30, 0)]
+)
+@pytest.mark.parametrize("status", [307, 400, 503])
 def test_refusal_larger_than_the_limit_is_returned_without_the_body(
-    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, size: int, body_size: int
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int, size: int, body_size: int
 ) -> None:
-    exchange.add_fault("time", Fault(status=400, size=size))
-    answer = new_transport(http_sandbox.url)(READ_TIME)
-    assert (answer.status, len(answer.body)) == (400, body_size)
+    exchange.add_fault("time", Fault(status=status, body="x", size=size))
+    transport = new_transport(http_sandbox.url)
+    answer = transport(READ_TIME)
+    assert (answer.status, len(answer.body)) == (status, body_size)
+    assert transport(READ_TIME).status == 200
 
 
 @pytest.fixture(scope="module")
@@ -615,7 +693,6 @@ def test_error_message_does_not_contain_the_password_of_the_proxy(
 # --- malformed answers ---
 
 
-STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
 MALFORMED_ANSWERS = {
     "no bytes": b"",
     "all byte values": bytes(range(256)),
