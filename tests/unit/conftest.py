@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.tradeops.coinswitch"
@@ -45,6 +46,16 @@ def is_importable(name: str) -> bool:
 
 if not is_importable(COLLECTION):
     register_packages()
+
+# Every run uses the same examples. An example that is slow on a busy machine is not an error.
+settings.register_profile(
+    "reproducible",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("reproducible")
 
 
 @pytest.fixture(scope="module", autouse=True)

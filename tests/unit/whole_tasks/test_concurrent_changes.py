@@ -39,7 +39,6 @@ from ..plugins.module_utils.module_harness import (
     assert_result_is_true,
 )
 from ..plugins.module_utils.raw_server import RawServer
-from .hypothesis_settings import REPRODUCIBLE
 
 BTC_TO_13: dict[str, Any] = {"symbol": "BTCUSDT", "leverage": 13}
 
@@ -222,7 +221,7 @@ def run_task(
 WRITE_FAULTS = ("", "", "drop-before", "drop-after", "500", "500-done", "400", "400-done", "garbage", "429", "no-data")
 
 
-@settings(REPRODUCIBLE, max_examples=120)
+@settings(max_examples=120)
 @given(
     order=st.lists(st.integers(0, 1), max_size=12),
     desired=st.tuples(st.sampled_from([5, 10, 13]), st.sampled_from([5, 10, 20])),

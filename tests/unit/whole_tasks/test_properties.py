@@ -26,7 +26,6 @@ from ..plugins.module_utils.module_harness import (
     assert_failure_is_one_line,
     assert_result_is_true,
 )
-from .hypothesis_settings import REPRODUCIBLE
 
 NewHarness = Callable[..., ModuleHarness]
 
@@ -103,7 +102,7 @@ def run_and_check(harness: ModuleHarness, task: Task) -> dict[str, Any]:
     return result
 
 
-@settings(REPRODUCIBLE, max_examples=200)
+@settings(max_examples=200)
 @given(
     task=st.sampled_from(TASKS),
     endpoint=st.sampled_from(ENDPOINTS),
@@ -132,7 +131,7 @@ def looks_like_a_leverage_answer(body: Any, harness: ModuleHarness) -> bool:
     return isinstance(data, dict) and str(data.get("symbol")).upper() in harness.account.leverage
 
 
-@settings(REPRODUCIBLE, max_examples=150)
+@settings(max_examples=150)
 @given(number=NUMBERS, endpoint=st.sampled_from(["read_leverage", "write_leverage"]), always=st.booleans())
 @example(number="13.0", endpoint="write_leverage", always=True)
 @example(number=13, endpoint="write_leverage", always=True)
@@ -153,7 +152,7 @@ def test_random_leverage_in_an_answer(new_harness: NewHarness, number: Any, endp
         assert_result_is_true(result, harness)
 
 
-@settings(REPRODUCIBLE, max_examples=150)
+@settings(max_examples=150)
 @given(
     task=st.sampled_from(LEVERAGE_TASKS),
     faults=st.lists(
@@ -194,7 +193,7 @@ def test_random_sequence_of_faults(
         assert harness.exchange.count("write_leverage") <= symbols_to_change * (1 + retries) + rate_limited
 
 
-@settings(REPRODUCIBLE, max_examples=150)
+@settings(max_examples=150)
 @given(
     policy=st.dictionaries(st.sampled_from(SIX_SYMBOLS), st.integers(1, 25), min_size=2),
     positions=st.sets(st.sampled_from(SIX_SYMBOLS), max_size=2),
@@ -295,7 +294,7 @@ QUIRKS = {
 }
 
 
-@settings(REPRODUCIBLE, max_examples=100)
+@settings(max_examples=100)
 @given(
     quirks=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUIRKS.items()}),
     policy=st.dictionaries(
@@ -371,7 +370,7 @@ LEVERAGES = st.one_of(
 )
 
 
-@settings(REPRODUCIBLE, max_examples=200)
+@settings(max_examples=200)
 @given(symbol=SYMBOLS, leverage=LEVERAGES, is_table=st.booleans(), check_mode=st.booleans())
 @example(symbol="BTCUSDT", leverage=13, is_table=False, check_mode=False)
 @example(symbol="btcusdt", leverage="13", is_table=True, check_mode=False)
