@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection |= fault.drop is not None
         if fault.drop in ("before", "after"):
             return
-        for _ in range(2 if fault.twice else 1):
+        for _copy in range(2 if fault.twice else 1):
             self._write([self._create_head(answer, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
             self._write(_body_parts(answer.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
 
