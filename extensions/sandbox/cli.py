@@ -254,15 +254,15 @@ def _add_order_commands(commands: Any) -> None:
     )
     _add_common_options(placing)
 
-    cancelling = _add_command(
+    canceling = _add_command(
         commands,
         "cancel-order",
         "[OPTIONS] ORDER_ID",
         "Cancel an open order.",
         ["cancel-order 7bc0ed9a-e39e-40d3-a2f4-5601bfbd54df"],
     )
-    cancelling.add_argument("order_id", metavar="ORDER_ID", help='ID of the order; "open-order" and "state" print it')
-    _add_common_options(cancelling)
+    canceling.add_argument("order_id", metavar="ORDER_ID", help='ID of the order; "open-order" and "state" print it')
+    _add_common_options(canceling)
 
 
 def _add_set_leverage(commands: Any) -> None:

@@ -112,7 +112,7 @@ def _cancel_order(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
     account = _find_account(exchange, arguments)
     order_id = str(arguments["order_id"])
     account.cancel_order(order_id)
-    return f"{account.name}: order {order_id} cancelled"
+    return f"{account.name}: order {order_id} canceled"
 
 
 def _set_leverage(exchange: Exchange, arguments: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def test_positions_are_opened_and_closed(run_cli: RunCli, account: Account, caps
     ]
 
 
-def test_orders_are_placed_and_cancelled(run_cli: RunCli, account: Account, capsys: Capture) -> None:
+def test_orders_are_placed_and_canceled(run_cli: RunCli, account: Account, capsys: Capture) -> None:
     assert run_cli("open-order", "ETHUSDT", "--side", "sell", "--quantity", "2", "--price", "9", "--age-days", "9") == 0
     (order,) = account.orders
     assert (order.symbol, order.side, str(order.quantity), str(order.price)) == ("ETHUSDT", "SELL", "2", "9")
@@ -65,7 +65,7 @@ def test_orders_are_placed_and_cancelled(run_cli: RunCli, account: Account, caps
     assert account.orders == []
     assert capsys.readouterr().out.splitlines() == [
         f"desk: SELL 2 ETHUSDT at 9 placed, order {order.order_id}",
-        f"desk: order {order.order_id} cancelled",
+        f"desk: order {order.order_id} canceled",
     ]
 
 
