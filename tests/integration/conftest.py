@@ -72,6 +72,7 @@ class Ansible:
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "tmp"),
             "LC_ALL": "C.UTF-8",
+            "ANSIBLE_ACTION_PLUGINS": str(Path(__file__).parent / "action_plugins"),
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": str(TARGET_PYTHON if TARGET_PYTHON.exists() else sys.executable),
@@ -158,13 +159,10 @@ class Ansible:
         all_results = ", ".join(f"{json.dumps(name)}: {variable}" for name, variable in variables.items())
         save_results = {
             "name": "Save the results",
-            "ansible.builtin.copy": {
+            "save_results": {
                 "content": f"{{{{ {{ {all_results} }} | to_json }}}}",
-                "dest": f"{folder}/{{{{ inventory_hostname }}}}.result",
-                "mode": "0600",
+                "path": f"{folder}/{{{{ inventory_hostname }}}}.result",
             },
-            "check_mode": False,
-            "diff": False,
         }
         all_tasks = [
             *(

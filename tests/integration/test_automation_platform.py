@@ -36,23 +36,6 @@ def test_ansible_builder_finds_the_requirements(ansible: Ansible) -> None:
     assert not introspected["system"]
 
 
-def test_ansible_builder_creates_a_context_from_the_example(ansible: Ansible) -> None:
-    completed = ansible.run(
-        "ansible-builder",
-        "create",
-        "--file",
-        str(DEFINITION),
-        "--context",
-        "context",
-        "--output-filename",
-        "Containerfile",
-    )
-    assert completed.exit_status == 0, completed.output
-    context = ansible.folder / "context"
-    assert {"name": "tradeops.coinswitch"} in load(context / "_build" / "requirements.yml")["collections"]
-    assert str(load(DEFINITION)["images"]["base_image"]["name"]) in (context / "Containerfile").read_text()
-
-
 def test_guide_shows_the_example_execution_environment() -> None:
     guide = (ROOT / "docs" / "guides" / "awx.md").read_text(encoding="utf-8")
     block = re.search(r"^```yaml\n# execution-environment\.yml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)

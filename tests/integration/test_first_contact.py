@@ -94,10 +94,8 @@ def test_playbook_fails_after_the_table_if_an_answer_is_not_handled(ansible: Ans
     [
         (200, "text/html", HTML_PAGE),
         (200, "application/json", b'{"ok": true, "user": "someone@example.com"}'),
-        (302, "text/html", HTML_PAGE),
-        (404, "application/json", b'{"error": "no such route"}'),
     ],
-    ids=["captive portal", "other JSON server", "redirect", "other API"],
+    ids=["captive portal", "other JSON server"],
 )
 def test_playbook_fails_with_a_clear_message_at_another_server(
     ansible: Ansible, status: int, content_type: str, body: bytes

@@ -139,7 +139,6 @@ def test_change_sends_one_read_and_one_write(ansible: Ansible, exchange: Exchang
     assert write.body == {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
 
 
-@pytest.mark.every_core
 def test_check_mode_fails_with_the_messages_of_the_real_run(
     ansible: Ansible, account: Account, exchange: Exchange
 ) -> None:

@@ -147,7 +147,7 @@ def test_user_and_password_in_a_url_are_hidden(redactor: Redactor, text: str, sh
 
 def test_text_with_very_many_urls_is_cleaned_quickly(redactor: Redactor) -> None:
     # Without a limit on the length that is searched after each "://", this would take minutes.
-    assert redactor.clean("://" * 300_000) == "://" * 300_000
+    assert redactor.clean("://" * 100_000) == "://" * 100_000
 
 
 # --- Redactor.clean, called by the client ---
