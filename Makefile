@@ -2,18 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Everything that is set up goes into the checkout, to .venv/ and .cache/. Targets and prerequisites are relative paths.
+# All targets install what they need in .venv/ and .cache/. Paths of targets and prerequisites are relative.
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 cache := $(CURDIR)/.cache
-requirements := uv tests oldest next target dev importer
-oldest_python = $(if $(filter target,$*),3.8,$(if $(filter next,$*),3.13,3.11))
 collection := ansible_collections/tradeops/coinswitch
-
-# Where the checkout lies as a collection: read by mypy; and where its own artifact is installed: run by demo and tests.
+# The checkout under the name of the collection, for mypy.
 checkout := .cache/checkout/$(collection)
+# The collection as users install it, for the demo and the integration tests.
 installed := $(cache)/installed
 
 users_path := $(PATH)
@@ -25,33 +23,75 @@ export PIP_CACHE_DIR := $(cache)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export XDG_CACHE_HOME := $(cache)/xdg
 export UV_CACHE_DIR := $(cache)/uv
-# The certificates that the machine trusts, as pip does: behind a proxy of its own, those of uv are not enough.
+# Trust the certificates of the system, as pip does. Behind a company proxy, those that uv includes are not enough.
 export UV_SYSTEM_CERTS := true
-# What a user has set for other work is no part of what is tried here; nor need each run compile all anew.
+# Ignore the settings that users have for their other work.
 unexport ANSIBLE_CONFIG PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
+nox := HOME="$(cache)/home" nox --no-color
+
 .PHONY: help
-help: ## Say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+help: ## Show this help
+	@echo "Usage: make TARGET"
+	@sed -n -e 's/^## \(.*\)/\n\1/p' -e 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+## Develop:
 
 .PHONY: demo
-demo: install ## Watch a playbook change the leverage of a symbol, on a simulated exchange on this machine
+demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine
 	@examples/demo/run
 
 .PHONY: check
-check: style ## The fast loop: style, types, unit tests except those of whole tasks
+check: style ## Check style, types and spelling, and run the unit tests (less than 20 seconds)
 	pytest --numprocesses 2 --ignore tests/unit/whole_tasks
 
-# The longest run of pytest is the last thing: its closing line says how it went.
+# The last line of the output is the summary of the longest run of pytest.
 .PHONY: test
-test: install ## Everything: all linters, sanity, documentation, licences, all tests
-	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(beside)
-	HOME="$(cache)/home" pytest --numprocesses 2 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks tests/integration tests/unit
+test: install ## Run all checks and tests (about 5 minutes)
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(parallel_checks)
+	HOME="$(cache)/home" pytest --numprocesses 3 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks tests/integration tests/unit
 
-# What goes side by side, the longest first.
-beside := sanity unit whole-tasks checks integration style
+.PHONY: docs
+docs: .venv/ready ## Build the documentation site in .cache/docs
+	$(nox) --session docs
 
-# Not part of the coverage run: tracing thousands of tasks takes long, and the other tests cover the same lines.
+.PHONY: bench
+bench: .venv/ready ## Measure the processor time and the requests of tasks (with SLOW=1, also rows that take minutes)
+	@python tests/bench/bench.py $(if $(SLOW),--slow)
+
+.PHONY: clean
+clean: ## Delete .venv and .cache
+	rm -rf .venv .cache
+
+## Maintain:
+
+.PHONY: lock
+lock: lock-uv lock-dev ## Update the pinned requirements (needs the network)
+
+.PHONY: audit
+audit: .venv/ready ## Search the pinned requirements for known vulnerabilities (needs the network)
+	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements/uv.txt --requirement requirements/dev.txt
+
+.PHONY: importer
+importer: .venv/ready ## Check the artifact with the newest importer of Galaxy (needs the network)
+	$(nox) --session importer
+
+.PHONY: containers
+containers: .venv/ready ## Run all sanity tests in the containers of ansible-test (with Docker or Podman)
+	$(nox) --session ansible-test-sanity
+
+.PHONY: artifact
+artifact: .venv/ready ## Build the artifact of a REVISION (HEAD by default) in .cache/release
+	@python tests/tools/release.py build "$(or $(REVISION),HEAD)"
+
+.PHONY: release
+release: .venv/ready ## Write the changelog, set the tag and build the artifact: make release VERSION=1.2.3
+	@python tests/tools/release.py cut "$(VERSION)"
+
+# The parts of `make test` that run in parallel, the longest first.
+parallel_checks := unit sanity integration whole-tasks checks style
+
+# Not in the coverage run, because these tests run the same lines thousands of times.
 .PHONY: whole-tasks
 whole-tasks: .venv/ready
 	pytest --quiet tests/unit/whole_tasks
@@ -61,58 +101,28 @@ style: .venv/ready $(checkout)
 	ruff check --quiet .
 	ruff format --check --quiet .
 	mypy
+	yamllint --strict $$(git ls-files '*.yml')
+	git ls-files -z --cached --others --exclude-standard | xargs -0 codespell
 	proselint check --config tests/proselint.json $$(git ls-files '*.md' ':!CHANGELOG.md')
 
-# One row for each core that this environment has not; integration has the Pythons on which modules run, too.
+# The tests with other versions of ansible-core than that of the checkout.
 .PHONY: sanity integration unit
 sanity integration unit: .venv/ready
-	HOME="$(cache)/home" nox --no-color --tags $@
+	$(nox) --tags $@
 
 .PHONY: checks
 checks: .venv/ready
-	HOME="$(cache)/home" nox --no-color
+	$(nox)
 
-.PHONY: containers
-containers: .venv/ready ## Sanity under each core on each Python, in ansible-test's containers: needs Docker or Podman
-	HOME="$(cache)/home" nox --no-color --session ansible-test-sanity
-
-# The collection the way a user gets it: from its artifact.
 .PHONY: install
 install: .venv/ready
 	@rm -rf .cache/artifact .cache/installed
 	@ansible-galaxy collection build --output-path .cache/artifact . >.cache/build.log
 	@ansible-galaxy collection install --offline --collections-path "$(installed)" .cache/artifact/*.tar.gz >.cache/install.log
 
-.PHONY: bench
-bench: .venv/ready ## Measure what tasks cost, against the sandbox; SLOW=1 adds the rows that take minutes
-	@python tests/bench/bench.py $(if $(SLOW),--slow)
-
-.PHONY: lock
-lock: $(requirements:%=lock-%) ## Renew the pinned requirements
-
 lock-%: .venv/ready
-	uv pip compile --quiet --upgrade --universal --python-version $(oldest_python) --generate-hashes $(if $(filter next oldest,$*),--no-deps) \
-	    --no-emit-index-url --no-header --no-annotate requirements/$*.in --output-file requirements/$*.txt
-
-.PHONY: docs
-docs: .venv/ready ## Build the documentation site: .cache/docs/index.html
-	HOME="$(cache)/home" nox --no-color --session docs
-
-.PHONY: audit
-audit: .venv/ready ## Look for known weaknesses in what is pinned: needs the network, and is no part of test
-	pip-audit --strict --disable-pip --require-hashes $(requirements:%=--requirement requirements/%.txt)
-
-.PHONY: release
-release: .venv/ready ## Release VERSION, up to its tag and its artifact: make release VERSION=1.2.3
-	@python tests/tools/release.py cut "$(VERSION)"
-
-.PHONY: artifact
-artifact: .venv/ready ## Build the artifact of a REVISION, the same bytes wherever it is built
-	@python tests/tools/release.py build "$(or $(REVISION),HEAD)"
-
-.PHONY: clean
-clean: ## Remove everything that was set up
-	rm -rf .venv .cache
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate requirements/$*.in --output-file requirements/$*.txt
 
 .venv/ready: requirements/uv.txt requirements/dev.txt
 	@python=$$(PATH="$(users_path)" tests/tools/find-python $(PYTHON)) \
