@@ -92,6 +92,8 @@ def test_cut_writes_the_changelog_the_tag_and_the_artifact(clone: Clone) -> None
     changelog = (clone.folder / "CHANGELOG.md").read_text()
     assert NEW_VERSION in changelog.replace("\\", "")
     assert "something is right now" in changelog
+    earlier_releases = changelog[changelog.index("v1\\.0\\.0", changelog.index("something is right now")) :]
+    assert "New Playbooks" in earlier_releases
     lint = clone.run("yamllint", "--strict", "changelogs")
     assert lint.returncode == 0, lint.stdout
     (artifact,) = (clone.folder / ".cache/release").glob("*.tar.gz")
