@@ -631,16 +631,20 @@ def test_shorter_content_replaces_longer_content_completely(
     assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
 
 
-@pytest.mark.parametrize(
-    ("name", "replacement"),
-    [("pwrite", make_failing(DISK_FULL)), ("ftruncate", make_failing(DISK_FULL)), ("pwrite", write_half)],
-)
+def test_file_that_is_too_large_is_truncated(new_pacer: NewPacer, clock: Clock, budgets_file: Path) -> None:
+    os.truncate(budgets_file, 256 << 20)
+    send_requests(new_pacer(), 1)
+    assert budgets_file.stat().st_size < 1000
+    assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
+
+
+@pytest.mark.parametrize("pwrite", [make_failing(DISK_FULL), write_half])
 def test_full_disk_does_not_lose_the_requests_of_the_pacer(
-    new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str, replacement: Any
+    new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch, pwrite: Any
 ) -> None:
     pacer = new_pacer()
     send_requests(pacer, 1)
-    monkeypatch.setattr(os, name, replacement)
+    monkeypatch.setattr(os, "pwrite", pwrite)
     assert send_requests(pacer, 3) == pytest.approx([START, START, START + FULL_WINDOW])
     pacer.close_budget(TEN_PER_WINDOW, 30)
     assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(30)
