@@ -61,12 +61,18 @@ OLDEST_TARGETS = ("3.8", "3.9")
 
 # The unit tests of code that uses the libraries.
 TESTS_WITH_LIBRARIES = [
-    f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("libraries", "module", "signing", "transport")
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in (
+        "_exchange/test_libraries",
+        "_exchange/test_signing",
+        "_exchange/test_transport",
+        "_ansible/test_module",
+    )
 ]
 # The unit tests of code that uses Ansible.
 TESTS_WITH_ANSIBLE = [
     *("tests/unit/project/test_declarations.py", "tests/unit/plugins/filter", "tests/unit/plugins/lookup"),
-    *("tests/unit/plugins/module_utils/test_module.py", "tests/unit/roles"),
+    *("tests/unit/plugins/module_utils/_ansible/test_module.py", "tests/unit/roles"),
 ]
 
 # ansible-test downloads a script that installs pip into its environments. This one unpacks the pip that Python

@@ -158,7 +158,7 @@ def _add_serve(commands: Any) -> None:
             "",
             "--accounts accounts.yml --export beta",
             "--port 8080 --speed 60",
-            "--like first-contact.json --no-rate-limits",
+            "--like api-check.json --no-rate-limits",
         ],
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free port)")
@@ -173,7 +173,7 @@ def _add_serve(commands: Any) -> None:
         "--like",
         type=Path,
         metavar="FILE",
-        help="answer like the exchange in a transcript, which is the JSON file that the playbook first_contact writes "
+        help="answer like the exchange in a transcript, which is the JSON file that the playbook api_check writes "
         "(default: as documented)",
     )
     parser.add_argument(

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads quirks from a transcript of the playbook `first_contact`, so that the sandbox answers as that exchange did."""
+"""Reads quirks from a transcript of the playbook `api_check`, so that the sandbox answers as that exchange did."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def read_quirks(path: Path) -> Quirks:
     try:
         transcript = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON; use the transcript that the playbook first_contact wrote") from error
+        raise ValueError(f"{path} is not JSON; use the transcript that the playbook api_check wrote") from error
     quirks = transcript.get("quirks") if isinstance(transcript, dict) else None
     if not isinstance(quirks, dict):
-        raise ValueError(f'{path} is not a transcript of the playbook first_contact; it has no object "quirks"')
+        raise ValueError(f'{path} is not a transcript of the playbook api_check; it has no object "quirks"')
     try:
         return Quirks(**{name: _check_reading(name, value) for name, value in quirks.items()})
     except ValueError as error:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.tradeops.coinswitch.plugins.modules.api_key_info import WIRING
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct import DirectAction
+from ansible_collections.tradeops.coinswitch.plugins.modules.api_key_info import DEFINITION
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.action import DirectAction
 
 
 class ActionModule(DirectAction):
     """The name that Ansible looks for."""
 
-    wiring = WIRING
+    definition = DEFINITION

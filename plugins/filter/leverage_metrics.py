@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Callable, Iterable, Mapping
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
 DOCUMENTATION = r"""
 name: leverage_metrics

@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
 DOCUMENTATION = r"""
 name: leverage_page

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Callable, Dict, Mapping
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings, _history
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
 
 DOCUMENTATION = r"""
 name: leverage_report

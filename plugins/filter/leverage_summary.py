@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
 DOCUMENTATION = r"""
 name: leverage_summary

@@ -50,7 +50,7 @@ from typing import Any, Iterable
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils import _history
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
 
 
 class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no types

@@ -113,25 +113,32 @@ requests:
   sample: 1
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_optional_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_optional_symbols
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 
-def _read(*arguments: Any) -> Any:
+def _read(futures: Futures, symbols: list[str] | None, _context: Context) -> Result:
     # Imported here, so that a task with an invalid option fails fast.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_instruments
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_instruments
 
-    return read_instruments(*arguments)
+    return read_instruments(futures, symbols)
 
 
-WIRING = Wiring({"symbols": {"type": "list", "elements": "str"}}, prepare=read_optional_symbols, act=_read)
+DEFINITION = ModuleDefinition(
+    {"symbols": {"type": "list", "elements": "str"}}, read_options=read_optional_symbols, work=_read
+)
 
 
 def main() -> None:
     """Run the module."""
-    run(WIRING)
+    run(DEFINITION)
 
 
 if __name__ == "__main__":

@@ -251,27 +251,26 @@ requests:
   sample: 2
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import read_policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Policy, read_policy
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 
-def _apply(*arguments: Any) -> Any:
+def _apply(futures: Futures, policy: Policy, context: Context) -> Result:
     # Imported here, so that a task with an invalid option fails fast.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import apply
 
-    return apply(*arguments)
-
-
-def _predict(*arguments: Any) -> Any:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import predict
-
-    return predict(*arguments)
+    return apply(futures, policy, context)
 
 
-WIRING = Wiring(
+DEFINITION = ModuleDefinition(
     {
         "symbol": {"type": "str"},
         "leverage": {"type": INT},
@@ -279,10 +278,9 @@ WIRING = Wiring(
         "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },
-    prepare=read_policy,
-    act=_apply,
-    predict=_predict,
-    blank={"diff": {"before": {}, "after": {}}, "results": []},
+    read_options=read_policy,
+    work=_apply,
+    empty_result={"diff": {"before": {}, "after": {}}, "results": []},
     required_one_of=[("symbol", "leverages")],
     required_together=[("symbol", "leverage")],
     mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],
@@ -291,7 +289,7 @@ WIRING = Wiring(
 
 def main() -> None:
     """Run the module."""
-    run(WIRING)
+    run(DEFINITION)
 
 
 if __name__ == "__main__":

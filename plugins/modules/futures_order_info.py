@@ -152,34 +152,39 @@ requests:
   sample: 5
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import INT
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_orders_query
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery, read_orders_query
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 
-def _read(*arguments: Any) -> Any:
+def _read(futures: Futures, query: OrdersQuery, _context: Context) -> Result:
     # Imported here, so that a task with an invalid option fails fast.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_orders
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_orders
 
-    return read_orders(*arguments)
+    return read_orders(futures, query)
 
 
-WIRING = Wiring(
+DEFINITION = ModuleDefinition(
     {
         "symbols": {"type": "list", "elements": "str"},
         "from_time": {"type": INT},
         "to_time": {"type": INT},
     },
-    prepare=read_orders_query,
-    act=_read,
+    read_options=read_orders_query,
+    work=_read,
 )
 
 
 def main() -> None:
     """Run the module."""
-    run(WIRING)
+    run(DEFINITION)
 
 
 if __name__ == "__main__":

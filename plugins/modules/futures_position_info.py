@@ -154,27 +154,32 @@ requests:
   sample: 2
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_required_symbols
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_required_symbols
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 
-def _read(*arguments: Any) -> Any:
+def _read(futures: Futures, symbols: list[str], _context: Context) -> Result:
     # Imported here, so that a task with an invalid option fails fast.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_positions
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_positions
 
-    return read_positions(*arguments)
+    return read_positions(futures, symbols)
 
 
-WIRING = Wiring(
-    {"symbols": {"type": "list", "elements": "str", "required": True}}, prepare=read_required_symbols, act=_read
+DEFINITION = ModuleDefinition(
+    {"symbols": {"type": "list", "elements": "str", "required": True}}, read_options=read_required_symbols, work=_read
 )
 
 
 def main() -> None:
     """Run the module."""
-    run(WIRING)
+    run(DEFINITION)
 
 
 if __name__ == "__main__":

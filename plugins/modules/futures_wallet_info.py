@@ -124,25 +124,30 @@ requests:
   sample: 1
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._module import Wiring, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._queries import read_no_options
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_no_options
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 
-def _read(*arguments: Any) -> Any:
+def _read(futures: Futures, _options: None, _context: Context) -> Result:
     # Imported here, so that a task with an invalid option fails fast.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._readers import read_wallet
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_wallet
 
-    return read_wallet(*arguments)
+    return read_wallet(futures)
 
 
-WIRING = Wiring({}, prepare=read_no_options, act=_read)
+DEFINITION = ModuleDefinition({}, read_options=read_no_options, work=_read)
 
 
 def main() -> None:
     """Run the module."""
-    run(WIRING)
+    run(DEFINITION)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Bench:
             self._remove_rate_limits()
 
     def _remove_rate_limits(self) -> None:
-        pacing = self._collection / "plugins/module_utils/_pacing.py"
+        pacing = self._collection / "plugins/module_utils/_exchange/pacing.py"
         text = pacing.read_text(encoding="utf-8")
         changed = re.sub(r"(?m)^(WINDOW_SECONDS|MARGIN_SECONDS) = .*", r"\1 = 0.0", text)
         assert changed.count(" = 0.0\n") >= 2

@@ -257,7 +257,7 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
         "api_key_info": {},
     }
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
-    assert modules == {*info_modules, "futures_leverage", "first_contact"}
+    assert modules == {*info_modules, "futures_leverage", "api_check"}
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys"):
         exchange.add_fault(endpoint, echo_fault(account, status=401 if endpoint == "validate_keys" else 500))
     for endpoint in ("instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
@@ -283,16 +283,14 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
 
 
 @pytest.mark.parametrize("status", [None, 422, 500])
-def test_no_secret_in_the_output_of_first_contact(
+def test_no_secret_in_the_output_of_api_check(
     detector: LeakDetector, ansible: Ansible, exchange: Exchange, account: Account, status: int | None
 ) -> None:
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
         answer = {"transform": append_keys(account)} if status is None else {"status": status}
         exchange.add_fault(endpoint, echo_fault(account, **answer), times=None)
-    results = run_without_leaks(
-        detector, ansible, account, {"first contact": {f"{COLLECTION}.first_contact": {"retries": 0}}}
-    )
-    assert "transcript" in results["first contact"]
+    results = run_without_leaks(detector, ansible, account, {"api check": {f"{COLLECTION}.api_check": {"retries": 0}}})
+    assert "transcript" in results["api check"]
 
 
 @pytest.mark.every_core

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/api.md has a row for each endpoint, each fact of the first-contact check and each quirk of the sandbox.
+"""docs/api.md has a row for each endpoint, each fact of the check of the API and each quirk of the sandbox.
 
 Each row names a test.
 """
@@ -16,9 +16,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "extensions"))
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._first_contact import FACTS
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as _futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import FACTS
 from sandbox.transcripts import readings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,7 +44,7 @@ def test_each_endpoint_has_a_row_with_its_limit(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_each_fact_of_the_first_contact_check_has_a_row(fact: str) -> None:
+def test_each_fact_of_the_api_check_check_has_a_row(fact: str) -> None:
     find_row(fact)
 
 

@@ -23,7 +23,7 @@ OTHER_TEXTS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
     *("symbols to read, …, at most about … s", "at most … to write", "none to write in check mode"),  # progress
     "read … of …, about … s left",
-    # Observations of the first-contact check.
+    # Observations of the check of the API.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
     *("no clear answer", "upper case alone"),
     # The headline of a report.

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._leverage import apply
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import DesiredLeverage, Policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import apply
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import FAULTS, Fault
 from sandbox import Request as ReceivedRequest
 
@@ -206,12 +207,13 @@ class OrderedTransport(Transport):
 
 
 def run_task(
-    transport: OrderedTransport, order: RequestOrder, task: int, desired: int, clock: Clock, reports: dict[int, Report]
+    transport: OrderedTransport, order: RequestOrder, task: int, desired: int, clock: Clock, reports: dict[int, Result]
 ) -> None:
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
     client = Client(transport, pacer, RETRIES, transport.pair_matches, lambda value: value, clock.unix, clock.sleep)
     try:
-        reports[task] = apply(Futures(client, "EXCHANGE_2"), Policy([DesiredLeverage("BTCUSDT", desired)], single=True))
+        policy = Policy([DesiredLeverage("BTCUSDT", desired)], single=True)
+        reports[task] = apply(Futures(client, "EXCHANGE_2"), policy, Context())
     finally:
         order.end_task(task)
         transport.reset_connection()
@@ -238,7 +240,7 @@ def test_two_tasks_for_one_symbol_return_the_leverage_at_their_last_answer(
         sandbox.exchange.add_fault("write_leverage", FAULTS[name] if name else Fault())
     request_order = RequestOrder(order)
     transports = [OrderedTransport(task, request_order, sandbox, clock) for task in (0, 1)]
-    reports: dict[int, Report] = {}
+    reports: dict[int, Result] = {}
     threads = [
         threading.Thread(target=run_task, args=(transport, request_order, task, desired[task], clock, reports))
         for task, transport in enumerate(transports)
@@ -248,7 +250,7 @@ def test_two_tasks_for_one_symbol_return_the_leverage_at_their_last_answer(
     for thread in threads:
         thread.join(HANG_TIMEOUT)
     for task, transport in enumerate(transports):
-        (row,) = reports[task].result["results"]
+        (row,) = reports[task].values["results"]
         assert row["outcome"] == "unknown" or row["leverage"] == transport.last_leverage
         is_reached = row["leverage"] == desired[task] and row["outcome"] != "unknown"
         assert (reports[task].failure is None) == is_reached

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
 from sandbox import FAULTS, Fault, Quirks
 
 from ..plugins.module_utils.module_harness import (

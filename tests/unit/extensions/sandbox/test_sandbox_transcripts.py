@@ -35,8 +35,8 @@ def test_every_default_is_a_reading() -> None:
     [
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", 'is not a transcript of the playbook first_contact; it has no object "quirks"'),
-        ('{"quirks": []}', 'is not a transcript of the playbook first_contact; it has no object "quirks"'),
+        ("[]", 'is not a transcript of the playbook api_check; it has no object "quirks"'),
+        ('{"quirks": []}', 'is not a transcript of the playbook api_check; it has no object "quirks"'),
         ('{"quirks": {"mood": "bad"}}', "unknown quirk mood; the quirks are: blocked_answer, "),
         (
             '{"quirks": {"numbers": "roman"}}',

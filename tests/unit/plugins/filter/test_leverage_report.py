@@ -19,7 +19,7 @@ from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report impo
     FilterModule,
     leverage_report,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import NOT_READ
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import NOT_READ
 
 jsonschema = import_module("jsonschema")  # has no types
 ROOT = Path(__file__).resolve().parents[4]

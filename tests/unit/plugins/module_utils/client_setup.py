@@ -10,15 +10,22 @@ from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _leverage
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._futures import Futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import BudgetStore, MemoryBudgets, Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._policy import EXACT, FAIL, DesiredLeverage, Policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._redaction import Redactor
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._report import Report
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._transport import Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redaction import Redactor
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore, MemoryBudgets
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage as _leverage
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
+    EXACT,
+    FAIL,
+    DesiredLeverage,
+    Policy,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import Exchange, Fault, Quirks, Request, Sandbox
 from sandbox.faults import Answer
 
@@ -154,6 +161,7 @@ class ClientSetup:
         self.client = Client(
             self.transport, self.pacer, retries, auth.pair_matches, clean, self.clock, self.clock.sleep
         )
+        self.progress = Progress()
         self.futures = Futures(self.client, "EXCHANGE_2")
 
     @property
@@ -170,7 +178,7 @@ class ClientSetup:
         """Return the bodies of the writes that reached the exchange."""
         return [request.body for request in self.exchange.requests if request.endpoint == WRITE]
 
-    def enforce(self, policy: Mapping[str, int], check: bool = False, **rules: Any) -> Report:
+    def enforce(self, policy: Mapping[str, int], check: bool = False, **rules: Any) -> Result:
         """Apply the policy, or predict the result in check mode.
 
         Args:
@@ -180,16 +188,15 @@ class ClientSetup:
         """
         rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(policy) == 1, **rules}
         entries = [DesiredLeverage(symbol, leverage) for symbol, leverage in policy.items()]
-        run = _leverage.predict if check else _leverage.apply
-        return run(self.futures, Policy(entries, **rules))
+        return _leverage.apply(self.futures, Policy(entries, **rules), Context(check, self.progress))
 
 
 NewSetup = Callable[..., ClientSetup]
 
 
-def find_row(report: Report, symbol: str = "BTCUSDT") -> dict[str, Any]:
+def find_row(report: Result, symbol: str = "BTCUSDT") -> dict[str, Any]:
     """Return the row of a symbol from the results of a task."""
-    (found,) = (row for row in report.result["results"] if row["symbol"] == symbol)
+    (found,) = (row for row in report.values["results"] if row["symbol"] == symbol)
     assert isinstance(found, dict)
     return found
 

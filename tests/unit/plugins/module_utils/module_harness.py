@@ -24,11 +24,12 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils import _module, _transport
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._client import Client
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._connection import Connection
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._pacing import Pacer
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._signing import SignedAuth
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import Connection
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "extensions"))
 

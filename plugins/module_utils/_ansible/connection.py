@@ -1,0 +1,169 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the connection options before any request.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Any, Mapping, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+
+
+class UnconvertedType(str):
+    """The type of an option whose value Ansible does not convert.
+
+    The documentation shows the name of the type. The conversion of Ansible accepts true as 1, and "1_0" and "10.0" as
+    10, and does not end for "1e999999999".
+    """
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value unchanged. Ansible calls this to convert a value."""
+        return value
+
+
+INT = UnconvertedType("int")
+FLOAT = UnconvertedType("float")
+
+
+class Connection(NamedTuple):
+    """Valid connection options. Times are in seconds. `verify` has the form that requests expects."""
+
+    api_key: str
+    secret_key: str
+    api_url: str
+    exchange: str
+    timeout: float
+    retries: int
+    rate_limit_timeout: float
+    rate_limit_share: float
+    verify: bool | str
+
+    @property
+    def identity(self) -> str:
+        """The identity that shares request budgets: the address of the exchange, and the API key."""
+        return f"{self.api_url} {self.api_key.lower()}"
+
+
+def read_connection(options: Mapping[str, Any]) -> Connection:
+    """Return the connection options. Raise InputRefused if one of them is not valid."""
+    return Connection(
+        api_key=_check_api_key(_get_required(options, "api_key")),
+        secret_key=_check_secret_key(_get_required(options, "secret_key")),
+        api_url=_check_url(options["api_url"]),
+        exchange=_check_exchange(options["exchange"]),
+        timeout=_check_number("timeout", options["timeout"], 0.0, 3600.0, exclude_minimum=True),
+        retries=_check_retries(options["retries"]),
+        rate_limit_timeout=_check_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
+        rate_limit_share=_check_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
+        verify=_get_verify(options["validate_certs"], options["ca_path"]),
+    )
+
+
+def _get_required(options: Mapping[str, Any], name: str) -> str:
+    value = options[name]
+    if not value:
+        raise InputRefused(
+            f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+        )
+    return str(value)
+
+
+def _check_api_key(text: str) -> str:
+    if not re.fullmatch(r"[!-~]+", text):
+        raise InputRefused("api_key contains a space, a line break or another character that no key has: copy it again")
+    return text
+
+
+def _check_secret_key(text: str) -> str:
+    if re.fullmatch(r"([0-9A-Fa-f]{64}){1,2}", text):
+        return text
+    detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", and some of them are not hexadecimal"
+    raise InputRefused(
+        "secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), but "
+        f"it has {len(text)}{detail}: copy it again"
+    )
+
+
+def _check_url(text: str) -> str:
+    """Return the address of the API without a slash at its end. Raise InputRefused if it is unsafe or ambiguous."""
+    requirement = "api_url must be https://HOST or https://HOST:PORT"
+    if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
+        raise InputRefused(f"{requirement}, without a user, a path or a query")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise InputRefused(f"{requirement}: the host or port is not valid") from None
+    if not host or port == 0:
+        raise InputRefused(f"{requirement}: the host or port is missing")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise InputRefused(
+            "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+            "localhost)"
+        )
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a host is loopback.
+
+    Unusual forms of an address do not count, because other programs can interpret them differently.
+    """
+    # Only tests with the sandbox use plain http, so other tasks do not spend time on this import.
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_exchange(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", text):
+        raise InputRefused("exchange must contain only letters, digits and underscores, such as EXCHANGE_2")
+    return text.upper()
+
+
+def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude_minimum: bool = False) -> float:
+    """Return a number within the bounds. Raise InputRefused for any other value.
+
+    Args:
+        name: The name of the option.
+        value: A number, or text with a plain number such as "2.5".
+        minimum: The lower bound.
+        maximum: The upper bound.
+        exclude_minimum: Whether the lower bound itself is refused.
+    """
+    number = math.nan
+    if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
+        isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
+    ):
+        number = float(value)
+    if not minimum <= number <= maximum or (exclude_minimum and number == minimum):
+        above = f"above {minimum:g} and up to {maximum:.0f}"
+        bounds = above if exclude_minimum else f"from {minimum:g} to {maximum:.0f}"
+        raise InputRefused(f"{name} must be a number {bounds}")
+    return number
+
+
+def _check_retries(value: Any) -> int:
+    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,3}", digits):
+        raise InputRefused("retries must be a whole number from 0 to 999")
+    return int(digits)
+
+
+def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
+    if not validate or not ca_path:
+        return bool(validate)
+    if not os.path.exists(ca_path):
+        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on: correct it")
+    return ca_path

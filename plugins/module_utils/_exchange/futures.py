@@ -1,0 +1,288 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The futures endpoints of the API as typed methods. Paths, limits and fields come from the API reference.
+
+If an answer differs from the reference, the methods raise Unexpected. docs/api.md lists each fact that this file relies
+on, with its source. Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Iterator, NamedTuple
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    NotConfigured,
+    Refused,
+    Unconfirmed,
+    Unexpected,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
+
+_API = "/trade/api/v2"
+_BASE = f"{_API}/futures"
+READ_LEVERAGE = Endpoint("read_leverage", "GET", f"{_BASE}/leverage", 20)
+WRITE_LEVERAGE = Endpoint("write_leverage", "POST", f"{_BASE}/leverage", 10, writes=True)
+INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
+POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
+OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
+WALLET = Endpoint("wallet", "GET", f"{_BASE}/wallet_balance", 20)
+# The API does not document the limits of these two, so they have the limit of most reads.
+TIME = Endpoint("time", "GET", f"{_API}/time", 20)
+VALIDATE = Endpoint("validate", "GET", f"{_API}/validate/keys", 20)
+
+# Open Orders: the maximum number of orders in one answer, and the longest period of one request.
+ORDERS_PER_PAGE = 50
+DAY_MS = 24 * 60 * 60 * 1000
+MAX_SPAN_MS = 7 * DAY_MS
+_OVERLAP_MS = 5 * 60 * 1000
+# A request without a period covers at least this time, even if the clocks differ. The other half of the overlap allows
+# for the time between the calculation of the caller and the answer.
+RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
+# If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
+_MAX_REPEATED_PAGES = 2
+
+# Possible statuses for a symbol that was never configured, and for an unknown symbol.
+_NO_LEVERAGE_STATUSES = (400, 404, 422)
+
+
+class Instrument(NamedTuple):
+    """A symbol with the limits of its leverage (Get Instrument Info). A limit that is not a whole number is None.
+
+    Attributes:
+        fields: All fields of the answer, unchanged.
+    """
+
+    symbol: str
+    min_leverage: int | None
+    max_leverage: int | None
+    leverage_step: int | None
+    fields: dict[str, Any]
+
+
+class Futures:
+    """The endpoints for one account and one exchange identifier, such as `EXCHANGE_2`."""
+
+    def __init__(self, client: Client, exchange: str) -> None:
+        self.client = client
+        self.exchange = exchange
+
+    def get_leverage(self, symbol: str) -> int:
+        """Return the current leverage (Get Leverage). Raise NotConfigured if the exchange returns none."""
+        try:
+            value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
+        except Refused as error:
+            if error.is_from_api and error.status in _NO_LEVERAGE_STATUSES:
+                raise NotConfigured(str(error)) from None
+            raise
+        data = _get_data(value)
+        if data is None:
+            raise NotConfigured(f"the exchange returns no leverage: {_quote_answer(value)}")
+        leverage = self._find_leverage(data, symbol)
+        if leverage is None:
+            raise Unexpected(
+                f"the exchange's answer for {symbol} contains no leverage of this symbol: {_quote_answer(value)}"
+            )
+        return leverage
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Write a leverage once (Update Leverage). Raise Unconfirmed if the answer does not repeat it."""
+        body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
+        value = self.client.request(WRITE_LEVERAGE, body=body)
+        data = value.get("data") if isinstance(value, dict) else None
+        if self._find_leverage(data, symbol) != leverage:
+            raise Unconfirmed(_describe_answer(value))
+
+    def get_instruments(self) -> dict[str, Instrument]:
+        """Return all instruments by their symbols (Get Instrument Info)."""
+        data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
+        if not isinstance(data, dict):
+            raise Unexpected(f"the exchange's answer contains no instruments: {_quote_answer(data)}")
+        return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
+
+    def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
+        """Return the open positions of one symbol, or of all symbols if the exchange allows that (Get Positions)."""
+        params = {"exchange": self.exchange}
+        if symbol is not None:
+            params["symbol"] = symbol
+        rows = _get_rows(_get_data(self.client.request(POSITIONS, params)), "positions")
+        return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
+
+    def get_open_orders(
+        self, from_time: int, to_time: int | None = None, symbol: str | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Yield the open orders, one list for each page, newest first (Open Orders). No order is repeated.
+
+        Every order that the exchange lists is open, even if its time is outside the period. The times are used only to
+        request the next page.
+
+        Args:
+            from_time: The start of the period, in Unix milliseconds.
+            to_time: The end of the period, in Unix milliseconds. None: now.
+            symbol: One symbol, or None for all.
+
+        Raises:
+            Unexpected: Orders may be missing.
+        """
+        seen_ids: set[str] = set()
+        repeated_pages = 0
+        end = to_time
+        while True:
+            period = {} if end is None else {"from_time": max(from_time, end - MAX_SPAN_MS), "to_time": end}
+            rows, cursor = self._get_orders_page(period, symbol)
+            # Without a period, the exchange returns the orders of the last seven days by its own clock.
+            start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
+            new_rows = {_get_order_id(row): row for row in rows if _get_order_id(row) not in seen_ids}
+            seen_ids.update(new_rows)
+            yield [row for row in new_rows.values() if symbol in (None, row["symbol"])]
+            if len(rows) >= ORDERS_PER_PAGE:
+                repeated_pages = 0 if new_rows else repeated_pages + 1
+                if repeated_pages > _MAX_REPEATED_PAGES:
+                    raise Unexpected(
+                        "the exchange repeats a full page of open orders, so orders may be missing: read one symbol at "
+                        "a time"
+                    )
+                latest = self.client.now_ms() + _OVERLAP_MS if end is None else end
+                end = _get_next_end(rows, cursor, start, latest)
+            else:
+                repeated_pages = 0
+                end = start
+            if end <= from_time:
+                return
+
+    def _get_orders_page(self, period: dict[str, int], symbol: str | None) -> tuple[list[dict[str, Any]], int | None]:
+        body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **period}
+        if symbol is not None:
+            body["symbol"] = symbol
+        value = self.client.request(OPEN_ORDERS, body=body)
+        data = _get_data(value) if value != {} else None
+        if isinstance(data, dict):
+            return _get_rows(data.get("orders"), "orders"), to_int(data.get("cursor"))
+        return _get_rows(data, "orders"), None
+
+    def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""
+        data = _get_data(self.client.request(WALLET))
+        if data is None or data == []:
+            return [], []
+        if not isinstance(data, dict):
+            raise Unexpected(f"the exchange's answer contains no wallet: {_quote_answer(data)}")
+        return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
+            data.get("asset"), "assets"
+        )
+
+    def get_server_time(self) -> int:
+        """Return the time of the exchange in Unix milliseconds (Server time)."""
+        value = self.client.request(TIME)
+        time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
+        if time is None:
+            raise Unexpected(f"the exchange's answer contains no time: {_quote_answer(value)}")
+        return time
+
+    def validate_keys(self) -> None:
+        """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
+        value = self.client.request(VALIDATE)
+        if not isinstance(value, dict):
+            raise Unexpected(f"the exchange's answer does not show whether the keys are valid: {_quote_answer(value)}")
+
+    def _find_leverage(self, data: Any, symbol: str) -> int | None:
+        """Return the leverage in an answer. None if the answer is not for this symbol and this exchange."""
+        if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
+            return None
+        if str(data.get("exchange", self.exchange)).upper() != self.exchange:
+            return None
+        leverage = to_int(data.get("leverage"))
+        return leverage if leverage and leverage > 0 else None
+
+
+def _get_order_id(order: dict[str, Any]) -> str:
+    return str(order.get("order_id", order))
+
+
+def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int) -> int:
+    """Return the `to_time` of the next page. It is always earlier than `end`.
+
+    The next page ends at the cursor or at the oldest row. The later of the two is used, so that a wrong value skips no
+    order. A time outside the period is ignored: it can be in seconds, or in the far future. It is not known whether the
+    exchange includes `to_time` itself (`orders_to_time` in docs/api.md), so 1 ms is added.
+
+    Args:
+        rows: The rows of a full page.
+        cursor: The cursor of the page, if it has one.
+        start: The start of the period of the page, in Unix milliseconds.
+        end: The end of the period of the page, in Unix milliseconds.
+    """
+    times = [time for time in (to_int(row.get("created_at")) for row in rows) if time is not None]
+    times_in_period = [time for time in times if start <= time <= end]
+    candidates = [min(times_in_period)] if times_in_period else []
+    if cursor is not None and start <= cursor <= end:
+        candidates.append(cursor)
+    if not candidates:
+        raise Unexpected(
+            "a full page of open orders has neither a cursor nor a usable time, so orders may be missing: read one "
+            "symbol at a time"
+        )
+    return min(max(candidates) + 1, end - 1)
+
+
+def to_decimal(value: Any) -> Decimal | None:
+    """Return a finite number from a JSON text or number. None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < 40 else None
+
+
+def to_int(value: Any) -> int | None:
+    """Return a whole number from a JSON text or number (`13`, `"13"` or `"13.0"`). None for any other value."""
+    number = to_decimal(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _to_instrument(symbol: str, fields: Any) -> Instrument:
+    if not isinstance(fields, dict):
+        raise Unexpected(
+            f"the exchange's entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}"
+        )
+    limits = [to_int(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")]
+    return Instrument(symbol, limits[0], limits[1], limits[2], fields)
+
+
+def _get_data(value: Any) -> Any:
+    """Return the `data` of an answer. None if it is null, or if there is only a message: there is nothing to return."""
+    if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
+        return value.get("data")
+    raise Unexpected(f"the exchange's answer contains no data: {_quote_answer(value)}")
+
+
+def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a list, with symbols in upper case. Null counts as an empty list."""
+    return [{**row, "symbol": str(row["symbol"]).upper()} for row in _get_objects(value, name, "symbol")]
+
+
+def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
+    """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
+    rows = [] if value is None else value
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
+        raise Unexpected(f"the exchange's answer contains no list of {name}: {_quote_answer(value)}")
+    return rows
+
+
+def _is_open(row: dict[str, Any]) -> bool:
+    """Return whether a position is open. A size that cannot be parsed counts as open, because it can block a change."""
+    return to_decimal(row.get("position_size")) != 0
+
+
+def _describe_answer(value: Any) -> str:
+    """Return the message of an answer on one line. Without a message, return the value itself."""
+    message = value.get("message") if isinstance(value, dict) else None
+    return to_one_line(message if isinstance(message, str) else repr(value))
+
+
+def _quote_answer(value: Any) -> str:
+    return f'"{_describe_answer(value)}"'

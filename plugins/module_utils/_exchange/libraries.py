@@ -1,0 +1,48 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Import the third-party libraries. No other file imports them, so that a missing library gives the usual message.
+
+The imports take longer than all other work of a task on this machine, so this file is imported only before the first
+request. Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import LibraryMissing
+
+_MISSING: LibraryMissing | None = None
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+except ImportError:
+    _MISSING = LibraryMissing("cryptography", traceback.format_exc())
+try:
+    import requests
+    import urllib3
+    from requests import Session
+    from requests.auth import AuthBase
+except ImportError:
+    _MISSING = LibraryMissing("requests", traceback.format_exc())
+
+__all__ = [
+    "AuthBase",
+    "Ed25519PrivateKey",
+    "Ed25519PublicKey",
+    "InvalidSignature",
+    "Session",
+    "requests",
+    "require_libraries",
+    "urllib3",
+]
+for _name in __all__:
+    # Without a library, the files that use it can still be imported. `require_libraries` then raises the error.
+    globals().setdefault(_name, object)
+
+
+def require_libraries() -> None:
+    """Raise LibraryMissing if a library could not be imported."""
+    if _MISSING is not None:
+        raise _MISSING

@@ -1,0 +1,71 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the options of the info modules before any request.
+
+Like _policy, this file sends nothing and imports no libraries. Private to this collection: anything here may change in
+any release.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy as _policy
+
+
+class OrdersQuery(NamedTuple):
+    """Which open orders to read.
+
+    Attributes:
+        symbols: The symbols, or None for all.
+        from_time: The start of the period, in Unix milliseconds. The period includes it.
+        to_time: The end of the period, in Unix milliseconds. The period includes it.
+    """
+
+    symbols: list[str] | None
+    from_time: int | None
+    to_time: int | None
+
+
+def read_no_options(_options: Mapping[str, Any]) -> None:
+    """Return None, for a module without options of its own."""
+
+
+def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
+    """Return the symbols. Raise InputRefused if there are none."""
+    if not options["symbols"]:
+        raise InputRefused("symbols is empty: name at least one symbol, such as [BTCUSDT]")
+    return _policy.check_symbols(options["symbols"])
+
+
+def read_optional_symbols(options: Mapping[str, Any]) -> list[str] | None:
+    """Return the symbols, or None for all. Raise InputRefused for an empty list."""
+    if options["symbols"] is None:
+        return None
+    if not options["symbols"]:
+        raise InputRefused("symbols is empty: name at least one symbol, or leave the option out to get all")
+    return _policy.check_symbols(options["symbols"])
+
+
+def read_orders_query(options: Mapping[str, Any]) -> OrdersQuery:
+    """Return which open orders to read. Raise InputRefused if an option is not valid."""
+    start, end = (_check_time(name, options[name]) for name in ("from_time", "to_time"))
+    if start is not None and end is not None and start > end:
+        raise InputRefused(f"from_time ({start}) is later than to_time ({end}): correct one of them")
+    return OrdersQuery(read_optional_symbols(options), start, end)
+
+
+def _check_time(name: str, value: Any) -> int | None:
+    """Return a time in Unix milliseconds. Raise InputRefused for a time in seconds, which would be in the year 1970."""
+    if value is None:
+        return None
+    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[1-9][0-9]{12}", digits):
+        raise InputRefused(
+            f"{name} must be a time in Unix milliseconds: a whole number of 13 digits, such as 1700000000000 (seconds "
+            "times 1000)"
+        )
+    return int(digits)

@@ -1,0 +1,187 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare the answers of CoinSwitch PRO with what this collection expects."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: api_check
+short_description: Compare the answers of CoinSwitch PRO with what this collection expects
+version_added: 1.1.0
+description:
+  - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
+    expects. By default, the module only reads.
+  - The task fails if the collection does not handle an answer.
+  - The playbook C(tradeops.coinswitch.api_check) runs this module, prints the table and writes the transcript to a
+    file. In most cases, use the playbook.
+author:
+  - Contributors to tradeops.coinswitch (@tradeops)
+extends_documentation_fragment:
+  - tradeops.coinswitch.attributes
+  - tradeops.coinswitch.attributes.actiongroup_coinswitch
+  - tradeops.coinswitch.connection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode, the module writes nothing. RV(plan) lists the writes of a real run.
+      - Check mode finds open orders of the last week. A real run finds open orders of the last five weeks.
+  diff_mode:
+    support: none
+    details:
+      - The module restores the leverage, so there is no difference to show.
+  idempotent:
+    support: full
+options:
+  write_symbol:
+    description:
+      - The symbol for the test of writes. Its leverage must have been set before, and it must have no open position and
+        no open order.
+      - If set, the module writes the current leverage again, and reads it back. It skips the reads of the other
+        endpoints.
+      - If not set, the module writes nothing.
+    type: str
+  write_leverage:
+    description:
+      - Another leverage for O(write_symbol). The module writes this leverage, reads it back, and restores the previous
+        leverage.
+      - Use a value outside the limits of the symbol to see how the exchange refuses it.
+    type: int
+  rate_limit_share:
+    description:
+      - The part, above V(0) and up to V(0.5), of each rate limit that the task may use.
+    type: float
+    default: 0.5
+seealso:
+  - module: tradeops.coinswitch.api_key_info
+  - module: tradeops.coinswitch.futures_leverage
+"""
+
+EXAMPLES = r"""
+- name: Compare the answers of the exchange with what the collection expects
+  tradeops.coinswitch.api_check:
+  register: contact
+
+- name: Show the table
+  ansible.builtin.debug:
+    var: contact.table
+
+- name: Write the current leverage of a symbol, then write 7, and restore the previous leverage
+  tradeops.coinswitch.api_check:
+    write_symbol: DOGEUSDT
+    write_leverage: 7
+"""
+
+RETURN = r"""
+handled:
+  description: Whether the collection handles every answer.
+  returned: always
+  type: bool
+  sample: true
+table:
+  description: One line for each fact that the answers show, with the value and the verdict.
+  returned: always
+  type: list
+  elements: str
+  sample: ["unset_leverage             400                                different but handled"]
+facts:
+  description: All facts with their values and verdicts, including the facts that the answers do not show.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    fact:
+      description: The name of the fact, as in docs/api.md.
+      returned: always
+      type: str
+      sample: unset_leverage
+    shown:
+      description: The value that the answers show. Empty if they do not show any.
+      returned: always
+      type: str
+      sample: "400"
+    verdict:
+      description: V(as expected), V(different but handled), V(NOT HANDLED) or V(not shown).
+      returned: always
+      type: str
+      sample: different but handled
+transcript:
+  description:
+    - The answers without keys, identifiers, amounts, prices and times. Each value is replaced by its type.
+    - You can attach the transcript to a public issue.
+  returned: always
+  type: dict
+  sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "answers": []}
+symbol:
+  description: The symbol of the test of writes.
+  returned: if O(write_symbol) is set and can be written to
+  type: str
+  sample: DOGEUSDT
+plan:
+  description: The writes in their order, and a command that restores the leverage.
+  returned: if O(write_symbol) is set and can be written to
+  type: list
+  elements: str
+  sample: ["POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)"]
+previous_leverage:
+  description: The leverage before the first write.
+  returned: if O(write_symbol) is set and can be written to
+  type: int
+  sample: 10
+leverage:
+  description: The leverage after the last write. V(null) if it is not known.
+  returned: if O(write_symbol) is set and can be written to
+  type: int
+  sample: 10
+requests:
+  description: The number of requests that the task sent.
+  returned: always
+  type: int
+  sample: 19
+"""
+
+from typing import TYPE_CHECKING, Any, Mapping
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import FLOAT, INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+
+if TYPE_CHECKING:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import Trial
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+
+
+def _read_trial(options: Mapping[str, Any]) -> Trial:
+    # Imported here, so that the other modules start faster.
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import read_trial
+
+    return read_trial(options)
+
+
+def _check(futures: Futures, trial: Trial, context: Context) -> Result:
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import check
+
+    return check(futures, trial, context)
+
+
+DEFINITION = ModuleDefinition(
+    {
+        "write_symbol": {"type": "str"},
+        "write_leverage": {"type": INT},
+        "rate_limit_share": {"type": FLOAT, "default": 0.5},
+    },
+    read_options=_read_trial,
+    work=_check,
+    empty_result={"handled": False},
+)
+
+
+def main() -> None:
+    """Run the module."""
+    run(DEFINITION)
+
+
+if __name__ == "__main__":
+    main()

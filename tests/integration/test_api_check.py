@@ -1,0 +1,180 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook api_check: its table, its transcript, its exit status, and the writes that a user asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox import FAULTS, Account, Exchange, Fault, Quirks
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ansible, CompletedCommand
+
+HTML_PAGE = b"<html><head><title>Welcome to the hotel</title></head><body>Log in</body></html>"
+
+
+def run_playbook(ansible: Ansible, *options: str) -> CompletedCommand:
+    ansible.environment["ANSIBLE_LOCALHOST_WARNING"] = "false"
+    ansible.environment["PWD"] = str(ansible.folder)
+    return ansible.run("ansible-playbook", "tradeops.coinswitch.api_check", *options)
+
+
+def read_transcript(ansible: Ansible) -> Any:
+    return json.loads((ansible.folder / "api-check.json").read_text())
+
+
+def written_leverages(exchange: Exchange) -> list[Any]:
+    return [request.body["leverage"] for request in exchange.requests if request.endpoint == "write_leverage"]
+
+
+@contextmanager
+def run_other_server(status: int, content_type: str, body: bytes) -> Iterator[str]:
+    """Run a server that sends the same answer to every request. Yield its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 # http.server uses this name
+
+        def log_message(self, *args: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_table_and_transcript_show_the_facts_and_no_secret(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    exchange.quirks = Quirks(numbers="number", flat_positions="list")
+    order_id = account.open_order("ETHUSDT", "BUY", "1.25", "2987.5")
+    completed = run_playbook(ansible)
+    assert completed.exit_status == 0, completed.output
+    lines = [" ".join(line.split()) for line in completed.stdout.splitlines()]
+    assert '"numbers number different but handled",' in lines
+    assert '"orders_period limits as expected",' in lines
+    # Only the task that writes the transcript changes something.
+    assert "changed=1" not in completed.stdout.replace("changed=1 ", "", 1)
+    assert written_leverages(exchange) == []
+    transcript = read_transcript(ansible)
+    assert transcript["quirks"]["numbers"] == "number"
+    text = json.dumps(transcript) + completed.stdout
+    for secret in (account.api_key, account.secret_key, order_id, "2987.5", "1.25"):
+        assert secret not in text
+
+
+def test_playbook_fails_after_the_table_if_an_answer_is_not_handled(ansible: Ansible, exchange: Exchange) -> None:
+    exchange.add_fault("read_leverage", FAULTS["other-symbol"], times=None)
+    completed = run_playbook(ansible)
+    assert completed.exit_status == 2
+    assert completed.stdout.index("unset_leverage") < completed.stdout.index("FAILED!")
+    assert "NOT HANDLED: unset_leverage (unknown form)" in completed.stdout
+    assert read_transcript(ansible)["answers"]
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body"),
+    [
+        (200, "text/html", HTML_PAGE),
+        (200, "application/json", b'{"ok": true, "user": "someone@example.com"}'),
+    ],
+    ids=["captive portal", "other JSON server"],
+)
+def test_playbook_fails_with_a_clear_message_at_another_server(
+    ansible: Ansible, status: int, content_type: str, body: bytes
+) -> None:
+    with run_other_server(status, content_type, body) as url:
+        ansible.environment["COINSWITCH_API_URL"] = url
+        completed = run_playbook(ansible)
+    assert completed.exit_status == 2
+    assert "this is not the API of CoinSwitch PRO (" in completed.stdout
+    assert "Traceback" not in completed.output
+    assert "someone@example.com" not in json.dumps(read_transcript(ansible))
+
+
+def test_writes_are_announced_and_the_leverage_is_restored(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    account.set_leverage("DOGEUSDT", 10)
+    completed = run_playbook(ansible, "-e", "api_check_write=dogeusdt", "-e", "api_check_leverage=7")
+    assert completed.exit_status == 0, completed.output
+    assert written_leverages(exchange) == [10, 7, 10]
+    assert account.leverage == {"DOGEUSDT": 10}
+    announcement = completed.stdout.index("DOGEUSDT 7 (write_leverage)")
+    assert announcement < completed.stdout.index("DOGEUSDT: the leverage in force is 10")
+    transcript = read_transcript(ansible)
+    assert transcript["quirks"]["same_value"] == "echo"
+    assert (
+        sum(
+            answer["request"].startswith("POST") and "leverage" in answer["request"] for answer in transcript["answers"]
+        )
+        == 3
+    )
+
+
+def test_current_leverage_is_written_if_no_leverage_is_given(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    account.set_leverage("DOGEUSDT", 10)
+    assert run_playbook(ansible, "-e", "api_check_write=DOGEUSDT").exit_status == 0
+    assert written_leverages(exchange) == [10]
+
+
+def test_check_mode_does_not_write(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    account.set_leverage("DOGEUSDT", 10)
+    options = ("-e", "api_check_write=DOGEUSDT", "-e", "api_check_leverage=7", "--check")
+    assert run_playbook(ansible, *options).exit_status == 0
+    assert written_leverages(exchange) == []
+
+
+def test_playbook_fails_without_a_write_if_the_symbol_has_a_position(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    account.open_position("DOGEUSDT", "LONG", "5")
+    completed = run_playbook(ansible, "-e", "api_check_write=DOGEUSDT")
+    assert completed.exit_status == 2
+    assert (
+        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
+        in completed.stdout
+    )
+    assert written_leverages(exchange) == []
+
+
+def test_failed_restore_shows_the_command_that_restores_the_leverage(
+    ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    account.set_leverage("DOGEUSDT", 10)
+    for _write in range(2):
+        exchange.add_fault("write_leverage", Fault())
+    exchange.add_fault("write_leverage", FAULTS["400"], times=None)
+    completed = run_playbook(ansible, "-e", "api_check_write=DOGEUSDT", "-e", "api_check_leverage=7")
+    assert completed.exit_status == 2
+    assert "DOGEUSDT: the leverage in force is 7" in completed.stdout
+    assert "futures_leverage -a 'symbol=DOGEUSDT leverage=10'" in completed.stdout
+    assert account.leverage == {"DOGEUSDT": 7}
+
+
+def test_account_of_the_inventory_does_not_use_the_keys_in_the_environment(
+    ansible: Ansible, exchange: Exchange
+) -> None:
+    completed = run_playbook(ansible, "-i", "alpha,", "-e", "api_check_host=alpha")
+    assert completed.exit_status == 2
+    assert "coinswitch_api_key" in completed.stdout
+    assert exchange.requests == []

@@ -1,0 +1,367 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which connection options are accepted, and the message for each that is not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import (
+    FLOAT,
+    INT,
+    Connection,
+    read_connection,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+
+from ..client_setup import API_KEY, SECRET_KEY
+
+VALID_OPTIONS: dict[str, Any] = {
+    "api_key": API_KEY,
+    "secret_key": SECRET_KEY,
+    "api_url": "https://coinswitch.co",
+    "exchange": "EXCHANGE_2",
+    "timeout": 10,
+    "retries": 3,
+    "rate_limit_timeout": 600,
+    "rate_limit_share": 1,
+    "validate_certs": True,
+    "ca_path": None,
+}
+
+
+def get_refusal(**changes: Any) -> str:
+    """Change valid options so that they are refused. Return the message, which must not show a key."""
+    with pytest.raises(InputRefused) as raised:
+        read_connection({**VALID_OPTIONS, **changes})
+    message = str(raised.value)
+    assert "\n" not in message
+    assert not any(value in message for name, value in changes.items() if name.endswith("_key") and value)
+    return message
+
+
+# --- UnconvertedType ---
+
+
+@pytest.mark.parametrize("value", [True, "10.0", "1e999999999", None, 10, [1]])
+def test_number_types_return_the_value_unchanged(value: Any) -> None:
+    assert INT(value) is value
+    assert FLOAT(value) is value
+    assert (INT, FLOAT) == ("int", "float")
+
+
+# --- Connection.identity ---
+
+
+def test_identity_depends_only_on_the_address_and_the_api_key() -> None:
+    identities = {
+        read_connection({**VALID_OPTIONS, **changes}).identity
+        for changes in (
+            {},
+            {"api_key": API_KEY.upper()},
+            {"timeout": 1},
+            {"api_key": "other"},
+            {"api_url": "https://other.example"},
+        )
+    }
+    assert len(identities) == 3
+
+
+# --- read_connection ---
+
+
+def test_valid_options_become_a_connection() -> None:
+    assert read_connection(VALID_OPTIONS) == Connection(
+        api_key=API_KEY,
+        secret_key=SECRET_KEY,
+        api_url="https://coinswitch.co",
+        exchange="EXCHANGE_2",
+        timeout=10.0,
+        retries=3,
+        rate_limit_timeout=600.0,
+        rate_limit_share=1.0,
+        verify=True,
+    )
+
+
+# --- _get_required ---
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: Any) -> None:
+    message = get_refusal(**{name: value})
+    assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+
+
+# --- _check_api_key ---
+
+
+@pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!"])
+def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
+    assert read_connection({**VALID_OPTIONS, "api_key": key}).api_key == key
+
+
+@pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
+def test_api_key_with_another_character_is_refused(key: str) -> None:
+    assert get_refusal(api_key=key).startswith("api_key contains a space, a line break or another character")
+
+
+# --- _check_secret_key ---
+
+
+@pytest.mark.parametrize("secret", [SECRET_KEY, SECRET_KEY.upper(), SECRET_KEY + API_KEY])
+def test_valid_secret_key_is_accepted(secret: str) -> None:
+    assert read_connection({**VALID_OPTIONS, "secret_key": secret}).secret_key == secret
+
+
+@pytest.mark.parametrize(
+    ("secret", "description"),
+    [
+        (SECRET_KEY[:63], "has 63: "),
+        (SECRET_KEY + "0", "has 65: "),
+        ((SECRET_KEY * 2)[:127], "has 127: "),
+        (SECRET_KEY * 2 + "0", "has 129: "),
+        (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY[:63] + "\u0663", "has 64, and some of them are not hexadecimal: "),
+        (SECRET_KEY + "\n", "has 65, and some of them are not hexadecimal: "),
+        (" " + SECRET_KEY, "has 65, and some of them are not hexadecimal: "),
+        ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal: "),
+        ("my secret key", "has 13, and some of them are not hexadecimal: "),
+    ],
+)
+def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
+    message = get_refusal(secret_key=secret)
+    assert message.startswith("secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128")
+    assert message.endswith(f"{description}copy it again")
+
+
+# --- _check_url ---
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("https://coinswitch.co", "https://coinswitch.co"),
+        ("https://coinswitch.co/", "https://coinswitch.co"),
+        ("HTTPS://CoinSwitch.co", "https://CoinSwitch.co"),
+        ("https://10.0.0.1:8443", "https://10.0.0.1:8443"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("http://127.1.2.3:80/", "http://127.1.2.3:80"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://LOCALHOST", "http://LOCALHOST"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("HTTP://[::1]", "http://[::1]"),
+    ],
+)
+def test_valid_url_is_accepted(value: str, url: str) -> None:
+    assert read_connection({**VALID_OPTIONS, "api_url": value}).api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "coinswitch.co",
+        "//coinswitch.co",
+        "https://",
+        "https:///",
+        "https:coinswitch.co",
+        "ftp://coinswitch.co",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https://user@coinswitch.co",
+        "https://user:password@coinswitch.co",
+        "http://127.0.0.1@evil.example",
+        "http://127.0.0.1:80@evil.example",
+        "http://evil.example#@127.0.0.1",
+        "http://127.0.0.1\\@evil.example",
+        "http://127.0.0.1\\.evil.example",
+        "http://127.0.0.1%2eevil.example",
+        "http://127.0.0.1%00.evil.example",
+        "https://coinswitch.co:",
+        "https://coinswitch.co/trade",
+        "https://coinswitch.co/?a=b",
+        "https://coinswitch.co#a",
+        "https://coinswitch.co//",
+        " https://coinswitch.co",
+        "https://coinswitch.co ",
+        "https://coinswitch.co\n",
+        "https://coin\nswitch.co",
+        "https://coin\tswitch.co",
+        "https://coin switch.co",
+        "https://coinswitch.co\0",
+        "https://\u0441oinswitch.co",
+        "http://\u2460\u2461\u2466.0.0.1",
+        "http://\uff11\uff12\uff17.0.0.1",
+        "http://loc\u0430lhost",
+        "http://127\u30020\u30020\u30021",
+        "https://:443",
+        "https://coinswitch.co:0",
+        "https://coinswitch.co:65536",
+        "https://coinswitch.co:-1",
+        "https://coinswitch.co:443:443",
+        "https://coinswitch.co:port",
+        "https://[::1",
+        "https://::1]",
+        "https://[::1]]",
+        "https://[::g]",
+        "http://[::1]evil",
+        "http://[127.0.0.1]",
+    ],
+)
+def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
+    assert get_refusal(api_url=url).startswith("api_url must ")
+
+
+# --- _is_loopback ---
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "coinswitch.co",
+        "10.0.0.1",
+        "0.0.0.0",
+        "localhost.evil.example",
+        "localhost.",
+        "localhostx",
+        "127.0.0.1.evil.example",
+        "127.0.0.1.",
+        "evil-127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.01",
+        "127.0.0.256",
+        "128.0.0.1",
+        "[::]",
+        "[::2]",
+        "[fe80::1]",
+        "[2001:db8::1]",
+        "ip6-localhost",
+    ],
+)
+def test_http_is_refused_for_a_host_that_is_not_loopback(host: str) -> None:
+    message = get_refusal(api_url=f"http://{host}:8080")
+    assert message == (
+        "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
+        "localhost)"
+    )
+
+
+# --- _check_exchange ---
+
+
+@pytest.mark.parametrize(("value", "exchange"), [("EXCHANGE_2", "EXCHANGE_2"), ("exchange_2", "EXCHANGE_2")])
+def test_exchange_is_converted_to_upper_case(value: str, exchange: str) -> None:
+    assert read_connection({**VALID_OPTIONS, "exchange": value}).exchange == exchange
+
+
+@pytest.mark.parametrize("value", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
+def test_invalid_exchange_is_refused(value: str) -> None:
+    assert (
+        get_refusal(exchange=value) == "exchange must contain only letters, digits and underscores, such as EXCHANGE_2"
+    )
+
+
+# --- _check_number ---
+
+NOT_NUMBERS: list[Any] = [
+    True,
+    False,
+    None,
+    "",
+    " ",
+    "ten",
+    "1e1",
+    "-1",
+    -1,
+    "+1",
+    "1_0",
+    " 1",
+    "1\n",
+    "0x1",
+    "\u0661",
+    math.nan,
+    math.inf,
+    -math.inf,
+    "nan",
+    "inf",
+    "NaN",
+    "Infinity",
+    "1e999999999",
+    ".5",
+    [],
+    {},
+    [1],
+    "9" * 999,
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "invalid", "bounds"),
+    [
+        ("timeout", [0.001, 1, 10.5, 3600, "10", "0.5", "2."], [0, "0", 3601, 1e300], "above 0 and up to 3600"),
+        ("rate_limit_timeout", [0, 0.5, 600, 1e9, "0", "600"], [1e10, "9999999999"], "from 0 to 1000000000"),
+        ("rate_limit_share", [0.001, 0.5, 1, 1.0, "0.5", "1"], [0, 0.0, 1.001, 2, "2"], "above 0 and up to 1"),
+    ],
+)
+def test_only_numbers_within_the_bounds_are_accepted(
+    name: str, valid: list[Any], invalid: list[Any], bounds: str
+) -> None:
+    for value in valid:
+        number = getattr(read_connection({**VALID_OPTIONS, name: value}), name)
+        assert isinstance(number, float)
+        assert number == float(value)
+    for value in [*NOT_NUMBERS, *invalid]:
+        assert get_refusal(**{name: value}) == f"{name} must be a number {bounds}", value
+
+
+# --- _check_retries ---
+
+
+@pytest.mark.parametrize(("value", "retries"), [(0, 0), (3, 3), ("3", 3), ("0", 0), (999, 999)])
+def test_valid_retries_are_accepted(value: Any, retries: int) -> None:
+    assert read_connection({**VALID_OPTIONS, "retries": value}).retries == retries
+
+
+@pytest.mark.parametrize("value", [*NOT_NUMBERS, 1000, 3.0, "3.0", 10**30])
+def test_invalid_retries_are_refused(value: Any) -> None:
+    assert get_refusal(retries=value) == "retries must be a whole number from 0 to 999"
+
+
+# --- _get_verify ---
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_ca_path_can_be_a_file_or_a_folder(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "certificates"
+    if is_folder:
+        path.mkdir()
+    else:
+        path.touch()
+    assert read_connection({**VALID_OPTIONS, "ca_path": str(path)}).verify == str(path)
+    assert read_connection({**VALID_OPTIONS, "ca_path": str(path), "validate_certs": False}).verify is False
+
+
+def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "none")
+    assert (
+        get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on: correct it"
+    )
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_without_ca_path_verify_is_validate_certs(path: Any) -> None:
+    assert read_connection({**VALID_OPTIONS, "ca_path": path}).verify is True
+    assert read_connection({**VALID_OPTIONS, "ca_path": path, "validate_certs": False}).verify is False

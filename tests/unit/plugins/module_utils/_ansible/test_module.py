@@ -1,0 +1,339 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module returns for its options, with the real AnsibleModule and over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused, LibraryMissing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage
+from sandbox import FAULTS, Account
+
+from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def exchange(sandbox: SharedSandbox) -> Exchange:
+    sandbox.exchange = Exchange(rate_limits=False)
+    return sandbox.exchange
+
+
+@pytest.fixture
+def account(exchange: Exchange) -> Account:
+    account = exchange.open_account(seed=SEED)
+    account.set_leverage("BTCUSDT", 10)
+    return account
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings that modules pass to Ansible."""
+    texts: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: texts.append(text))
+    return texts
+
+
+@pytest.fixture
+def run_module(
+    sandbox: SharedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return a function that runs a module as Ansible does, futures_leverage by default, and returns its result."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(AnsibleModule, "_log_invocation", lambda _module: None)  # It writes to the system log.
+    for name in ("API_KEY", "SECRET_KEY", "API_URL"):
+        monkeypatch.delenv(f"COINSWITCH_{name}", raising=False)
+
+    def run_main(
+        main: Callable[[], None] = futures_leverage.main,
+        check: bool = False,
+        without_connection: bool = False,
+        **options: Any,
+    ) -> dict[str, Any]:
+        connection = (
+            {} if without_connection else {"api_key": API_KEY, "secret_key": SECRET_KEY, "api_url": sandbox.url}
+        )
+        arguments = {**connection, "retries": 0, **options, "_ansible_check_mode": check}
+        with patch_module_args(arguments), pytest.raises(SystemExit) as raised:
+            main()
+        output = capsys.readouterr()
+        assert output.err == ""
+        result: dict[str, Any] = json.loads(output.out)
+        assert raised.value.code == int(result.get("failed", False))
+        assert "Traceback" not in output.out
+        # From ansible-core 2.22 on, a module also returns what the controller must mask.
+        for name in ("invocation", "_ansible_new_secrets"):
+            result.pop(name, None)
+        return result
+
+    return run_main
+
+
+def make_main(work: Callable[..., Result], **definition: Any) -> Callable[[], None]:
+    """Return the main function of a module that calls `work`."""
+    return lambda: _module.run(_module.ModuleDefinition({}, read_options=lambda params: None, work=work, **definition))
+
+
+def make_failing_work(error: Exception) -> Callable[..., Result]:
+    """Return a function for ModuleDefinition.work that raises an error."""
+
+    def work(*_arguments: object) -> Result:
+        raise error
+
+    return work
+
+
+# --- CONNECTION ---
+
+
+def test_connection_options_can_come_from_the_environment(
+    run_module: Run, account: Account, sandbox: SharedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "api_key is missing" in run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["msg"]
+    monkeypatch.setenv("COINSWITCH_API_KEY", API_KEY)
+    assert "secret_key is missing" in run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["msg"]
+    monkeypatch.setenv("COINSWITCH_SECRET_KEY", SECRET_KEY)
+    monkeypatch.setenv("COINSWITCH_API_URL", sandbox.url)
+    assert run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
+
+
+# --- ModuleDefinition ---
+
+
+def test_work_learns_whether_the_task_runs_in_check_mode(run_module: Run) -> None:
+    main = make_main(lambda _futures, _options, context: Result({"check": context.check_mode}))
+    assert run_module(main, check=True)["check"] is True
+    assert run_module(main)["check"] is False
+
+
+def test_empty_result_is_returned_on_failure(run_module: Run) -> None:
+    result = run_module(make_main(make_failing_work(InputRefused("no")), empty_result={"rows": []}))
+    assert result["rows"] == []
+    result = run_module(make_main(lambda *_: Result({"rows": [1]}), empty_result={"rows": []}))
+    assert result == {"changed": False, "rows": [1], "requests": 0}
+
+
+# --- run ---
+
+
+def test_change_returns_the_result_and_the_diff(run_module: Run, account: Account, exchange: Exchange) -> None:
+    result = run_module(symbol="btcusdt", leverage=13)
+    row = {
+        "symbol": "BTCUSDT",
+        "exchange": "EXCHANGE_2",
+        "leverage": 13,
+        "previous_leverage": 10,
+        "outcome": "changed",
+    }
+    assert result == {
+        "changed": True,
+        "diff": {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}},
+        "results": [{**row, "changed": True}],
+        "plan": "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s",
+        "requests": 2,
+        **row,
+    }
+    assert account.leverage == {"BTCUSDT": 13}
+    assert exchange.count(WRITE) == 1
+    assert run_module(symbol="BTCUSDT", leverage="13")["changed"] is False
+
+
+def test_check_mode_returns_the_result_without_a_write(run_module: Run, account: Account, exchange: Exchange) -> None:
+    result = run_module(symbol="BTCUSDT", leverage=13, check=True)
+    assert result["changed"] is True
+    assert result["leverage"] == 13
+    assert result["requests"] == len(exchange.requests) == 8
+    assert exchange.count(WRITE) == 0
+    assert account.leverage == {"BTCUSDT": 10}
+
+
+def test_several_leverages_are_set(run_module: Run, account: Account) -> None:
+    result = run_module(leverages={"BTCUSDT": 13, "ethusdt": "7"})
+    assert result["changed"] is True
+    assert account.leverage == {"BTCUSDT": 13, "ETHUSDT": 7}
+    assert result["requests"] == 5
+
+
+def test_warnings_are_passed_to_ansible(run_module: Run, account: Account, warnings: list[str]) -> None:
+    account.open_position("BTCUSDT", "LONG", "0.010")
+    assert "failed" not in run_module(symbol="BTCUSDT", leverage=13, on_blocked="warn")
+    (warning,) = warnings
+    assert warning.startswith("BTCUSDT: leverage stays 10 instead of 13: blocked by an open position")
+
+
+def test_invalid_combinations_of_options_are_refused(run_module: Run, account: Account, exchange: Exchange) -> None:
+    combinations: list[dict[str, Any]] = [
+        {},
+        {"symbol": "BTCUSDT"},
+        {"leverage": 5},
+        {"symbol": "BTCUSDT", "leverage": 5, "leverages": {"ETHUSDT": 5}},
+        {"leverage": 5, "leverages": {"ETHUSDT": 5}},
+        {"symbol": "BTCUSDT", "leverage": 5, "enforce": "minimum"},
+        {"symbol": "BTCUSDT", "leverage": 5, "on_blocked": "ignore"},
+        {"symbol": "BTCUSDT", "leverage": 5, "unknown": 1},
+        {"leverages": ["BTCUSDT"]},
+    ]
+    for options in combinations:
+        assert run_module(**options)["failed"] is True, options
+    assert exchange.requests == []
+
+
+# --- execute ---
+
+
+def test_failed_task_returns_its_results(run_module: Run, account: Account) -> None:
+    account.open_position("BTCUSDT", "LONG", "0.010")
+    for check in (True, False):
+        result = run_module(symbol="BTCUSDT", leverage=13, check=check)
+        assert result["failed"] is True
+        assert result["msg"] == (
+            "BTCUSDT: leverage stays 10 instead of 13: blocked by an open position (LONG 0.010); "
+            "close the position first"
+        )
+        assert result["outcome"] == "blocked"
+        assert result["changed"] is False
+        assert result["requests"] > 1
+
+
+def test_validate_certs_false_is_a_warning(run_module: Run, account: Account, warnings: list[str]) -> None:
+    run_module(symbol="BTCUSDT", leverage=10, validate_certs=False)
+    assert warnings == [_module.UNPROTECTED]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"symbol": "BTC/USDT", "leverage": 5}, "did you mean BTCUSDT?"),
+        ({"symbol": "BTCUSDT\n", "leverage": 5}, "did you mean BTCUSDT?"),
+        (
+            {"symbol": "BTCUSDT", "leverage": True},
+            "leverage True of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        (
+            {"symbol": "BTCUSDT", "leverage": 10.0},
+            "leverage 10.0 of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        (
+            {"symbol": "BTCUSDT", "leverage": "10.0"},
+            "leverage '10.0' of 'BTCUSDT' is not a whole number from 1 to 999999999",
+        ),
+        ({"symbol": "BTCUSDT", "leverage": ""}, "leverage '' of 'BTCUSDT' is not a whole number from 1 to 999999999"),
+        ({"leverages": {"BTCUSDT": None}}, "leverage None of 'BTCUSDT' is not a whole number from 1 to 999999999"),
+        ({"leverages": {}}, "leverages is empty"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "retries": True}, "retries must be a whole number from 0 to 999"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: set the option api_key or the env"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must have 64 hexadecimal "),
+        ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
+    ],
+)
+def test_invalid_option_is_refused_without_a_request(
+    run_module: Run, exchange: Exchange, options: dict[str, Any], message: str
+) -> None:
+    result = run_module(**options)
+    assert message in result["msg"]
+    assert result["requests"] == 0
+    assert result["changed"] is False
+    assert exchange.requests == []
+
+
+def test_invalid_option_is_reported_before_a_missing_library(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_libraries, "_MISSING", LibraryMissing("requests", ""))
+    assert "did you mean BTCUSDT?" in run_module(symbol="BTC/USDT", leverage=10)["msg"]
+
+
+@pytest.mark.parametrize("library", ["requests", "cryptography"])
+def test_missing_library_is_reported_in_the_words_of_ansible(
+    run_module: Run, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setattr(_libraries, "_MISSING", LibraryMissing(library, f"ImportError: No module named {library}"))
+    result = run_module(symbol="BTCUSDT", leverage=10)
+    assert result["failed"] is True
+    assert result["msg"].startswith(f"Failed to import the required Python library ({library}) on ")
+    assert result["requests"] == 0
+
+
+def test_known_error_is_returned_as_the_message(run_module: Run) -> None:
+    result = run_module(make_main(make_failing_work(InputRefused("no such thing"))))
+    assert result == {"failed": True, "msg": "no such thing", "changed": False, "requests": 0}
+
+
+def test_defect_is_reported_without_the_text_of_its_exception(run_module: Run) -> None:
+    result = run_module(make_main(make_failing_work(KeyError(SECRET_KEY))))
+    assert result["msg"].startswith("internal error in this collection (KeyError at test_module.py:")
+    assert set(result) == {"failed", "msg", "changed", "requests"}
+
+
+def test_no_secret_in_the_result_message_or_warnings(run_module: Run, warnings: list[str]) -> None:
+    def work(*_arguments: object) -> Result:
+        return Result({"rows": [{SECRET_KEY: API_KEY.upper()}]}, f"failed with {SECRET_KEY}", [f"warned of {API_KEY}"])
+
+    result = run_module(make_main(work))
+    assert result["rows"] == [{"********": "********"}]
+    assert result["msg"] == "failed with ********"
+    assert warnings == ["warned of ********"]
+
+
+UNUSUAL_VALUES: list[Any] = [
+    "\ud800",
+    "\0",
+    "\x1b[31m",
+    "é\u2028",
+    1e300,
+    10**30,
+    None,
+    True,
+    [],
+    {},
+    {"a": [1]},
+    "x" * 100_000,
+    json.loads("[" * 300 + "]" * 300),
+]
+
+
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: repr(value)[:12])
+def test_unusual_values_of_the_exchange_can_be_returned(
+    run_module: Run, account: Account, exchange: Exchange, value: Any
+) -> None:
+    body: Mapping[str, Any] = {
+        "data": [{"symbol": "BTCUSDT", "position_size": value, "position_side": value, "position_id": value}]
+    }
+    exchange.add_fault(POSITIONS, Fault(body=body), times=None)
+    exchange.add_fault(WRITE, Fault(status=400, body={"message": value}), times=None)
+    result = run_module(symbol="BTCUSDT", leverage=13)
+    assert result["outcome"] == "blocked"
+    assert "\n" not in result["msg"]
+    assert len(result["msg"]) < 1000
+
+
+# --- connect ---
+
+
+def test_retries_and_exchange_are_passed_to_the_client(run_module: Run, account: Account, exchange: Exchange) -> None:
+    exchange.add_fault(READ, FAULTS["503"], times=None)
+    assert run_module(symbol="BTCUSDT", leverage=10, retries=0)["requests"] == 1
+    assert run_module(symbol="BTCUSDT", leverage=10, exchange="exchange_9")["exchange"] == "EXCHANGE_9"
+
+
+def test_tasks_with_the_same_key_share_their_budgets(run_module: Run, account: Account, tmp_path: Path) -> None:
+    run_module(symbol="BTCUSDT", leverage=10)
+    run_module(symbol="BTCUSDT", leverage=11)
+    (file,) = tmp_path.glob("tradeops.coinswitch-*/*.json")
+    budgets = json.loads(file.read_text())
+    assert {name: len(sent) for name, (sent, _closed) in budgets.items()} == {READ: 2, WRITE: 1}
+    assert all(0 <= time.monotonic() - sent_at < 600 for sent, _closed in budgets.values() for sent_at in sent)

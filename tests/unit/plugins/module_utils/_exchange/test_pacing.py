@@ -1,0 +1,1152 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of budgets and pacing: bursts up to the limit, no unnecessary wait, and budgets that processes share."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import fcntl
+import heapq
+import json
+import os
+import random
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest.mock
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import budgets as _budgets
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import (
+    MAX_LOCK_WAIT_SECONDS,
+    BudgetStore,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import (
+    MARGIN_SECONDS,
+    MAX_CLOSURE_SECONDS,
+    WINDOW_SECONDS,
+    Endpoint,
+    Pacer,
+)
+
+from ..client_setup import Clock
+
+# The names say how many requests the endpoint allows in one window.
+THREE_PER_WINDOW = Endpoint("three", "GET", "/three", 3)
+TEN_PER_WINDOW = Endpoint("ten", "POST", "/ten", 10, writes=True)
+START = 1000.0
+# Seconds until a request no longer counts.
+FULL_WINDOW = WINDOW_SECONDS + MARGIN_SECONDS
+
+NewPacer = Callable[..., Pacer]
+NewProcess = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(START)
+
+
+@pytest.fixture
+def new_pacer(clock: Clock, tmp_path: Path) -> NewPacer:
+    """A function that builds a pacer. By default, all pacers share the budgets of one key on one machine."""
+
+    def build(
+        share: float = 1.0, max_wait: float = 600.0, identity: str = "key", directory: Path | None = None
+    ) -> Pacer:
+        budget_store = BudgetStore(identity, str(directory or tmp_path / "budgets"))
+        return Pacer(budget_store, share, max_wait, clock, clock.sleep)
+
+    return build
+
+
+@pytest.fixture
+def budgets_file(new_pacer: NewPacer, tmp_path: Path) -> Path:
+    """The file with the shared budgets. It contains one request to TEN_PER_WINDOW."""
+    new_pacer().take(TEN_PER_WINDOW)
+    (path,) = (tmp_path / "budgets").iterdir()
+    return path
+
+
+PROCESS_SETUP = """
+import os
+import sys
+sys.path.insert(0, {tests_folder!r})
+# This makes the collection importable.
+import conftest
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint, Pacer
+
+def take():
+    try:
+        Pacer(BudgetStore("key", {budgets_folder!r}), 1.0, 0.0).take(Endpoint("three", "GET", "/three", 3))
+    except BudgetSpent:
+        return 1
+    return 0
+
+"""
+# Start processes that wait for the pipe to close. Then each sends one request.
+# Print how many were sent, and how many were refused.
+TAKE_AT_THE_SAME_TIME = """
+ready, go = os.pipe()
+children = []
+for _child in range({processes}):
+    child = os.fork()
+    if not child:
+        os.close(go)
+        os.read(ready, 1)
+        os._exit(take())
+    children.append(child)
+os.close(go)
+exit_codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+print(exit_codes.count(0), exit_codes.count(1))
+"""
+HOLD_THE_LOCK = """
+with BudgetStore("key", {budgets_folder!r}).open():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def new_process(tmp_path: Path) -> Iterator[NewProcess]:
+    """A function that starts another Python process with the same budgets."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, **values: Any) -> subprocess.Popen[str]:
+        values["tests_folder"] = str(Path(__file__).resolve().parents[3])
+        values["budgets_folder"] = str(tmp_path / "budgets")
+        command = [sys.executable, "-c", (PROCESS_SETUP + code).format(**values)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def send_requests(pacer: Pacer, count: int, endpoint: Endpoint = THREE_PER_WINDOW) -> list[float]:
+    """Send requests that are answered at once. Return the time at which each was sent."""
+    sent = []
+    for _request in range(count):
+        taken = pacer.take(endpoint)
+        pacer.record_answer(endpoint, taken)
+        sent.append(taken)
+    return sent
+
+
+def count_open_files() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def make_failing(error: BaseException) -> Callable[..., Any]:
+    """Return a function that accepts any arguments and raises the error."""
+
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+NO_FILE_DESCRIPTOR = OSError(errno.EMFILE, "Too many open files")
+
+
+def write_half(file: int, content: bytes, offset: int, real_pwrite: Any = os.pwrite) -> int:
+    """Replace os.pwrite: write only the first half of the content."""
+    return int(real_pwrite(file, content[: len(content) // 2], offset))
+
+
+def create_file(path: Path) -> None:
+    path.write_text("")
+
+
+def create_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def create_folder_for_the_group(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o770)
+
+
+def create_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def create_link_to_file(path: Path) -> None:
+    target = path.with_name("target")
+    target.write_text("precious")
+    path.symlink_to(target)
+
+
+def create_link_to_folder(path: Path) -> None:
+    target = path.with_name("target")
+    target.mkdir(mode=0o700)
+    path.symlink_to(target)
+
+
+def create_dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("none"))
+
+
+class RequestLog:
+    """The times at which the exchange saw each request."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def max_in_one_window(self) -> int:
+        """Return the largest number of requests in any window of the exchange."""
+        times = sorted(self.times)
+        return max(sum(1 for time in times if start <= time < start + WINDOW_SECONDS) for start in times)
+
+
+class Step(NamedTuple):
+    """The next step of one pacer in `run_side_by_side`: to send a request, or to receive the answer of one.
+
+    Attributes:
+        time: When the step happens.
+        pacer_index: The index of the pacer.
+        remaining: How many requests the pacer still has to send.
+        taken: When the request that is on its way was taken. None if the step is to send one.
+    """
+
+    time: float
+    pacer_index: int
+    remaining: int
+    taken: float | None
+
+
+def run_side_by_side(pacers: list[Pacer], requests: int, clock: Clock, draw_latency: Callable[[], float]) -> RequestLog:
+    """Let several pacers send requests at the same time.
+
+    Args:
+        pacers: The pacers. Each sends its requests one after the other.
+        requests: How many requests each pacer sends.
+        clock: The clock of the pacers.
+        draw_latency: Returns the seconds until the exchange sees a request, and the seconds until its answer arrives.
+    """
+    log = RequestLog()
+    steps = [Step(clock(), index, requests, None) for index in range(len(pacers))]
+    while steps:
+        step = heapq.heappop(steps)
+        clock.now = max(clock.now, step.time)
+        pacer = pacers[step.pacer_index]
+        if step.taken is not None:
+            pacer.record_answer(THREE_PER_WINDOW, step.taken)
+            if step.remaining:
+                heapq.heappush(steps, Step(clock(), step.pacer_index, step.remaining, None))
+        elif (delay := pacer.get_delay(THREE_PER_WINDOW)) > 0:
+            heapq.heappush(steps, step._replace(time=clock() + delay))
+        else:
+            taken = pacer.take(THREE_PER_WINDOW)
+            seen = clock() + draw_latency()
+            log.times.append(seen)
+            heapq.heappush(steps, Step(seen + draw_latency(), step.pacer_index, step.remaining - 1, taken))
+    return log
+
+
+# --- Endpoint ---
+
+
+def test_endpoint_reads_unless_writes_is_set() -> None:
+    assert not THREE_PER_WINDOW.writes
+    assert TEN_PER_WINDOW.writes
+
+
+# --- BudgetStore ---
+
+
+def test_file_is_private_and_does_not_contain_the_key(new_pacer: NewPacer, tmp_path: Path) -> None:
+    directory = tmp_path / "budgets"
+    send_requests(new_pacer(identity="https://coinswitch.co 03a107bff3ce"), 1)
+    (path,) = directory.iterdir()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert re.fullmatch(r"[0-9a-f]{32}\.json", path.name)
+    assert "03a107bff3ce" not in path.name + path.read_text()
+    assert json.loads(path.read_text()) == {"three": [[START], 0.0]}
+
+
+def test_each_key_has_its_own_budgets(new_pacer: NewPacer, clock: Clock) -> None:
+    send_requests(new_pacer(identity="one"), 3)
+    send_requests(new_pacer(identity="two"), 3)
+    assert clock.slept == []
+    assert new_pacer(identity="one").get_delay(THREE_PER_WINDOW) > 0
+
+
+def test_fifty_processes_together_stay_within_the_limit(new_process: NewProcess) -> None:
+    output, _errors = new_process(TAKE_AT_THE_SAME_TIME, processes=50).communicate()
+    assert output == "3 47\n"
+
+
+# --- BudgetStore.open ---
+
+
+def test_budgets_of_other_endpoints_are_kept(new_pacer: NewPacer, budgets_file: Path) -> None:
+    budgets_file.write_text(json.dumps({"later version": {"a": 1}, "ten": [[START], 0.0]}))
+    send_requests(new_pacer(), 1)
+    assert json.loads(budgets_file.read_text()) == {
+        "later version": {"a": 1},
+        "ten": [[START], 0.0],
+        "three": [[START], 0.0],
+    }
+
+
+def test_error_inside_open_changes_nothing_and_releases_the_lock(
+    new_pacer: NewPacer, budgets_file: Path, tmp_path: Path
+) -> None:
+    before = budgets_file.read_text()
+    budget_store = BudgetStore("key", str(tmp_path / "budgets"))
+
+    def fail() -> None:
+        with budget_store.open() as budgets:
+            budgets["three"] = [[START], 0.0]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert budgets_file.read_text() == before
+    with budgets_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    "error_number", [errno.EROFS, errno.EMFILE, errno.EDQUOT, errno.ENOLCK, errno.EIO, errno.ESTALE]
+)
+@pytest.mark.parametrize(
+    "call", ["os.makedirs", "os.lstat", "os.open", "os.fstat", "fcntl.flock", "os.read", "os.ftruncate", "os.pwrite"]
+)
+def test_file_system_error_is_not_raised(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, error_number: int
+) -> None:
+    pacer = new_pacer()
+    open_files = count_open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(call, make_failing(OSError(error_number, "broken")))
+        assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
+    assert count_open_files() == open_files
+
+
+def test_no_file_is_left_open(new_pacer: NewPacer, budgets_file: Path) -> None:
+    open_files = count_open_files()
+    send_requests(new_pacer(), 3)
+    assert count_open_files() == open_files
+
+
+# --- BudgetStore._opened ---
+
+
+def test_deleted_folder_is_created_again(new_pacer: NewPacer, budgets_file: Path) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 1)
+    shutil.rmtree(budgets_file.parent)
+    send_requests(pacer, 1)
+    assert budgets_file.exists()
+
+
+def test_budgets_are_in_memory_if_the_folder_cannot_be_created(
+    new_pacer: NewPacer, clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    send_requests(new_pacer(directory=tmp_path / "file" / "budgets"), 4)
+    assert clock.slept == pytest.approx([FULL_WINDOW])
+
+
+@pytest.mark.parametrize(
+    "create", [create_file, create_link_to_folder, create_folder_for_the_group, create_dangling_link]
+)
+def test_folder_that_another_user_could_control_is_not_used(
+    new_pacer: NewPacer, clock: Clock, tmp_path: Path, create: Callable[[Path], None]
+) -> None:
+    directory = tmp_path / "created by another user"
+    create(directory)
+    sent = send_requests(new_pacer(directory=directory), 4)
+    assert sent == pytest.approx([START] * 3 + [START + FULL_WINDOW]), "the budgets are in memory"
+    assert new_pacer(directory=directory).get_delay(THREE_PER_WINDOW) == 0
+    assert not directory.is_dir() or list(directory.iterdir()) == []
+
+
+def test_folder_of_another_user_is_not_used(
+    new_pacer: NewPacer, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "created by another user"
+    directory.mkdir(mode=0o700)
+    pacer = new_pacer(directory=directory)
+    other_user = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other_user)
+    send_requests(pacer, 4)
+    assert clock.slept == pytest.approx([FULL_WINDOW])
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("create", [create_link_to_file, create_folder, create_pipe])
+def test_link_or_folder_or_pipe_instead_of_the_file_is_not_used(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, create: Callable[[Path], None]
+) -> None:
+    budgets_file.unlink()
+    create(budgets_file)
+    before = budgets_file.lstat().st_mode
+    assert send_requests(new_pacer(), 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
+    assert budgets_file.lstat().st_mode == before
+    if budgets_file.is_symlink():
+        assert budgets_file.read_text() == "precious"
+
+
+# --- BudgetStore._is_locked ---
+
+
+def test_lock_that_another_process_keeps_is_waited_for_only_once(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 2)
+    before = budgets_file.read_text()
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    with budgets_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        open_files = count_open_files()
+        assert pacer.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW), (
+            "the budgets that the pacer read last count"
+        )
+        assert MAX_LOCK_WAIT_SECONDS / 2 <= sum(pauses) <= MAX_LOCK_WAIT_SECONDS + 0.1
+        assert max(pauses) < 0.1
+        pauses.clear()
+        assert send_requests(pacer, 2) == pytest.approx([START, START + FULL_WINDOW])
+        assert pauses == [], "the pacer does not wait for this lock again"
+        assert count_open_files() == open_files
+    assert budgets_file.read_text() == before
+
+
+def test_file_that_is_replaced_during_the_wait_for_its_lock_is_opened_again(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with budgets_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def replace(_seconds: float) -> None:
+            new_file = budgets_file.with_name("new_file")
+            new_file.write_text(json.dumps({"three": [[START] * 3, 0.0]}))
+            new_file.replace(budgets_file)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("time.sleep", replace)
+        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- _get_default_directory ---
+
+
+def test_default_folder_is_a_folder_of_the_user_in_the_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Pacer(BudgetStore("key"), 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
+    (directory,) = tmp_path.iterdir()
+    assert directory.name == f"tradeops.coinswitch-{os.geteuid()}"
+    assert len(list(directory.iterdir())) == 1
+
+
+def test_budgets_are_in_memory_if_there_is_no_temporary_folder(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tempfile.gettempdir", make_failing(FileNotFoundError(2, "No usable temporary directory found"))
+    )
+    pacer = Pacer(BudgetStore("key"), 1.0, 600.0, clock, clock.sleep)
+    assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
+
+
+# --- _get_clock_identity ---
+
+
+@pytest.mark.parametrize("prefix", ["boot", "time namespace", "host without a boot id"])
+def test_budgets_of_another_clock_are_not_used(
+    new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    send_requests(new_pacer(), 3)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) > 0
+    clocks = iter(["one", "two", "one"])
+    monkeypatch.setattr(_budgets, "_get_clock_identity", lambda: f"{prefix} {next(clocks)}")
+    send_requests(new_pacer(), 3)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+def test_clock_identity_contains_the_boot_id_and_the_time_namespace() -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert _budgets._get_clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
+
+
+@pytest.mark.parametrize("start", [999_960.0, 999_961.0, 1_000_020.0])
+def test_clock_identity_without_a_boot_id_contains_the_host_and_its_start(
+    monkeypatch: pytest.MonkeyPatch, start: float
+) -> None:
+    monkeypatch.setattr(_budgets, "open", make_failing(FileNotFoundError(2, "no /proc")), raising=False)
+    monkeypatch.setattr("time.time", lambda: start + 500.0)
+    monkeypatch.setattr("time.monotonic", lambda: 500.0)
+    assert str(start // 60) in _budgets._get_clock_identity()
+    assert os.uname().nodename in _budgets._get_clock_identity()
+
+
+# --- _lock ---
+
+
+def test_lock_that_another_process_releases_is_waited_for(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_requests(new_pacer(), 3)
+    with budgets_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(file, fcntl.LOCK_UN))
+        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+def test_lock_that_nfs_reports_as_denied_is_waited_for(
+    new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_flock = fcntl.flock
+    send_requests(new_pacer(), 3)
+    denied = [PermissionError(errno.EACCES, "Permission denied")] * 3
+
+    def flock(descriptor: int, operation: int) -> None:
+        if denied:
+            raise denied.pop()
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+def test_lock_of_a_killed_process_is_released(
+    new_process: NewProcess, new_pacer: NewPacer, clock: Clock, tmp_path: Path
+) -> None:
+    send_requests(new_pacer(), 3)
+    other_process = new_process(HOLD_THE_LOCK)
+    assert other_process.stdout
+    assert other_process.stdout.readline() == "held\n"
+    other_process.kill()
+    other_process.wait()
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- _unlock_and_close ---
+
+
+def test_child_process_that_inherits_the_file_does_not_keep_the_lock(budgets_file: Path, tmp_path: Path) -> None:
+    with BudgetStore("key", str(tmp_path / "budgets")).open():
+        inherited = [
+            os.dup(int(name))
+            for name in os.listdir("/dev/fd")
+            if os.path.realpath(f"/dev/fd/{name}") == str(budgets_file)
+        ]
+    assert inherited
+    with budgets_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for descriptor in inherited:
+        os.close(descriptor)
+
+
+def test_error_of_close_is_not_raised(new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_close = os.close
+
+    def close(descriptor: int) -> None:
+        real_close(descriptor)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    pacer = new_pacer()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        send_requests(pacer, 3)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- _read ---
+
+
+INVALID_CONTENTS: list[Any] = [
+    b"",
+    b"{",
+    b"\0" * 100,
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b'"three"',
+    b"[" * 100_000,
+    b'{"three": null}',
+    b'{"three": []}',
+    b'{"three": [[], []]}',
+    b'{"three": [{}, 0]}',
+    b'{"three": [[], 0, 0]}',
+    b'{"three": 5}',
+    b'{"three": [["a", null, true, [], {}], "b"]}',
+    b'{"three": [[NaN, Infinity, -Infinity], NaN]}',
+    b'{"three": [[1e308, 1e400], 1e400]}',
+    b'{"three": [[true, false], true]}',
+    # Times before or after this window, such as those of another boot.
+    b'{"three": [[1, 2, 3, 900, 939.8], 999]}',
+    b'{"three": [[1000.1, 2000, 99999], 1301]}',
+    b'{"three": [[-1, -1000], -5]}',
+    b'{"three": [[' + b"9" * 5000 + b"], 0]}",
+    b'{"three": [[' + b"9" * 400 + b"], " + b"9" * 400 + b"]}",
+    b'{"other": "x"}',
+    # Larger than the largest file that is read.
+    b'{"three": [[1000, 1000, 1000], 0], "other": "' + b"x" * (1 << 20) + b'"}',
+]
+
+
+@pytest.mark.parametrize("content", INVALID_CONTENTS, ids=lambda content: str(content[:40]))
+def test_invalid_content_is_ignored(new_pacer: NewPacer, clock: Clock, budgets_file: Path, content: bytes) -> None:
+    budgets_file.write_bytes(content)
+    assert send_requests(new_pacer(), 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
+
+
+def test_unreadable_file_counts_as_empty(new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    send_requests(new_pacer(), 3)
+    monkeypatch.setattr(os, "read", make_failing(DISK_FULL))
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
+
+
+# --- _write ---
+
+
+def test_shorter_content_replaces_longer_content_completely(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path
+) -> None:
+    send_requests(new_pacer(), 3)
+    clock.now += 2 * FULL_WINDOW
+    send_requests(new_pacer(), 1)
+    assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
+
+
+def test_file_that_is_too_large_is_truncated(new_pacer: NewPacer, clock: Clock, budgets_file: Path) -> None:
+    os.truncate(budgets_file, 256 << 20)
+    send_requests(new_pacer(), 1)
+    assert budgets_file.stat().st_size < 1000
+    assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
+
+
+@pytest.mark.parametrize("pwrite", [make_failing(DISK_FULL), write_half])
+def test_full_disk_does_not_lose_the_requests_of_the_pacer(
+    new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch, pwrite: Any
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 1)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    assert send_requests(pacer, 3) == pytest.approx([START, START, START + FULL_WINDOW])
+    pacer.close_budget(TEN_PER_WINDOW, 30)
+    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(30)
+
+
+# --- _merged ---
+
+
+def test_requests_that_could_not_be_written_are_added_to_the_file_later(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 1)
+    clock.now += 1
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", make_failing(NO_FILE_DESCRIPTOR))
+        send_requests(pacer, 1)
+        pacer.close_budget(TEN_PER_WINDOW, 30)
+    clock.now += 1
+    send_requests(new_pacer(), 1)
+    pacer.get_delay(THREE_PER_WINDOW)
+    assert new_pacer().get_delay(THREE_PER_WINDOW, 1) == pytest.approx(FULL_WINDOW - 2), (
+        "one request of the other pacer and two of this pacer, and each counts once"
+    )
+    assert new_pacer().get_delay(THREE_PER_WINDOW, 3) == pytest.approx(FULL_WINDOW)
+    assert new_pacer().get_delay(TEN_PER_WINDOW) == pytest.approx(29)
+
+
+# --- Pacer.start_preview ---
+
+
+def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pacer: NewPacer) -> None:
+    send_requests(new_pacer(), 2)
+    pacer = new_pacer(max_wait=FULL_WINDOW + 5)
+    pacer.wait(5)
+    preview = pacer.start_preview()
+    assert preview.get_delay(THREE_PER_WINDOW) == 0
+    assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW - 5)
+    send_requests(preview, 2)
+    assert preview.waited == pytest.approx(FULL_WINDOW)
+
+
+# --- Pacer.end_preview ---
+
+
+def test_requests_after_end_preview_do_not_count_in_the_preview(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=0)
+    preview = pacer.start_preview()
+    send_requests(preview, 3)
+    with pytest.raises(BudgetSpent):
+        pacer.take(THREE_PER_WINDOW)
+    pacer.end_preview()
+    send_requests(pacer, 3)
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- Pacer.get_max_requests ---
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "allowed"),
+    [
+        (1.0, 10, 10),
+        (1.0, 3, 3),
+        (0.5, 10, 5),
+        (0.5, 3, 1),
+        (0.99, 10, 9),
+        (0.7, 10, 7),
+        (0.29, 100, 29),
+        (0.1, 10, 1),
+        (0.01, 10, 1),
+        (1e-9, 100, 1),
+    ],
+)
+def test_allowed_is_the_share_of_the_limit_and_at_least_1(
+    new_pacer: NewPacer, clock: Clock, share: float, limit: int, allowed: int
+) -> None:
+    endpoint = Endpoint("some", "GET", "/some", limit)
+    pacer = new_pacer(share=share)
+    assert pacer.get_max_requests(endpoint) == allowed
+    send_requests(pacer, allowed, endpoint)
+    assert clock.slept == []
+    assert pacer.get_delay(endpoint) == pytest.approx(FULL_WINDOW)
+
+
+def test_requests_of_other_pacers_count_against_the_share(new_pacer: NewPacer) -> None:
+    send_requests(new_pacer(), 6, TEN_PER_WINDOW)
+    half = new_pacer(share=0.5)
+    assert half.get_delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert new_pacer(share=0.7).get_delay(TEN_PER_WINDOW) == 0
+    assert new_pacer(share=0.7).get_delay(TEN_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW)
+
+
+# --- Pacer.get_delay ---
+
+
+@pytest.mark.parametrize(
+    ("count", "windows"), [(0, 0), (1, 0), (3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (10, 3), (24, 7)]
+)
+def test_delay_is_the_time_until_the_last_request_is_sent(
+    new_pacer: NewPacer, clock: Clock, count: int, windows: int
+) -> None:
+    pacer = new_pacer()
+    predicted = pacer.get_delay(THREE_PER_WINDOW, count)
+    assert predicted == pytest.approx(windows * FULL_WINDOW)
+    send_requests(pacer, count)
+    assert clock() == pytest.approx(START + predicted)
+
+
+def test_each_endpoint_has_its_own_budget(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 3, THREE_PER_WINDOW)
+    send_requests(pacer, 10, TEN_PER_WINDOW)
+    assert clock.slept == []
+    assert pacer.get_delay(THREE_PER_WINDOW) == pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- Pacer.take ---
+
+
+def test_take_allows_a_burst_up_to_the_limit_and_then_waits(new_pacer: NewPacer, clock: Clock) -> None:
+    sent = send_requests(new_pacer(), 7)
+    assert sent == pytest.approx([START] * 3 + [START + FULL_WINDOW] * 3 + [START + 2 * FULL_WINDOW])
+    assert clock.slept == pytest.approx([FULL_WINDOW, FULL_WINDOW])
+
+
+def test_each_request_stops_counting_at_its_own_time(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    for _request in range(3):
+        send_requests(pacer, 1)
+        clock.now += 10
+    assert send_requests(pacer, 4) == pytest.approx(
+        [START + FULL_WINDOW, START + 10 + FULL_WINDOW, START + 20 + FULL_WINDOW, START + 2 * FULL_WINDOW]
+    )
+
+
+@pytest.mark.parametrize("remaining", [30.0, 0.9, 0.001])
+def test_take_waits_exactly_until_the_first_request_stops_counting(
+    new_pacer: NewPacer, clock: Clock, remaining: float
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 3)
+    clock.now += FULL_WINDOW - remaining
+    assert send_requests(pacer, 1) == pytest.approx([START + FULL_WINDOW])
+    assert clock.slept == pytest.approx([remaining])
+
+
+def test_take_does_not_change_the_file_if_max_wait_is_too_short(new_pacer: NewPacer, budgets_file: Path) -> None:
+    pacer = new_pacer(max_wait=0)
+    send_requests(pacer, 3)
+    before = budgets_file.read_text()
+    with pytest.raises(BudgetSpent):
+        pacer.take(THREE_PER_WINDOW)
+    assert budgets_file.read_text() == before
+
+
+@pytest.mark.parametrize("max_latency", [0.0, 0.3, 5.0])
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_several_pacers_stay_within_the_limit_in_every_window_of_the_exchange(
+    new_pacer: NewPacer, clock: Clock, seed: int, count: int, max_latency: float
+) -> None:
+    generator = random.Random(seed)
+    pacers = [new_pacer() for _pacer in range(count)]
+    started = clock()
+    log = run_side_by_side(pacers, 14 // count, clock, lambda: generator.uniform(0, max_latency))
+    assert len(log.times) == 14
+    assert log.max_in_one_window() == THREE_PER_WINDOW.limit
+    assert clock.slept == [], "take does not wait after delay returned 0"
+    assert clock() - started <= 4 * (FULL_WINDOW + 2 * max_latency) + 2 * max_latency, "no window is left unused"
+
+
+# The index of a pacer, what happens, the seconds until the exchange sees a request, and until its answer arrives.
+EVENT = st.tuples(
+    st.integers(0, 2),
+    st.sampled_from(["send", "send", "send", "429", "fork", "no file", "pause"]),
+    st.floats(0, 20),
+    st.floats(0, 20),
+)
+
+
+@given(events=st.lists(EVENT, max_size=40))
+def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
+    events: list[tuple[int, str, float, float]],
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        clock = Clock(START)
+
+        def build(budget_store: BudgetStore) -> Pacer:
+            return Pacer(budget_store, 1.0, 1e9, clock, clock.sleep)
+
+        stores = [BudgetStore("key", f"{directory}/budgets") for _pacer in range(3)]
+        pacers = [build(store) for store in stores]
+        log = RequestLog()
+        answered: list[float] = []
+        closed_until = 0.0
+        for index, event, latency, answer_latency in events:
+            pacer = pacers[index]
+            if event == "pause":
+                clock.now += latency
+            elif event == "fork":
+                stores[index] = copy.deepcopy(stores[index])
+                pacers[index] = build(stores[index])
+            elif event == "no file":
+                # The pacer cannot open the file once, and sends nothing in the meantime.
+                with unittest.mock.patch("os.open", make_failing(NO_FILE_DESCRIPTOR)):
+                    pacer.get_delay(THREE_PER_WINDOW)
+            else:
+                counted = sorted(time for time in answered if clock() - FULL_WINDOW < time)
+                window_is_full = len(counted) >= THREE_PER_WINDOW.limit
+                free_at = counted[-THREE_PER_WINDOW.limit] + FULL_WINDOW if window_is_full else 0.0
+                now = clock()
+                taken = pacer.take(THREE_PER_WINDOW)
+                assert taken == pytest.approx(max(free_at, closed_until, now), abs=1e-6), (
+                    "exactly when the window is free"
+                )
+                clock.now += latency
+                log.times.append(clock())
+                clock.now += answer_latency
+                pacer.record_answer(THREE_PER_WINDOW, taken)
+                answered.append(clock())
+                if event == "429":
+                    pacer.close_budget(THREE_PER_WINDOW, answer_latency)
+                    closed_until = max(closed_until, clock() + answer_latency)
+        assert not log.times or log.max_in_one_window() <= THREE_PER_WINDOW.limit
+
+
+# --- Pacer.record_answer ---
+
+
+def test_request_counts_from_its_answer(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
+    clock.now += 9
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 9), (
+        "before its answer, a request counts from its start"
+    )
+    for time in taken:
+        pacer.record_answer(THREE_PER_WINDOW, time)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(2 * FULL_WINDOW)
+
+
+def test_request_that_is_answered_after_the_window_counts_too(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
+    clock.now += FULL_WINDOW + 40
+    for time in taken:
+        pacer.record_answer(THREE_PER_WINDOW, time)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+# --- Pacer.release ---
+
+
+def test_released_request_does_not_count(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    taken = pacer.take(THREE_PER_WINDOW)
+    send_requests(pacer, 2)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    pacer.release(THREE_PER_WINDOW, taken)
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0
+    pacer.release(THREE_PER_WINDOW, taken)
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0
+
+
+# --- Pacer.close_budget ---
+
+
+def test_closed_budget_reopens_after_the_given_seconds(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 1)
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+    assert pacer.get_delay(TEN_PER_WINDOW) == 0
+    assert pacer.take(THREE_PER_WINDOW) == pytest.approx(START + 20)
+    assert clock.slept == pytest.approx([20])
+
+
+def test_earlier_requests_still_count_after_a_closure(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 3)
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    pacer.close_budget(THREE_PER_WINDOW, 100)
+    assert pacer.get_delay(THREE_PER_WINDOW, 3) == pytest.approx(100)
+    assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(100 + FULL_WINDOW)
+
+
+def test_shorter_closure_does_not_replace_a_longer_one(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    pacer.close_budget(THREE_PER_WINDOW, 60)
+    pacer.close_budget(THREE_PER_WINDOW, 1)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(60)
+
+
+def test_closure_is_limited_to_300_seconds(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    pacer.close_budget(THREE_PER_WINDOW, 1e9)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(MAX_CLOSURE_SECONDS) == 300
+
+
+def test_closure_applies_to_all_pacers(new_pacer: NewPacer) -> None:
+    new_pacer().close_budget(THREE_PER_WINDOW, 20)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+
+
+# --- Pacer.check_max_wait ---
+
+
+@pytest.mark.parametrize(
+    ("ahead", "needed"),
+    [
+        ({}, None),
+        ({THREE_PER_WINDOW: 0}, None),
+        ({THREE_PER_WINDOW: 3}, None),
+        ({THREE_PER_WINDOW: 5, TEN_PER_WINDOW: 0}, None),
+        ({THREE_PER_WINDOW: 6, TEN_PER_WINDOW: 20}, None),
+        ({THREE_PER_WINDOW: 7}, ("GET /three (3", 121, 7)),
+        ({THREE_PER_WINDOW: 4, TEN_PER_WINDOW: 21}, ("POST /ten (10", 121, 21)),
+        ({THREE_PER_WINDOW: 10, TEN_PER_WINDOW: 21}, ("GET /three (3", 181, 10)),
+    ],
+)
+def test_expect_raises_if_the_requests_need_more_than_max_wait(
+    new_pacer: NewPacer, clock: Clock, ahead: dict[Endpoint, int], needed: tuple[str, int, int] | None
+) -> None:
+    pacer = new_pacer(max_wait=61)
+    if needed is None:
+        pacer.check_max_wait(ahead)
+    else:
+        name, seconds, count = needed
+        with pytest.raises(BudgetSpent) as spent:
+            pacer.check_max_wait(ahead)
+        assert f"the rate limit of {name} " in str(spent.value)
+        assert f"needs a wait of about {seconds} s for {count} more, " in str(spent.value)
+    assert clock.slept == []
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0, "check_max_wait takes nothing"
+
+
+def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer(max_wait=60)
+    send_requests(pacer, 3)
+    clock.now += 0.05
+    with pytest.raises(BudgetSpent) as spent:
+        pacer.take(THREE_PER_WINDOW)
+    assert str(spent.value) == (
+        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but "
+        "rate_limit_timeout leaves only 60 s of 60 s: increase it, or run the task again later"
+    )
+    assert spent.value.stops_task
+    assert not spent.value.was_sent
+    assert clock.slept == []
+    clock.now += 0.05
+    pacer.take(THREE_PER_WINDOW)
+    assert clock.slept == pytest.approx([60.0])
+
+
+def test_max_wait_limits_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer(max_wait=100.5, share=0.5)
+    send_requests(pacer, 2)
+    with pytest.raises(BudgetSpent, match=r"\(1 request in 60 s for this task\) .* leaves only 40 s of 100.5 s: "):
+        pacer.take(THREE_PER_WINDOW)
+    assert len(clock.slept) == 1
+
+
+def test_requests_without_a_wait_are_allowed_if_max_wait_is_0(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=0)
+    pacer.check_max_wait({THREE_PER_WINDOW: 3})
+    send_requests(pacer, 3)
+    with pytest.raises(BudgetSpent):
+        pacer.take(THREE_PER_WINDOW)
+
+
+def test_wait_of_less_than_a_second_is_refused_if_max_wait_is_0(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer(max_wait=0)
+    send_requests(pacer, 3)
+    clock.now += FULL_WINDOW - 0.25
+    with pytest.raises(BudgetSpent, match="needs a wait of about 1 s for 1 more"):
+        pacer.take(THREE_PER_WINDOW)
+
+
+def test_requests_without_a_wait_are_allowed_if_max_wait_is_spent(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=5)
+    pacer.wait(10)
+    pacer.check_max_wait({THREE_PER_WINDOW: 3, TEN_PER_WINDOW: 10})
+    send_requests(pacer, 3)
+
+
+# --- Pacer.wait ---
+
+
+def test_waited_is_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 4)
+    assert pacer.waited == pytest.approx(FULL_WINDOW)
+    pacer.wait(2.5)
+    assert pacer.waited == pytest.approx(FULL_WINDOW + 2.5)
+    assert clock.slept[-1] == 2.5
+
+
+# --- Pacer._budget ---
+
+
+def test_requests_that_left_the_window_are_deleted_from_the_file(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path
+) -> None:
+    pacer = new_pacer()
+    for _round in range(5):
+        send_requests(pacer, 3)
+        clock.now += FULL_WINDOW
+    send_requests(pacer, 1)
+    assert len(json.loads(budgets_file.read_text())["three"][0]) == 1
+    assert clock.slept == []
+
+
+def test_valid_times_of_the_file_count(new_pacer: NewPacer, budgets_file: Path) -> None:
+    budgets_file.write_text(
+        json.dumps({"three": [[START - 30, "x", START - FULL_WINDOW + 0.01, START, START + 1], START + 5]})
+    )
+    pacer = new_pacer()
+    assert pacer.get_delay(THREE_PER_WINDOW, 1) == pytest.approx(5)
+    assert pacer.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(30 + MARGIN_SECONDS)
+
+
+# --- Preview ---
+
+
+def test_preview_does_not_sleep_and_does_not_change_the_file(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path
+) -> None:
+    pacer = new_pacer()
+    before = budgets_file.read_text()
+    assert send_requests(pacer.start_preview(), 7) == pytest.approx(
+        [START] * 3 + [START + FULL_WINDOW] * 3 + [START + 2 * FULL_WINDOW]
+    )
+    assert clock.slept == []
+    assert clock() == START
+    assert pacer.waited == 0
+    assert budgets_file.read_text() == before
+
+
+def test_preview_raises_the_error_of_a_real_run(new_pacer: NewPacer, clock: Clock, tmp_path: Path) -> None:
+    def get_error(pacer: Pacer) -> str:
+        with pytest.raises(BudgetSpent) as spent:
+            send_requests(pacer, 12)
+        return str(spent.value)
+
+    predicted = get_error(new_pacer(max_wait=100.5, directory=tmp_path / "check").start_preview())
+    assert predicted == get_error(new_pacer(max_wait=100.5, directory=tmp_path / "real"))
+    assert "needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves only 40 s of 100.5 s" in predicted
+
+
+@pytest.mark.parametrize("order", ["rw" * 12, "r" * 12 + "w" * 12, "w" * 12 + "r" * 12, "rrw" * 6 + "wwr" * 4])
+@pytest.mark.parametrize("max_wait", [600, 185, 125, 65, 0])
+@pytest.mark.parametrize("latency", [0.0, 0.4])
+def test_real_reads_and_simulated_writes_wait_as_long_as_a_real_run(
+    new_pacer: NewPacer, clock: Clock, tmp_path: Path, order: str, max_wait: float, latency: float
+) -> None:
+    """In both runs, the order of reads ("r") and writes ("w") is the same, and a write has no latency."""
+
+    def run(reader: Pacer, writer: Pacer) -> tuple[list[float], str]:
+        """Return the time waited so far after each request, and the message of the error that ended the run."""
+        waits = []
+        try:
+            for letter in order:
+                pacer, endpoint = (reader, THREE_PER_WINDOW) if letter == "r" else (writer, TEN_PER_WINDOW)
+                taken = pacer.take(endpoint)
+                clock.now += latency if letter == "r" else 0
+                pacer.record_answer(endpoint, taken)
+                waits.append(writer.waited)
+        except BudgetSpent as error:
+            return waits, str(error)
+        return waits, ""
+
+    pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "check")
+    predicted_waits, predicted_error = run(pacer, pacer.start_preview())
+    pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "real")
+    real_waits, real_error = run(pacer, pacer)
+    assert predicted_waits == pytest.approx(real_waits)
+    assert predicted_error == real_error
+
+
+def test_real_wait_counts_as_a_wait_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    preview = pacer.start_preview()
+    send_requests(new_pacer(), 3)
+    send_requests(pacer, 1)
+    assert clock.slept == pytest.approx([FULL_WINDOW])
+    assert preview.waited == pytest.approx(FULL_WINDOW)
+    assert preview.take(TEN_PER_WINDOW) == pytest.approx(clock())
+
+
+def test_closure_of_the_pacer_closes_the_budget_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    preview = pacer.start_preview()
+    send_requests(pacer, 1)
+    pacer.close_budget(THREE_PER_WINDOW, 20)
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+    send_requests(pacer, 1)
+    assert clock.slept == pytest.approx([20])
+    assert preview.waited == pytest.approx(20)
+    assert preview.take(TEN_PER_WINDOW) == pytest.approx(clock())

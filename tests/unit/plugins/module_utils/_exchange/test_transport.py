@@ -1,0 +1,917 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transport over real sockets, with short timeouts; then whole tasks that get no connection."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import socket
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
+    MAX_ANSWER_BYTES,
+    MAX_REFUSAL_BYTES,
+    Answer,
+    Request,
+    Transport,
+)
+from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
+
+from ..certificates import CertificateAuthority
+from ..module_harness import (
+    HANG_TIMEOUT,
+    RETRIES,
+    TIMEOUT,
+    Clock,
+    LateExchange,
+    ModuleHarness,
+    StallingSandbox,
+    assert_failure_is_one_line,
+    assert_result_is_true,
+)
+from ..raw_server import RawServer, closing_server, keep_alive_server, tunnel_proxy
+
+# Seconds.
+SHORT_TIMEOUT = 0.2
+READ_TIME = Request("GET", "/trade/api/v2/time", {}, None)
+VALIDATE_KEYS = Request("GET", "/trade/api/v2/validate/keys", {}, None)
+OK_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
+
+NewTransport = Callable[..., Transport]
+NewHarness = Callable[[StallingSandbox], ModuleHarness]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ignore the settings of the user who runs the tests."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def other_authority(tmp_path: Path) -> CertificateAuthority:
+    """An authority that signed none of the servers' certificates."""
+    return CertificateAuthority(tmp_path, "other")
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    return Exchange()
+
+
+@pytest.fixture
+def account(exchange: Exchange) -> Account:
+    return exchange.open_account()
+
+
+@pytest.fixture
+def http_sandbox(exchange: Exchange) -> Iterator[Sandbox]:
+    with Sandbox(exchange) as running:
+        yield running
+
+
+@pytest.fixture
+def https_sandbox(exchange: Exchange, authority: CertificateAuthority) -> Iterator[Sandbox]:
+    with Sandbox(exchange, tls=authority.server_context()) as running:
+        yield running
+
+
+@pytest.fixture
+def new_transport(account: Account) -> Iterator[NewTransport]:
+    """Return a function that creates a transport. The transport signs with the keys of `account`."""
+    with ExitStack() as stack:
+
+        def create(url: str, timeout: float = TIMEOUT, verify: bool | str = True, **options: Any) -> Transport:
+            auth = SignedAuth(account.api_key, account.secret_key, lambda: 1_700_000_000.0)
+            transport = Transport(url, auth, timeout, verify, **options)
+            stack.callback(transport.reset_connection)
+            return transport
+
+        yield create
+
+
+# --- TLS certificates ---
+
+
+def test_certificate_of_an_unknown_authority_is_not_trusted(
+    https_sandbox: Sandbox, new_transport: NewTransport
+) -> None:
+    with pytest.raises(Unreachable, match="certificate") as caught:
+        new_transport(https_sandbox.url)(READ_TIME)
+    assert not caught.value.can_retry
+
+
+def test_verify_accepts_a_file_of_authorities(
+    https_sandbox: Sandbox, new_transport: NewTransport, authority: CertificateAuthority
+) -> None:
+    assert new_transport(https_sandbox.url, verify=str(authority.certificate_file))(READ_TIME).status == 200
+
+
+def test_verify_accepts_a_folder_of_authorities(
+    https_sandbox: Sandbox, new_transport: NewTransport, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    # `openssl rehash` names the file after the first four bytes of this digest.
+    subject = authority.certificate.subject.public_bytes()
+    digest = hashlib.sha1(subject[2:], usedforsecurity=False).digest()
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    hashed_name = f"{int.from_bytes(digest[:4], 'little'):08x}.0"
+    (folder / hashed_name).write_bytes(authority.certificate_file.read_bytes())
+    assert new_transport(https_sandbox.url, verify=str(folder))(READ_TIME).status == 200
+
+
+def test_certificate_of_another_authority_is_not_trusted(
+    https_sandbox: Sandbox, new_transport: NewTransport, other_authority: CertificateAuthority
+) -> None:
+    with pytest.raises(Unreachable, match="certificate"):
+        new_transport(https_sandbox.url, verify=str(other_authority.certificate_file))(READ_TIME)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_verify_takes_precedence_over_the_environment(
+    https_sandbox: Sandbox,
+    new_transport: NewTransport,
+    authority: CertificateAuthority,
+    other_authority: CertificateAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    monkeypatch.setenv(variable, str(other_authority.certificate_file))
+    assert new_transport(https_sandbox.url, verify=str(authority.certificate_file))(READ_TIME).status == 200
+    assert new_transport(https_sandbox.url, verify=False)(READ_TIME).status == 200
+    monkeypatch.setenv(variable, str(authority.certificate_file))
+    with pytest.raises(Unreachable, match="certificate"):
+        new_transport(https_sandbox.url, verify=str(other_authority.certificate_file))(READ_TIME)
+
+
+# --- proxies and .netrc ---
+
+
+def test_plain_http_uses_no_proxy(
+    http_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tunnel_proxy() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        assert new_transport(http_sandbox.url)(READ_TIME).status == 200
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_https_uses_the_proxy_of_the_environment(
+    https_sandbox: Sandbox,
+    new_transport: NewTransport,
+    authority: CertificateAuthority,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    with tunnel_proxy() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        assert new_transport(https_sandbox.url, verify=str(authority.certificate_file))(READ_TIME).status == 200
+    (head,) = proxy.heads
+    assert head.startswith(b"CONNECT 127.0.0.1:")
+    assert account.api_key.encode() not in head
+
+
+def test_no_proxy_variable_is_respected(
+    https_sandbox: Sandbox,
+    new_transport: NewTransport,
+    authority: CertificateAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tunnel_proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert new_transport(https_sandbox.url, verify=str(authority.certificate_file))(READ_TIME).status == 200
+    assert proxy.connections == 0
+
+
+def test_refusal_of_the_proxy_raises_unreachable(
+    https_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing_server(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(Unreachable, match="proxy"):
+            new_transport(https_sandbox.url)(READ_TIME)
+
+
+def test_refused_connection_to_the_proxy_raises_unreachable(
+    new_transport: NewTransport, unused_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", unused_url)
+    with pytest.raises(Unreachable, match=r"^no connection to https://exchange.invalid through the proxy \("):
+        new_transport("https://exchange.invalid")(READ_TIME)
+
+
+@pytest.mark.parametrize("name", [".netrc", "_netrc", "file in NETRC"])
+def test_netrc_is_not_read(
+    http_sandbox: Sandbox,
+    exchange: Exchange,
+    new_transport: NewTransport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    netrc = tmp_path / name
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login a password b\n")
+    netrc.chmod(0o600)
+    if name == "file in NETRC":
+        monkeypatch.setenv("NETRC", str(netrc))
+    assert new_transport(http_sandbox.url)(READ_TIME).status == 200
+    assert "authorization" not in exchange.requests[0].headers
+
+
+# --- requests, answers and connections ---
+
+
+def test_text_of_a_request_is_its_method_and_path() -> None:
+    assert str(READ_TIME) == "GET /trade/api/v2/time"
+
+
+@pytest.mark.parametrize("location", ["{url}/", "/trade/api/v2/time", "//evil.example/", "::"])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_redirect_is_returned_and_not_followed(new_transport: NewTransport, status: int, location: str) -> None:
+    with keep_alive_server(OK_ANSWER) as target:
+        headers = f"Location: {location.format(url=target.url)}\r\nContent-Length: 0"
+        with keep_alive_server(f"HTTP/1.1 {status} Moved\r\n{headers}\r\n\r\n".encode()) as server:
+            assert new_transport(server.url)(VALIDATE_KEYS).status == status
+    assert target.connections == 0
+    assert (server.connections, len(server.heads)) == (1, 1)
+
+
+def test_answer_has_status_headers_and_body(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport
+) -> None:
+    exchange.add_fault("time", Fault(headers={"X-Some": "thing"}))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert answer.status == 200
+    assert "serverTime" in json.loads(answer.body)
+    assert answer.headers["X-Some"] == "thing"
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 401, 429, 500, 599])
+def test_answer_of_every_status_is_returned(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
+) -> None:
+    body = "" if status == 204 else "text"
+    exchange.add_fault("time", Fault(status=status, body=body))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert (answer.status, answer.body) == (status, body.encode())
+
+
+def test_requests_share_one_connection_also_after_an_error_status(new_transport: NewTransport) -> None:
+    statuses = [200, 400, 404, 503, 200]
+    answers = [f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\n{{}}".encode() for status in statuses]
+    with keep_alive_server(*answers) as server:
+        transport = new_transport(server.url)
+        assert [transport(VALIDATE_KEYS)[::2] for _answer in answers] == [(status, b"{}") for status in statuses]
+    assert (server.connections, len(server.heads)) == (1, len(answers))
+
+
+def test_reset_connection_opens_a_new_connection(new_transport: NewTransport) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        transport(VALIDATE_KEYS)
+        transport.reset_connection()
+        transport(VALIDATE_KEYS)
+    assert server.connections == 2
+
+
+def test_request_has_the_api_key_and_the_json_content_type(new_transport: NewTransport, account: Account) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        new_transport(server.url)(VALIDATE_KEYS)
+    (head,) = (head.decode().lower() for head in server.heads)
+    assert f"x-auth-apikey: {account.api_key}\r\n" in head
+    assert "content-type: application/json\r\n" in head
+
+
+def test_cookies_are_not_sent_back(new_transport: NewTransport) -> None:
+    with keep_alive_server(STATUS_LINE + b"Set-Cookie: session=alpha; Path=/\r\nContent-Length: 2\r\n\r\n{}") as server:
+        transport = new_transport(server.url)
+        transport(VALIDATE_KEYS)
+        transport(VALIDATE_KEYS)
+    assert not any(b"cookie" in head.lower() for head in server.heads)
+
+
+@pytest.mark.parametrize(
+    "incomplete_answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"",
+        b"HTTP/1.1 2",
+    ],
+)
+def test_incomplete_answer_raises_unclear_and_ends_the_connection(
+    new_transport: NewTransport, incomplete_answer: bytes
+) -> None:
+    with closing_server(incomplete_answer, OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        with pytest.raises(Unclear, match=r"^the connection broke before the answer was complete \(") as caught:
+            transport(VALIDATE_KEYS)
+        assert not isinstance(caught.value, Unreachable)
+        assert transport(VALIDATE_KEYS).body == b"{}"
+    assert server.connections == 2
+
+
+def test_bytes_after_a_tls_answer_are_not_read_as_the_next_answer(
+    new_transport: NewTransport, authority: CertificateAuthority
+) -> None:
+    context = authority.server_context()
+    body = b"x" * 8000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n" + body
+    # One TLS record holds both answers. http.client reads 8192 bytes of it, so the second one stays in the TLS buffer.
+    padded_answer = answer.replace(b"\r\n\r\n", b"\r\nX-Pad: " + b"a" * (8192 - len(answer) - 9) + b"\r\n\r\n", 1)
+    assert len(padded_answer) == 8192
+
+    def send_two_answers(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls_socket:
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                request += tls_socket.recv(1)
+            tls_socket.sendall(padded_answer + b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"FORGED"')
+            tls_socket.recv(1)
+
+    with RawServer(send_two_answers) as server:
+        transport = new_transport(server.url.replace("http:", "https:"), verify=str(authority.certificate_file))
+        for _request in range(2):
+            assert transport(VALIDATE_KEYS).body == body
+    assert server.connections == 2
+
+
+# --- timeouts ---
+
+
+def test_answer_after_the_timeout_is_not_read_as_the_next_answer(new_transport: NewTransport) -> None:
+    """The server sends the first answer when it receives the second request, on another connection."""
+    second_request_came = threading.Event()
+
+    def handle_connection(connection: socket.socket) -> None:
+        server.read_head(connection)
+        is_first = server.connections == 1
+        if is_first:
+            second_request_came.wait(HANG_TIMEOUT)
+        second_request_came.set()
+        body = b'"old"' if is_first else b'"new"'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+
+    with RawServer(handle_connection) as server:
+        transport = new_transport(server.url, timeout=1.0)
+        with pytest.raises(Unclear, match=r"1 s \(timeout\)"):
+            transport(VALIDATE_KEYS)
+        assert transport(VALIDATE_KEYS).body == b'"new"'
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("fault_name", ["timeout", "slow-headers", "slow-body"])
+def test_slow_answer_raises_unclear_after_the_timeout(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, fault_name: str
+) -> None:
+    exchange.add_fault("time", FAULTS[fault_name])
+    with pytest.raises(Unclear, match=r"0\.2 s \(timeout\)") as caught:
+        new_transport(http_sandbox.url, timeout=SHORT_TIMEOUT)(READ_TIME)
+    assert not isinstance(caught.value, Unreachable)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    ],
+)
+def test_slow_answer_on_a_connection_that_closes_raises_unclear_after_the_timeout(
+    new_transport: NewTransport, head: bytes
+) -> None:
+    never_set = threading.Event()
+
+    def send_slowly(connection: socket.socket) -> None:
+        server.read_head(connection)
+        connection.sendall(head)
+        for _byte in range(100):
+            never_set.wait(0.02)
+            connection.sendall(b" ")
+        # Without a timeout, the client would take the end of the connection for the end of the answer.
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with RawServer(send_slowly) as server, pytest.raises(Unclear, match="timeout"):
+        new_transport(server.url, timeout=SHORT_TIMEOUT)(VALIDATE_KEYS)
+
+
+def test_endless_interim_answers_raise_unclear_after_the_timeout(new_transport: NewTransport) -> None:
+    def send_interim_answers(connection: socket.socket) -> None:
+        server.read_head(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\nX-Pad: " + b"a" * 60_000 + b"\r\n\r\n")
+
+    with RawServer(send_interim_answers) as server, pytest.raises(Unclear):
+        new_transport(server.url, timeout=SHORT_TIMEOUT)(VALIDATE_KEYS)
+
+
+def test_refusal_with_a_slow_body_is_returned_without_the_body(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport
+) -> None:
+    exchange.add_fault("time", Fault(status=403, drip=1.0))
+    answer = new_transport(http_sandbox.url, timeout=SHORT_TIMEOUT)(READ_TIME)
+    assert (answer.status, answer.body) == (403, b"")
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_refusal_is_returned_without_a_body_that_breaks_off(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
+) -> None:
+    exchange.add_fault("time", Fault(status=status, body="text", drop="body"))
+    answer = new_transport(http_sandbox.url)(READ_TIME)
+    assert (answer.status, answer.body) == (status, b"")
+
+
+def test_refused_connection_raises_unreachable(new_transport: NewTransport, unused_url: str) -> None:
+    with pytest.raises(Unreachable) as caught:
+        new_transport(unused_url)(READ_TIME)
+    assert str(caught.value) == (
+        f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
+    )
+    assert caught.value.can_retry
+
+
+def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport) -> None:
+    # The queue of the listener is full, so the system does not answer further clients.
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as full_listener, ExitStack() as stack:
+        for _place in range(4):
+            waiting_client = stack.enter_context(closing(socket.socket()))
+            waiting_client.setblocking(False)
+            waiting_client.connect_ex(full_listener.getsockname())
+        with pytest.raises(Unreachable, match=r"no connection .* within 0\.1 s") as caught:
+            new_transport(f"http://127.0.0.1:{full_listener.getsockname()[1]}", timeout=SHORT_TIMEOUT)(READ_TIME)
+    assert caught.value.can_retry
+
+
+def test_name_lookup_stops_after_the_timeout(new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_ends = threading.Event()
+
+    def hang(*_arguments: object, **_options: object) -> None:
+        test_ends.wait(HANG_TIMEOUT)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with pytest.raises(Unclear, match="timeout"):
+        new_transport("https://exchange.invalid", timeout=SHORT_TIMEOUT)(READ_TIME)
+    test_ends.set()
+
+
+def test_tls_handshake_stops_after_the_timeout(new_transport: NewTransport) -> None:
+    with RawServer(lambda connection: None) as silent_server, pytest.raises(Unclear):
+        new_transport(silent_server.url.replace("http:", "https:"), timeout=SHORT_TIMEOUT)(READ_TIME)
+
+
+# --- limits of the size ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_returned"),
+    [
+        (Fault(size=MAX_ANSWER_BYTES), True),
+        (Fault(size=MAX_ANSWER_BYTES + 1), False),
+        (Fault(endless=True), False),
+    ],
+)
+def test_answer_larger_than_the_limit_raises_unclear(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, fault: Fault, is_returned: bool
+) -> None:
+    exchange.add_fault("time", fault)
+    transport = new_transport(http_sandbox.url)
+    if is_returned:
+        assert len(transport(READ_TIME).body) == MAX_ANSWER_BYTES
+    else:
+        with pytest.raises(Unclear, match=r"^the answer is larger than 2048 KiB$"):
+            transport(READ_TIME)
+    assert transport(READ_TIME).status == 200
+
+
+@pytest.mark.parametrize(
+    ("size", "body_size"), [(MAX_REFUSAL_BYTES, MAX_REFUSAL_BYTES), (MAX_REFUSAL_BYTES + 1, 0), (1 << 30, 0)]
+)
+@pytest.mark.parametrize("status", [307, 400, 503])
+def test_refusal_larger_than_the_limit_is_returned_without_the_body(
+    http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int, size: int, body_size: int
+) -> None:
+    exchange.add_fault("time", Fault(status=status, body="x", size=size))
+    transport = new_transport(http_sandbox.url)
+    answer = transport(READ_TIME)
+    assert (answer.status, len(answer.body)) == (status, body_size)
+    assert transport(READ_TIME).status == 200
+
+
+@pytest.fixture(scope="module")
+def gzip_bomb() -> bytes:
+    """64 MiB, compressed twice to less than a KiB."""
+    return gzip.compress(gzip.compress(bytes(64 << 20)))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip"])
+def test_compressed_answer_raises_unclear_and_is_not_decompressed(
+    new_transport: NewTransport, gzip_bomb: bytes, encoding: str
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(gzip_bomb)}\r\n\r\n".encode()
+    with keep_alive_server(head + gzip_bomb) as server:
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unclear, match="the answer is compressed") as caught:
+                new_transport(server.url)(VALIDATE_KEYS)
+            _current, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert not isinstance(caught.value, Unreachable)
+    assert peak < 16 << 20
+    assert b"Accept-Encoding: identity\r\n" in server.heads[0]
+
+
+# --- requests that must not be sent, or not twice ---
+
+
+def test_request_is_not_sent_if_the_name_lookup_takes_too_long(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookup_started, lookup_may_end = threading.Event(), threading.Event()
+    real_getaddrinfo = socket.getaddrinfo
+    lookup_threads: list[threading.Thread] = []
+
+    def slow_getaddrinfo(*arguments: Any, **options: Any) -> Any:
+        lookup_threads.append(threading.current_thread())
+        lookup_started.set()
+        lookup_may_end.wait(HANG_TIMEOUT)
+        return real_getaddrinfo(*arguments, **options)
+
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url, timeout=SHORT_TIMEOUT)
+        monkeypatch.setattr(socket, "getaddrinfo", slow_getaddrinfo)
+        with pytest.raises(Unreachable, match="half of timeout"):
+            transport(VALIDATE_KEYS)
+        assert lookup_started.is_set()
+        lookup_may_end.set()
+        (lookup_thread,) = lookup_threads
+        lookup_thread.join(HANG_TIMEOUT)
+        monkeypatch.setattr(socket, "getaddrinfo", real_getaddrinfo)
+        assert server.connections == 0
+        assert transport(VALIDATE_KEYS).body == b"{}"
+    assert len(server.heads) == 1
+
+
+def test_request_is_not_sent_if_the_timeout_ends_before_the_first_byte(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_timeout: list[Callable[[], None]] = []
+
+    def create_timer(_seconds: float, function: Callable[[], None]) -> Any:
+        end_timeout.append(function)
+        return SimpleNamespace(start=lambda: None, cancel=lambda: None)
+
+    monkeypatch.setattr(_transport, "Timer", create_timer)
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        transport._may_send = lambda: end_timeout[-1]()
+        with pytest.raises(Unreachable):
+            transport(VALIDATE_KEYS)
+        transport._may_send = lambda: None
+        assert transport(VALIDATE_KEYS).body == b"{}"
+    assert len(server.heads) == 1
+
+
+def test_closed_transport_sends_nothing(new_transport: NewTransport) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        transport(VALIDATE_KEYS)
+        transport.close()
+        transport.close()
+        with pytest.raises(Unreachable, match="the task has ended") as caught:
+            transport(VALIDATE_KEYS)
+    assert not caught.value.can_retry
+    assert len(server.heads) == 1
+
+
+def test_interruption_is_raised_and_ends_the_connection(new_transport: NewTransport) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        transport(VALIDATE_KEYS)
+        transport._may_send = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            transport(VALIDATE_KEYS)
+        transport._may_send = lambda: None
+        transport(VALIDATE_KEYS)
+    assert (server.connections, len(server.heads)) == (2, 2)
+
+
+@pytest.mark.parametrize("started_threads", [0, 1])
+def test_request_is_not_sent_if_a_thread_cannot_start(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, started_threads: int
+) -> None:
+    real_start = threading.Thread.start
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        remaining_starts = iter(range(started_threads))
+
+        def start(thread: threading.Thread) -> None:
+            if next(remaining_starts, None) is None:
+                raise RuntimeError("can't start new thread")
+            real_start(thread)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(Unreachable, match="no thread could be started"):
+                transport(VALIDATE_KEYS)
+    assert server.heads == []
+
+
+def test_each_request_is_sent_once_if_the_server_closes_the_connection(new_transport: NewTransport) -> None:
+    with closing_server(OK_ANSWER) as server:
+        transport = new_transport(server.url)
+        for _request in range(3):
+            with suppress(Unclear):
+                transport(VALIDATE_KEYS)
+    assert len(server.heads) <= 3
+
+
+# --- error messages ---
+
+
+@pytest.mark.parametrize(
+    "proxy_url",
+    [
+        "http://user:hunter2@host:99999",
+        "http://user:hunter2@host:port",
+        "http://user:hun#ter2@127.0.0.1:9",
+        "http://user:hun/ter2@127.0.0.1:9",
+        "http://user:hunter2@127.0.0.1:9",
+        "http://user:hunter2@[::1",
+        "user:hunter2@host:99999",
+        "gopher://user:hunter2@127.0.0.1:9",
+        "http://user:hunter2@" + "a" * 70 + ".invalid:1",
+        "http://user:hunter2@exa mple:1",
+        "http://user:hunter2@\u0661.invalid:1",
+    ],
+)
+def test_error_message_does_not_contain_the_password_of_the_proxy(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, proxy_url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy_url)
+    with pytest.raises(Unreachable) as caught:
+        new_transport("https://exchange.invalid", timeout=1.0)(VALIDATE_KEYS)
+    assert "ter2" not in str(caught.value)
+    assert "hun" not in str(caught.value)
+    assert "proxy" in str(caught.value)
+
+
+# --- malformed answers ---
+
+
+MALFORMED_ANSWERS = {
+    "no bytes": b"",
+    "all byte values": bytes(range(256)),
+    "no status": b"HTTP/1.1\r\n\r\n",
+    "status is not a number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "status 000": b"HTTP/1.1 000 OK\r\n\r\n",
+    "status 99999": b"HTTP/1.1 99999 OK\r\n\r\n",
+    "status in Arabic digits": "HTTP/1.1 \u0662\u0660\u0660 OK\r\n\r\n".encode(),
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "HTTP 0.9": b"{}",
+    "HTTP 3": b"HTTP/3 200 OK\r\n\r\n{}",
+    "very long header": STATUS_LINE + b"X-Long: " + b"a" * (1 << 20),
+    "5000 headers": STATUS_LINE + b"X-Many: a\r\n" * 5000 + b"\r\n",
+    "header without colon": STATUS_LINE + b"nonsense\r\n\r\n{}",
+    "header with binary data": STATUS_LINE + b"X-\xff\x00: \xfe\x00\r\nContent-Length: 2\r\n\r\n{}",
+    "folded header": STATUS_LINE + b"X-Folded: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
+    "length is not a number": STATUS_LINE + b"Content-Length: many\r\n\r\n{}",
+    "negative length": STATUS_LINE + b"Content-Length: -2\r\n\r\n{}",
+    "two lengths": STATUS_LINE + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "huge length": STATUS_LINE + b"Content-Length: 99999999999999999999999\r\n\r\n{}",
+    "chunk size is not a number": STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+    "negative chunk size": STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
+    "huge chunk size": STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}",
+    "no last chunk": STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "very long chunk size": STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 100_000,
+    "invalid gzip": STATUS_LINE + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    "invalid deflate": STATUS_LINE + b"Content-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
+    "many encodings": STATUS_LINE + b"Content-Encoding: " + b"gzip, " * 50 + b"gzip\r\nContent-Length: 2\r\n\r\n{}",
+    "only interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+    "switching protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+    "invalid location": b"HTTP/1.1 302 Found\r\nLocation: http://[\xff:::/\r\nContent-Length: 0\r\n\r\n",
+    "invalid cookie": STATUS_LINE
+    + b"Set-Cookie: a=b; expires=nonsense; domain=..; path=\xff\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("answer", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
+def test_malformed_answer_is_returned_or_raises_unclear(new_transport: NewTransport, answer: bytes) -> None:
+    with closing_server(answer) as server:
+        answer_or_error = send_or_catch(new_transport(server.url))
+    assert server.connections == 1
+    if isinstance(answer_or_error, Unclear):
+        assert not isinstance(answer_or_error, Unreachable), answer_or_error
+        assert "\n" not in str(answer_or_error)
+    else:
+        assert answer_or_error.status < 1000
+        assert len(answer_or_error.body) <= 2
+
+
+def send_or_catch(transport: Transport) -> Answer | Unclear:
+    try:
+        return transport(VALIDATE_KEYS)
+    except Unclear as unclear:
+        return unclear
+
+
+# --- whole tasks that get no connection ---
+
+
+# The module, check mode, the options.
+TASKS: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    "one symbol": ("futures_leverage", False, {"symbol": "BTCUSDT", "leverage": 13}),
+    "many symbols": ("futures_leverage", False, {"leverages": {"BTCUSDT": 13, "ETHUSDT": 5}}),
+    "one symbol in check mode": ("futures_leverage", True, {"symbol": "BTCUSDT", "leverage": 13}),
+    "many symbols in check mode": ("futures_leverage", True, {"leverages": {"BTCUSDT": 13, "ETHUSDT": 5}}),
+    "futures_leverage_info": ("futures_leverage_info", False, {"symbols": ["BTCUSDT"]}),
+    "futures_instrument_info": ("futures_instrument_info", False, {}),
+    "futures_position_info": ("futures_position_info", False, {"symbols": ["BTCUSDT"]}),
+    "futures_order_info": ("futures_order_info", False, {}),
+    "futures_wallet_info": ("futures_wallet_info", False, {}),
+    "api_key_info": ("api_key_info", False, {}),
+}
+each_task = pytest.mark.parametrize(("module", "check_mode", "options"), TASKS.values(), ids=TASKS)
+
+# The arguments of CertificateAuthority.server_context, and a part of the error message.
+UNTRUSTED_CERTIFICATES: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"days_valid": -1}, "certificate has expired"),
+    "self-signed": ({"self_signed": True}, "certificate"),
+    "wrong host name": ({"host": "other.example"}, "certificate"),
+    "wrong IP address": ({"host": "127.0.0.2"}, "certificate"),
+}
+
+
+@pytest.fixture(scope="module", params=UNTRUSTED_CERTIFICATES)
+def untrusted_sandbox(
+    request: pytest.FixtureRequest, authority: CertificateAuthority
+) -> Iterator[tuple[StallingSandbox, str]]:
+    """A sandbox whose certificate is not valid, and a part of the error message."""
+    arguments, message = UNTRUSTED_CERTIFICATES[request.param]
+    with StallingSandbox(LateExchange(Clock()), tls=authority.server_context(**arguments)) as running:
+        yield running, message
+
+
+@pytest.fixture
+def trusted_sandbox(authority: CertificateAuthority) -> Iterator[StallingSandbox]:
+    """A sandbox with a valid certificate of `authority`."""
+    with StallingSandbox(LateExchange(Clock()), tls=authority.server_context()) as running:
+        yield running
+
+
+@pytest.fixture
+def new_harness(monkeypatch: pytest.MonkeyPatch) -> NewHarness:
+    return lambda sandbox: ModuleHarness(sandbox, monkeypatch)
+
+
+@pytest.fixture
+def harness(new_harness: NewHarness) -> Iterator[ModuleHarness]:
+    """A harness with a sandbox that uses plain HTTP."""
+    with StallingSandbox(LateExchange(Clock())) as running:
+        yield new_harness(running)
+
+
+def assert_fails_without_a_request(
+    result: Mapping[str, Any], harness: ModuleHarness, message: str, max_requests: int = 1 + RETRIES
+) -> None:
+    """Check that a task failed with this message, that nothing was received, and that each outcome is `unknown`.
+
+    Args:
+        result: What the task returned.
+        harness: The harness that ran the task.
+        message: A part of the error message.
+        max_requests: The highest number of attempts that the task may count.
+    """
+    assert_failure_is_one_line(result)
+    assert_result_is_true(result, harness)
+    assert result["failed"]
+    assert not result["changed"]
+    assert message in result["msg"]
+    assert harness.exchange.requests == []
+    assert result["requests"] <= max_requests
+    assert all(row["outcome"] == "unknown" for row in result.get("results", []))
+
+
+@each_task
+def test_task_fails_without_a_retry_if_the_certificate_is_not_valid(
+    untrusted_sandbox: tuple[StallingSandbox, str],
+    authority: CertificateAuthority,
+    new_harness: NewHarness,
+    module: str,
+    check_mode: bool,
+    options: dict[str, Any],
+) -> None:
+    sandbox, message = untrusted_sandbox
+    harness = new_harness(sandbox)
+    result = harness.run(module, check_mode, ca_path=str(authority.certificate_file), **options)
+    assert_fails_without_a_request(result, harness, message, max_requests=1)
+    assert "ca_path" in result["msg"]
+
+
+@each_task
+def test_task_fails_without_a_retry_if_the_authority_is_unknown(
+    trusted_sandbox: StallingSandbox, new_harness: NewHarness, module: str, check_mode: bool, options: dict[str, Any]
+) -> None:
+    harness = new_harness(trusted_sandbox)
+    result = harness.run(module, check_mode, **options)
+    assert_fails_without_a_request(result, harness, "certificate", max_requests=1)
+
+
+def test_task_trusts_a_valid_certificate_of_the_authority_in_ca_path(
+    trusted_sandbox: StallingSandbox, authority: CertificateAuthority, new_harness: NewHarness
+) -> None:
+    harness = new_harness(trusted_sandbox)
+    result = harness.run("futures_leverage", symbol="BTCUSDT", leverage=13, ca_path=str(authority.certificate_file))
+    assert (result["failed"], result["changed"], harness.leverage_in_force("BTCUSDT")) == (False, True, 13)
+    assert harness.warnings == []
+
+
+def test_task_without_validate_certs_accepts_each_certificate_with_a_warning(
+    untrusted_sandbox: tuple[StallingSandbox, str], new_harness: NewHarness
+) -> None:
+    harness = new_harness(untrusted_sandbox[0])
+    result = harness.run("futures_leverage", symbol="BTCUSDT", leverage=13, validate_certs=False)
+    assert (result["failed"], harness.leverage_in_force("BTCUSDT")) == (False, 13)
+    (warning,) = harness.warnings
+    assert "validate_certs" in warning
+
+
+@each_task
+def test_task_fails_if_the_host_name_is_not_found(
+    harness: ModuleHarness, monkeypatch: pytest.MonkeyPatch, module: str, check_mode: bool, options: dict[str, Any]
+) -> None:
+    def raise_not_found(host: str, *_arguments: object, **_options: object) -> None:
+        assert host == "exchange.invalid"
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", raise_not_found)
+        result = harness.run(module, check_mode, api_url="https://exchange.invalid", **options)
+    assert_fails_without_a_request(result, harness, "Name or service not known")
+    assert "api_url" in result["msg"]
+
+
+@each_task
+def test_task_fails_if_the_connection_is_refused(
+    harness: ModuleHarness, module: str, check_mode: bool, options: dict[str, Any]
+) -> None:
+    # The socket is bound, so no other program gets the port. It does not listen, so connections are refused.
+    with closing(socket.socket()) as bound_socket:
+        bound_socket.bind(("127.0.0.1", 0))
+        result = harness.run(module, check_mode, api_url=f"http://127.0.0.1:{bound_socket.getsockname()[1]}", **options)
+    assert_fails_without_a_request(result, harness, "refused")
+    assert "api_url" in result["msg"]
+
+
+@each_task
+def test_task_fails_if_the_server_does_not_use_tls(
+    harness: ModuleHarness, module: str, check_mode: bool, options: dict[str, Any]
+) -> None:
+    result = harness.run(module, check_mode, api_url=harness.sandbox.url.replace("http:", "https:"), **options)
+    assert_fails_without_a_request(result, harness, "connection", max_requests=3 * (1 + RETRIES))
+
+
+# --- Idle connections ---
+
+
+def test_connection_that_was_idle_for_more_than_four_seconds_is_not_used_again(new_transport: NewTransport) -> None:
+    clock = Clock()
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url, clock=clock)
+        for idle_seconds, connections in ((0.0, 1), (3.9, 1), (4.1, 2), (3.9, 2)):
+            clock.sleep(idle_seconds)
+            assert transport(READ_TIME).status == 200
+            assert server.connections == connections

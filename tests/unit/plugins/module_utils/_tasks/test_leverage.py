@@ -1,0 +1,1314 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of _leverage: the result always shows the leverage that the exchange holds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
+    POSITIONS as POSITIONS_ENDPOINT,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import READ_LEVERAGE, WRITE_LEVERAGE
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from sandbox import FAULTS
+
+from ..client_setup import (
+    API_KEY,
+    INSTRUMENTS,
+    ORDERS,
+    POSITIONS,
+    READ,
+    WRITE,
+    ClientSetup,
+    Fault,
+    NewSetup,
+    Quirks,
+    change_every,
+    find_row,
+    prepare_symbols,
+)
+
+DAY = 24 * 60 * 60
+# The requests that look for blockers of one symbol. Open orders are read for five weeks, one request for each.
+BLOCKER_READS = [INSTRUMENTS, POSITIONS, *[ORDERS] * 5]
+
+# The current leverages of the fixture `three_symbols`.
+CURRENT = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
+SIX_SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
+
+# The exchange carries out the write, and its answer is unclear.
+UNCLEAR_AFTER_WRITE = [f"{status}-done" for status in (500, 502, 503, 504)]
+UNCLEAR_AFTER_WRITE += ["drop-after", "cut-body", "empty", "html", "garbage", "nested", "nan", "endless"]
+# The exchange carries out the write, and its answer is clear but does not confirm the write.
+NOT_CONFIRMED_AFTER_WRITE = [f"{status}-done" for status in (400, 403, 404)]
+NOT_CONFIRMED_AFTER_WRITE += ["null", "list", "no-data", "other-leverage", "other-symbol", "data-null"]
+# The exchange does not carry out the write, and its answer is unclear.
+UNCLEAR_WITHOUT_WRITE = ["drop-before", "500", "502-html", "503-empty", "504"]
+
+Prepare = Callable[[ClientSetup], object]
+
+
+@pytest.fixture
+def three_symbols(new_setup: NewSetup) -> ClientSetup:
+    """A setup with three configured symbols."""
+    return new_setup(current=CURRENT)
+
+
+def get_outcomes(report: Result) -> dict[str, str]:
+    return {row["symbol"]: row["outcome"] for row in report.values["results"]}
+
+
+def list_writes(setup: ClientSetup) -> list[tuple[str, int]]:
+    """Return the symbol and the leverage of each write that reached the exchange."""
+    return [(body["symbol"], body["leverage"]) for body in setup.writes()]
+
+
+def find_last(setup: ClientSetup, endpoint: str) -> int:
+    """Return the index of the last request to an endpoint."""
+    return len(setup.sent) - 1 - setup.sent[::-1].index(endpoint)
+
+
+def open_position(setup: ClientSetup) -> None:
+    setup.account.open_position("BTCUSDT", "LONG", "0.010")
+
+
+def open_order(setup: ClientSetup, age: float) -> None:
+    """Open an order of an age in seconds."""
+    setup.account.open_order("BTCUSDT", "BUY", "0.5", "1000", created_at=int((setup.clock() - age) * 1000))
+
+
+def open_position_and_seven_orders(setup: ClientSetup) -> None:
+    open_position(setup)
+    for age in range(7):
+        open_order(setup, age=age)
+
+
+def open_nothing(setup: ClientSetup) -> None:
+    """Leave the account without positions and orders."""
+
+
+def call_after_request(action: Callable[[], object]) -> Fault:
+    """Return a fault that calls `action` after the exchange carried out a request and before it answers as usual."""
+
+    def transform(value: Any) -> Any:
+        action()
+        return value
+
+    return Fault(transform=transform)
+
+
+def spend_budget(setup: ClientSetup, endpoint: Endpoint, count: int) -> None:
+    """Spend a request budget, as another task on the same machine would."""
+    for _request in range(count):
+        setup.pacer.record_answer(endpoint, setup.pacer.take(endpoint))
+
+
+def raise_at_call(
+    setup: ClientSetup, method_name: str, number: int, error: BaseException, after_request: bool = False
+) -> None:
+    """Make one call of a method of `Futures` raise an error.
+
+    Args:
+        setup: The setup whose `futures` is patched.
+        method_name: The name of the method.
+        number: Which call raises, starting at 1.
+        error: The error.
+        after_request: Whether the request is sent before the error is raised.
+    """
+    real_method = getattr(setup.futures, method_name)
+    calls = itertools.count(1)
+
+    def method(*args: Any) -> Any:
+        if next(calls) != number:
+            return real_method(*args)
+        if after_request:
+            real_method(*args)
+        raise error
+
+    setattr(setup.futures, method_name, method)
+
+
+# --- apply ---
+
+
+def test_unchanged_symbol_sends_one_read(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 10})
+    assert setup.sent == [READ]
+    assert report.failure is None
+    assert report.warnings == []
+    assert report.values == {
+        "changed": False,
+        "diff": {"before": {}, "after": {}},
+        "results": [
+            {
+                "symbol": "BTCUSDT",
+                "exchange": "EXCHANGE_2",
+                "leverage": 10,
+                "previous_leverage": 10,
+                "changed": False,
+                "outcome": "unchanged",
+            }
+        ],
+        "plan": "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s",
+        "symbol": "BTCUSDT",
+        "exchange": "EXCHANGE_2",
+        "leverage": 10,
+        "previous_leverage": 10,
+        "outcome": "unchanged",
+    }
+
+
+def test_change_sends_one_read_and_one_write(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE]
+    assert setup.writes() == [{"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}]
+    assert setup.current == {"BTCUSDT": 13}
+    assert report.failure is None
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+    assert report.values["changed"] is True
+    assert find_row(report) == {
+        "symbol": "BTCUSDT",
+        "exchange": "EXCHANGE_2",
+        "leverage": 13,
+        "previous_leverage": 10,
+        "changed": True,
+        "outcome": "changed",
+    }
+    assert report.values["leverage"] == 13
+    assert report.values["previous_leverage"] == 10
+    assert report.values["outcome"] == "changed"
+
+
+def test_three_unchanged_symbols_send_one_read_each(three_symbols: ClientSetup) -> None:
+    report = three_symbols.enforce(CURRENT)
+    assert three_symbols.sent == [READ] * 3
+    assert report.failure is None
+    assert set(get_outcomes(report).values()) == {"unchanged"}
+    assert report.values["plan"] == "reads of leverage: 3, writes: at most 3, rate limits: at most about 0 s"
+
+
+def test_changes_of_several_symbols_read_the_limits_once_and_send_one_write_each(three_symbols: ClientSetup) -> None:
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10})
+    assert sorted(map(str, three_symbols.sent)) == sorted([READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
+    assert report.failure is None
+    assert three_symbols.current == {"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}
+    assert report.values["diff"] == {
+        "before": {"BTCUSDT": 10, "ETHUSDT": 20},
+        "after": {"BTCUSDT": 11, "ETHUSDT": 21},
+    }
+    assert [row["symbol"] for row in report.values["results"]] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+# --- apply: rate limits ---
+
+
+@pytest.mark.parametrize("nth", [2, 1])
+def test_24_symbols_take_no_longer_than_the_rate_limits_require(new_setup: NewSetup, nth: int) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    started = setup.clock()
+    report = setup.enforce(change_every(policy, nth))
+    changes = 24 // nth
+    assert report.failure is None
+    assert setup.current == change_every(policy, nth)
+    assert setup.sent.count(READ) == 24
+    assert setup.sent.count(WRITE) == changes
+    assert setup.sent.count(INSTRUMENTS) == 1
+    assert setup.exchange.refused_by_rate_limit == 0
+    assert setup.clock() - started <= (66 if nth == 2 else 126)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.01])
+def test_task_with_a_share_stays_within_its_part_of_the_rate_limits(new_setup: NewSetup, share: float) -> None:
+    limits = {READ: int(20 * share) or 1, WRITE: int(10 * share) or 1}
+    setup, policy = prepare_symbols(new_setup, 12, share=share, max_wait=1e6, limits=limits)
+    assert setup.enforce(change_every(policy, 3)).failure is None
+    assert setup.exchange.refused_by_rate_limit == 0
+
+
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        Quirks(limit_window="fixed"),
+        Quirks(leverage_buckets="shared"),
+        Quirks(leverage_buckets="shared", limit_window="fixed", refused_count=True),
+        Quirks(leverage_buckets="shared", retry_after="seconds"),
+    ],
+    ids=["fixed window", "one bucket", "one bucket, fixed window, refused count", "one bucket, Retry-After"],
+)
+def test_task_succeeds_if_the_exchange_counts_requests_differently(new_setup: NewSetup, quirks: Quirks) -> None:
+    setup, policy = prepare_symbols(new_setup, 24, quirks)
+    report = setup.enforce(change_every(policy, 2))
+    assert report.failure is None
+    assert setup.current == change_every(policy, 2)
+    assert setup.exchange.refused_by_rate_limit <= 6
+    assert setup.pacer.waited <= 300
+
+
+@pytest.mark.parametrize("scope", ["key", "address"])
+def test_task_succeeds_if_another_machine_spends_the_rate_limit(new_setup: NewSetup, scope: Any) -> None:
+    setup, policy = prepare_symbols(new_setup, 15, Quirks(limit_scope=scope))
+    other_machine = new_setup(same_account_as=setup)
+    for _request in range(20):
+        other_machine.futures.get_leverage("BTCUSDT")
+    report = setup.enforce(change_every(policy, 3))
+    assert report.failure is None
+    assert setup.current == change_every(policy, 3)
+    assert setup.exchange.refused_by_rate_limit == 1
+
+
+def test_two_tasks_on_one_machine_share_the_request_budget(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 12, machine="this")
+    other = new_setup(same_account_as=setup, machine="this")
+    assert setup.enforce(policy).failure is None
+    assert other.enforce(change_every(policy, 1)).failure is None
+    assert setup.exchange.refused_by_rate_limit == 0
+    assert setup.exchange.count(READ) == 24
+
+
+@pytest.mark.parametrize("endpoint", [READ, WRITE])
+def test_request_is_retried_60_seconds_after_a_429(setup: ClientSetup, endpoint: str) -> None:
+    setup.exchange.add_fault(endpoint, FAULTS["429"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.failure is None
+    assert setup.current == {"BTCUSDT": 13}
+    assert setup.clock.slept == [60.0]
+    assert setup.sent.count(endpoint) == 2
+    assert len(setup.sent) == 3
+
+
+# --- predict ---
+
+
+def test_check_mode_of_an_unchanged_symbol_sends_one_read(setup: ClientSetup) -> None:
+    assert setup.enforce({"BTCUSDT": 10}, check=True).values["changed"] is False
+    assert setup.sent == [READ]
+
+
+def test_check_mode_reads_possible_blockers_and_returns_the_report_of_a_real_run(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 13}, check=True)
+    assert setup.sent == [READ, *BLOCKER_READS]
+    assert report.values["plan"] == "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s"
+    assert setup.current == {"BTCUSDT": 10}
+    assert report.failure is None
+    real = setup.enforce({"BTCUSDT": 13})
+    assert report._replace(values={**report.values, "plan": ""}) == real._replace(values={**real.values, "plan": ""})
+
+
+ID_PATTERN = "[-0-9a-f]{36}"
+BLOCKED_BY_ORDER = rf"blocked by an open order \({ID_PATTERN}\); cancel the orders first"
+BLOCKED_BY_POSITION_AND_ORDERS = (
+    rf"blocked by an open position \(LONG 0\.010\) and 7 open orders \(({ID_PATTERN}, ){{4}}{ID_PATTERN} and 2 more\); "
+    "close the position and cancel the orders first"
+)
+# By name: the symbol, its desired leverage, what is opened before, the outcome, and the reason.
+FAILING_CHANGES: dict[str, tuple[str, int, Prepare, str, str]] = {
+    "position": (
+        "BTCUSDT",
+        13,
+        open_position,
+        "blocked",
+        r"blocked by an open position \(LONG 0\.010\); close the position first",
+    ),
+    "order": ("BTCUSDT", 13, partial(open_order, age=60), "blocked", BLOCKED_BY_ORDER),
+    "order of 9 days": ("BTCUSDT", 13, partial(open_order, age=9 * DAY), "blocked", BLOCKED_BY_ORDER),
+    "order of 34 days": ("BTCUSDT", 13, partial(open_order, age=34 * DAY), "blocked", BLOCKED_BY_ORDER),
+    "position and seven orders": (
+        "BTCUSDT",
+        13,
+        open_position_and_seven_orders,
+        "blocked",
+        BLOCKED_BY_POSITION_AND_ORDERS,
+    ),
+    "above the maximum": (
+        "BTCUSDT",
+        26,
+        open_nothing,
+        "refused",
+        "a leverage of 26 is not allowed: the exchange accepts 1 to 25 in steps of 1",
+    ),
+    "not on a step": (
+        "XRPUSDT",
+        12,
+        open_nothing,
+        "refused",
+        "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
+    ),
+    "below the minimum": ("XRPUSDT", 1, open_nothing, "refused", "a leverage of 1 is not allowed: .* 5 to 75 .*"),
+    "impossible and blocked": ("BTCUSDT", 26, open_position, "refused", "a leverage of 26 is not allowed: .*"),
+}
+
+
+@pytest.mark.parametrize("answer", ["400", "422", "200"])
+@pytest.mark.parametrize(
+    ("symbol", "desired", "prepare", "outcome", "reason"), FAILING_CHANGES.values(), ids=FAILING_CHANGES
+)
+def test_check_mode_predicts_the_failure_of_a_real_run_word_for_word(
+    new_setup: NewSetup, symbol: str, desired: int, prepare: Prepare, outcome: str, reason: str, answer: Any
+) -> None:
+    setup = new_setup(Quirks(blocked_answer=answer, limit_answer=answer), current={"BTCUSDT": 10, "XRPUSDT": 10})
+    prepare(setup)
+    predicted = setup.enforce({symbol: desired}, check=True)
+    assert WRITE not in setup.sent
+    setup.exchange.requests.clear()
+    report = setup.enforce({symbol: desired})
+    assert setup.sent[:3] == [READ, WRITE, READ]
+    assert setup.current == {"BTCUSDT": 10, "XRPUSDT": 10}
+    assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {desired}: {reason}", report.failure or "")
+    assert report.failure == predicted.failure
+    row = find_row(report, symbol)
+    assert "leverage" in row.pop("exchange_message").lower()
+    assert row == find_row(predicted, symbol)
+    assert row["outcome"] == outcome
+    assert row["leverage"] == row["previous_leverage"] == 10
+    assert report.values["changed"] is predicted.values["changed"] is False
+    assert report.values["diff"] == predicted.values["diff"] == {"before": {}, "after": {}}
+
+
+def list_values(type_hint: Any) -> tuple[Any, ...]:
+    """Return all values of a type that has only a few, such as a Literal, a bool, or a union of them."""
+    if get_origin(type_hint) is Literal:
+        return get_args(type_hint)
+    if type_hint is bool:
+        return (False, True)
+    if type_hint is type(None):
+        return (None,)
+    return sum(map(list_values, get_args(type_hint)), ())
+
+
+QUIRK_VALUES = [(name, value) for name, kind in get_type_hints(Quirks).items() for value in list_values(kind)]
+
+
+@pytest.mark.parametrize(("quirk", "value"), QUIRK_VALUES)
+def test_results_show_the_leverage_in_force_with_every_quirk_of_the_exchange(
+    new_setup: NewSetup, quirk: str, value: Any
+) -> None:
+    setup = new_setup(Quirks(**{quirk: value}), current={"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4})
+    setup.account.open_position("DOGEUSDT", "LONG", "10")
+    setup.account.open_order("ETHUSDT", "BUY", "1", "3000")
+    policy = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 7, "DOGEUSDT": 3}
+    expected_outcomes = {"BTCUSDT": "changed", "ETHUSDT": "unchanged", "SOLUSDT": "changed", "DOGEUSDT": "blocked"}
+    predicted = setup.enforce(policy, check=True)
+    assert setup.current == {"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4}
+    report = setup.enforce(policy)
+    assert report.failure == predicted.failure
+    assert report.values["diff"] == predicted.values["diff"]
+    for symbol, outcome in expected_outcomes.items():
+        assert find_row(report, symbol)["outcome"] == find_row(predicted, symbol)["outcome"] == outcome
+        assert find_row(report, symbol)["leverage"] == setup.account.leverage_in_force(symbol)
+        assert find_row(report, symbol)["leverage"].__class__ is int
+
+
+@pytest.mark.parametrize(
+    ("count", "nth", "options"),
+    [
+        (12, 1, {"max_wait": 0}),
+        (12, 2, {"max_wait": 0}),
+        (14, 1, {"max_wait": 30}),
+        (24, 1, {"max_wait": 61}),
+        (24, 1, {"max_wait": 125}),
+        (24, 3, {"max_wait": 61}),
+        (45, 1, {"max_wait": 121}),
+        (45, 2, {"max_wait": 600}),
+    ],
+)
+@pytest.mark.parametrize("spent", [0, 7, 10])
+def test_check_mode_predicts_the_outcomes_that_the_write_budget_allows(
+    new_setup: NewSetup, count: int, nth: int, options: dict[str, Any], spent: int
+) -> None:
+    """Check mode and a real run start with the same current leverages and the same request budgets."""
+    reports = {}
+    for check in (True, False):
+        setup, policy = prepare_symbols(new_setup, count, **options)
+        spend_budget(setup, WRITE_LEVERAGE, spent)
+        reports[check] = setup.enforce(change_every(policy, nth), check=check)
+        assert setup.exchange.refused_by_rate_limit == 0
+    assert get_outcomes(reports[True]) == get_outcomes(reports[False])
+    assert reports[True].failure == reports[False].failure
+    assert reports[True].values["plan"] == reports[False].values["plan"]
+    assert reports[True].values["diff"] == reports[False].values["diff"]
+
+
+# --- _Task.run ---
+
+
+def test_plan_contains_the_maximum_time_of_the_rate_limits(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    report = setup.enforce(change_every(policy, 2))
+    assert report.values["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
+
+
+# --- _Task._run_guarded ---
+
+
+@pytest.mark.parametrize("after_request", [False, True])
+def test_defect_in_a_write_keeps_the_rows_that_are_done(three_symbols: ClientSetup, after_request: bool) -> None:
+    raise_at_call(three_symbols, "set_leverage", 2, RuntimeError("can't start new thread"), after_request)
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert list_writes(three_symbols) == [("BTCUSDT", 9), ("ETHUSDT", 19)][: 2 if after_request else 1]
+    assert get_outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "refused"}
+    assert report.values["changed"] is True
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 9}}
+    assert find_row(report, "ETHUSDT")["leverage"] is None
+    assert find_row(report, "ETHUSDT")["previous_leverage"] == 20
+    assert find_row(report, "SOLUSDT")["leverage"] == 10
+    assert "internal error in this collection (RuntimeError at " in str(report.failure)
+    assert "thread" not in str(report.failure)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check: bool) -> None:
+    raise_at_call(three_symbols, "get_leverage", 2, KeyError("secret"))
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}, check=check)
+    assert three_symbols.writes() == []
+    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
+    assert "secret" not in str(report.failure)
+
+
+def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSetup) -> None:
+    three_symbols.exchange.add_fault(WRITE, FAULTS["503"])
+    raise_at_call(three_symbols, "get_leverage", 4, ValueError())
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "refused", "SOLUSDT": "refused"}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_defect_while_blockers_are_read_is_part_of_the_failure(three_symbols: ClientSetup, check: bool) -> None:
+    three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
+    raise_at_call(three_symbols, "get_positions", 1, ZeroDivisionError())
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
+    assert "internal error in this collection (ZeroDivisionError at " in str(report.failure)
+    assert get_outcomes(report)["ETHUSDT"] == "unchanged"
+    assert len(report.values["results"]) == 3
+
+
+def test_keyboard_interrupt_is_not_caught(three_symbols: ClientSetup) -> None:
+    raise_at_call(three_symbols, "set_leverage", 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19})
+
+
+# --- _Task._step ---
+
+
+def test_writes_start_before_all_reads_are_done(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    setup.enforce(change_every(policy, 2))
+    assert setup.sent[: find_last(setup, READ)].count(WRITE) == 10
+
+
+# --- _Task._check_max_wait ---
+
+
+def test_nothing_is_sent_if_max_wait_is_too_short_for_one_read(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend_budget(setup, READ_LEVERAGE, 20)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == []
+    assert setup.clock.slept == []
+    assert report.failure == (
+        "BTCUSDT: the current leverage is not known: the rate limit of GET /trade/api/v2/futures/leverage "
+        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves "
+        "only 10 s of 10 s: increase it, or run the task again later"
+    )
+
+
+def test_nothing_is_sent_if_max_wait_is_too_short_for_all_reads(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24, max_wait=30)
+    report = setup.enforce(change_every(policy, 2))
+    assert setup.sent == []
+    assert setup.clock.slept == []
+    assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
+    assert "rate_limit_timeout leaves only 30 s of 30 s: increase it, or run the task again later" in str(
+        report.failure
+    )
+
+
+def test_nothing_is_written_if_max_wait_is_too_short_for_one_write(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend_budget(setup, WRITE_LEVERAGE, 10)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
+    assert report.values["outcome"] == "refused"
+    assert report.values["leverage"] == 10
+    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
+
+
+def test_nothing_is_written_if_max_wait_is_too_short_for_all_writes(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 14, max_wait=30)
+    report = setup.enforce(change_every(policy, 1))
+    assert setup.sent == [READ] * 14, "the reads need no wait"
+    assert setup.clock.slept == []
+    assert "not written: the rate limit of POST" in str(report.failure)
+    assert "needs a wait of about 61 s for 11 more" in str(report.failure)
+    assert set(get_outcomes(report).values()) == {"refused"}
+    assert {row["leverage"] for row in report.values["results"]} == {10}
+    assert setup.current == policy
+
+
+# --- _Task._read ---
+
+
+def test_writes_that_lower_a_leverage_go_first(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"), current=CURRENT)
+    setup.enforce({"ADAUSDT": 3, "BTCUSDT": 11, "ETHUSDT": 5, "SOLUSDT": 9})
+    assert list_writes(setup) == [("ETHUSDT", 5), ("SOLUSDT", 9), ("ADAUSDT", 3), ("BTCUSDT", 11)]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("current", "desired", "leverage"), [(10, 13, 10), (10, 10, 10), (13, 10, 10), (60, 30, 30), (10, 1000, 10)]
+)
+def test_enforce_maximum_never_raises_the_leverage(
+    new_setup: NewSetup, current: int, desired: int, leverage: int, check: bool
+) -> None:
+    setup = new_setup(current={"BTCUSDT": current})
+    setup.exchange.list_instrument("BTCUSDT", max_leverage="100")
+    report = setup.enforce({"BTCUSDT": desired}, enforce="maximum", check=check)
+    assert report.failure is None
+    assert report.values["leverage"] == leverage
+    assert report.values["changed"] is (leverage != current)
+    assert setup.current == {"BTCUSDT": current if check else leverage}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+def test_enforce_exact_sets_the_leverage_of_a_symbol_that_was_never_configured(
+    new_setup: NewSetup, answer: Any, check: bool
+) -> None:
+    setup = new_setup(Quirks(unset_leverage=answer))
+    report = setup.enforce({"BTCUSDT": 10}, check=check)
+    assert report.failure is None
+    assert setup.current == ({} if check else {"BTCUSDT": 10})
+    assert report.values["diff"] == {"before": {"BTCUSDT": None}, "after": {"BTCUSDT": 10}}
+    assert report.values["previous_leverage"] is None
+    assert setup.sent == ([READ, *BLOCKER_READS] if check else [READ, INSTRUMENTS, WRITE])
+
+
+@pytest.mark.parametrize("fault", ["403", "400-html", "list", "other-symbol"])
+def test_symbol_that_cannot_be_read_does_not_stop_the_others(three_symbols: ClientSetup, fault: str) -> None:
+    three_symbols.exchange.add_fault(READ, FAULTS[fault], times=None, symbol="BTCUSDT")
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
+    assert str(report.failure).startswith(
+        "1 of 3 symbols does not have the desired leverage. BTCUSDT: the current leverage is not known: "
+    )
+    assert three_symbols.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
+    assert find_row(report)["leverage"] is None
+
+
+def test_keys_that_are_not_a_pair_end_the_task_after_one_request(new_setup: NewSetup) -> None:
+    setup = new_setup(keys=(API_KEY, "11" * 32), current={"BTCUSDT": 10})
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] is None
+    assert report.failure == (
+        'BTCUSDT: the current leverage is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
+        'not Correct"): secret_key and api_key are not a pair: copy both from the same pair'
+    )
+
+
+def test_refused_keys_end_a_task_of_several_symbols_after_one_request(three_symbols: ClientSetup) -> None:
+    three_symbols.account.new_pair()
+    report = three_symbols.enforce(CURRENT)
+    assert three_symbols.sent == [READ]
+    assert set(get_outcomes(report).values()) == {"unknown"}
+    assert str(report.failure).startswith(
+        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known"
+    )
+
+
+def test_failure_says_that_a_pair_may_have_been_replaced(setup: ClientSetup) -> None:
+    setup.account.new_pair()
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
+    assert "the keys are a pair and the clock is correct, so the pair may have been replaced" in str(report.failure)
+
+
+@pytest.mark.parametrize(("fault", "offset"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
+def test_failure_says_how_far_the_clock_is_off(setup: ClientSetup, fault: str, offset: str) -> None:
+    setup.exchange.add_fault("*", FAULTS[fault], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
+    assert f"clock of this machine is {offset} the clock of the exchange, which accepts at most 60 s" in str(
+        report.failure
+    )
+
+
+def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup, unused_url: str) -> None:
+    setup = new_setup(url=unused_url, retries=2)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.client.request_count == 0, "nothing was sent"
+    assert len(setup.clock.slept) == 2
+    assert report.values["outcome"] == "unknown"
+    assert f"no connection to {unused_url} (" in str(report.failure)
+    assert "check api_url and the network" in str(report.failure)
+
+
+# --- _Task._end_never_configured ---
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+def test_enforce_maximum_of_a_never_configured_symbol_gives_the_outcome_unknown(
+    new_setup: NewSetup, answer: Any, check: bool
+) -> None:
+    setup = new_setup(Quirks(unset_leverage=answer))
+    report = setup.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] is None
+    assert report.failure
+    assert report.failure.startswith("BTCUSDT: the symbol was never configured (the exchange ")
+    assert report.failure.endswith("), so its leverage cannot be compared with 5: set it once with enforce=exact")
+    assert find_row(report)["blockers"] == []
+    assert setup.sent == [READ, INSTRUMENTS]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+def test_enforce_maximum_of_an_unknown_symbol_suggests_a_listed_symbol(
+    new_setup: NewSetup, answer: Any, check: bool
+) -> None:
+    setup = new_setup(Quirks(unknown_symbol=answer))
+    report = setup.enforce({"BTCUSTD": 5}, enforce="maximum", check=check)
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
+    assert report.values["outcome"] == "refused"
+    assert setup.sent == [READ, INSTRUMENTS]
+
+
+def test_enforce_maximum_says_that_the_list_of_symbols_could_not_be_read(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"))
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 5, "ETHUSDT": 5}, enforce="maximum")
+    assert find_row(report)["outcome"] == find_row(report, "ETHUSDT")["outcome"] == "unknown"
+    assert "; the list of symbols could not be read (the exchange refused GET" in find_row(report)["reason"]
+
+
+# --- _Task._count_unanswered ---
+
+
+def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=1)
+    setup.exchange.list_many(24)
+    setup.exchange.add_fault(READ, FAULTS["503"], times=None)
+    policy = dict.fromkeys(setup.exchange.instruments, 5)
+    report = setup.enforce(policy)
+    assert setup.sent == [READ] * 6
+    assert set(get_outcomes(report).values()) == {"unknown"}
+    assert len(get_outcomes(report)) == 24
+
+
+def test_clear_answer_to_a_read_resets_the_count(new_setup: NewSetup) -> None:
+    setup = new_setup(current=CURRENT, retries=0)
+    for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
+        setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    report = setup.enforce(dict.fromkeys(SIX_SYMBOLS, 10))
+    assert setup.sent == [READ] * 6
+    assert get_outcomes(report)["DOTUSDT"] == "unchanged"
+
+
+def test_task_stops_after_three_writes_without_a_read_back(new_setup: NewSetup) -> None:
+    """The reads before the writes succeed, so a count of unclear reads alone would not stop the task."""
+    setup, policy = prepare_symbols(new_setup, 9, retries=1)
+    policy = change_every(policy, 1)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    for _read in policy:
+        setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS["503"], times=None)
+    report = setup.enforce(policy)
+    assert setup.sent.count(WRITE) == 3
+    assert setup.sent.count(READ) == 9 + 3 * 2
+    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 6
+    *_rows, last = report.values["results"]
+    assert last["leverage"] == last["previous_leverage"] == 10
+    assert last["reason"].startswith(
+        "not written: 3 symbols in a row got no clear answer, so the task stopped (the last "
+    )
+
+
+def test_task_stops_after_three_unclear_writes_in_a_row_even_if_reads_succeed(new_setup: NewSetup) -> None:
+    setup = new_setup(current=dict.fromkeys(SIX_SYMBOLS, 10), retries=0)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = setup.enforce(dict.fromkeys(SIX_SYMBOLS, 5))
+    assert setup.sent.count(WRITE) == 3
+    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 3
+
+
+def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
+    setup = new_setup(current=dict.fromkeys(SIX_SYMBOLS, 10), retries=0)
+    for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
+        setup.exchange.add_fault(WRITE, FAULTS["503"], symbol=symbol)
+    report = setup.enforce(dict.fromkeys(SIX_SYMBOLS, 5))
+    assert setup.sent.count(WRITE) == 6
+    assert get_outcomes(report)["SOLUSDT"] == get_outcomes(report)["DOTUSDT"] == "changed"
+
+
+# --- _Task._describe_limit_violation ---
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+def test_unknown_symbol_is_refused_with_the_suggestion_of_a_listed_symbol(
+    new_setup: NewSetup, answer: Any, check: bool
+) -> None:
+    setup = new_setup(Quirks(unknown_symbol=answer))
+    report = setup.enforce({"BTCUSTD": 10}, check=check)
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
+    assert report.values["outcome"] == "refused"
+    assert setup.sent == [READ, INSTRUMENTS]
+
+
+# --- _Task._check_limits ---
+
+
+def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> None:
+    three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert three_symbols.sent.index(INSTRUMENTS) < three_symbols.sent.index(WRITE)
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("desired", "reason"),
+    [
+        (
+            {"XRPUSDT": 12},
+            "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
+        ),
+        (
+            {"SOLUSDT": 21},
+            "a leverage of 21 is not allowed: the exchange accepts 1 to 20 in steps of 1",
+        ),
+    ],
+)
+def test_nothing_is_written_if_one_desired_leverage_is_impossible(
+    three_symbols: ClientSetup, desired: dict[str, int], reason: str, check: bool
+) -> None:
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **desired}, check=check)
+    (symbol,) = desired
+    assert three_symbols.sent == [READ] * 3 + [INSTRUMENTS]
+    assert three_symbols.current == CURRENT
+    assert report.failure == (
+        f"2 of 3 symbols do not have the desired leverage. "
+        f"BTCUSDT: not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        f"{symbol}: correct it; {symbol}: {reason}"
+    )
+    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
+    assert find_row(report)["leverage"] == 10
+    assert report.values["changed"] is False
+
+
+def test_reason_names_every_symbol_with_an_impossible_desired_leverage(three_symbols: ClientSetup) -> None:
+    report = three_symbols.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
+    assert three_symbols.writes() == []
+    assert find_row(report)["reason"] == (
+        "not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
+        "SOLUSDT, ETHUSDT: correct it"
+    )
+    for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
+        assert find_row(report, symbol)["leverage"] == find_row(report, symbol)["previous_leverage"] == leverage
+        assert find_row(report, symbol)["outcome"] == "refused"
+        assert find_row(report, symbol)["reason"].startswith("a leverage of ")
+        assert find_row(report, symbol)["blockers"] == []
+
+
+def test_nothing_is_written_if_the_impossible_symbol_was_not_read_yet(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    *_read, unread, last = policy
+    report = setup.enforce({**change_every(policy, 2), last: 21})
+    assert setup.sent == [READ] * 20 + [INSTRUMENTS]
+    assert find_row(report, last)["outcome"] == "refused"
+    assert find_row(report, last)["leverage"] is None
+    assert find_row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
+    reason = f"the task wrote nothing, because the exchange does not allow the desired leverage of {last}: correct it"
+    assert find_row(report, unread)["outcome"] == "unknown"
+    assert find_row(report, unread)["reason"] == f"the current leverage is not known: {reason}"
+    assert find_row(report, "COIN0USDT")["reason"] == f"not written: {reason}"
+    assert find_row(report, "COIN1USDT")["outcome"] == "unchanged"
+
+
+def test_nothing_is_written_if_one_symbol_is_unknown(three_symbols: ClientSetup) -> None:
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
+    assert WRITE not in three_symbols.sent
+    assert "ETHUSTD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?" in str(report.failure)
+
+
+def test_nothing_is_written_if_the_limits_cannot_be_read(new_setup: NewSetup) -> None:
+    setup = new_setup(current=CURRENT, retries=1)
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["503"], times=None)
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
+    assert setup.sent == [READ, READ, INSTRUMENTS, INSTRUMENTS]
+    assert report.failure == (
+        "2 of 2 symbols do not have the desired leverage. "
+        "BTCUSDT, ETHUSDT: not written: the limits of leverage could not be read: "
+        'the exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "Service Unavailable"'
+    )
+
+
+def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 25, "ETHUSDT": 50, "DOTUSDT": 15})
+    report = setup.enforce({"BTCUSDT": 30, "ETHUSDT": 30, "DOTUSDT": 30}, enforce="maximum")
+    assert report.failure is None
+    assert list_writes(setup) == [("ETHUSDT", 30)]
+
+
+# --- _Task._end_remaining_rows ---
+
+
+def test_queued_writes_are_reported_as_not_written(new_setup: NewSetup) -> None:
+    setup = new_setup(current=CURRENT, retries=0)
+    for symbol in ("ADAUSDT", "DOGEUSDT", "DOTUSDT"):
+        setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
+    report = setup.enforce({"BTCUSDT": 9, "ADAUSDT": 9, "DOGEUSDT": 9, "DOTUSDT": 9, "ETHUSDT": 9})
+    assert setup.writes() == []
+    assert get_outcomes(report) == {
+        "BTCUSDT": "refused",
+        "ADAUSDT": "unknown",
+        "DOGEUSDT": "unknown",
+        "DOTUSDT": "unknown",
+        "ETHUSDT": "unknown",
+    }
+    assert find_row(report)["reason"].startswith("not written: ")
+
+
+def test_refused_keys_at_a_write_prevent_all_other_writes(three_symbols: ClientSetup) -> None:
+    three_symbols.exchange.add_fault(WRITE, FAULTS["401"], times=None)
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
+    assert list_writes(three_symbols) == [("BTCUSDT", 9)]
+    assert three_symbols.sent == [READ] * 3 + [INSTRUMENTS, WRITE]
+    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
+    assert find_row(report, "SOLUSDT")["leverage"] == 10
+    assert find_row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
+
+
+# --- _Task._find_blockers ---
+
+
+def test_blockers_contain_the_ids_of_positions_and_orders(setup: ClientSetup) -> None:
+    position_id = setup.account.open_position("BTCUSDT", "SHORT", "2")
+    order_id = setup.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
+    assert find_row(setup.enforce({"BTCUSDT": 13}))["blockers"] == [
+        {"kind": "position", "position_id": position_id, "side": "SHORT", "size": "2"},
+        {"kind": "order", "order_id": order_id, "side": "SELL", "quantity": "0.5"},
+    ]
+
+
+def test_order_older_than_five_weeks_is_not_found(setup: ClientSetup) -> None:
+    open_order(setup, age=36 * DAY)
+    assert setup.enforce({"BTCUSDT": 13}, check=True).failure is None
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.values["outcome"] == "refused"
+    assert report.failure == (
+        "BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST /trade/api/v2/futures/leverage with "
+        'HTTP 400: "Leverage cannot be changed with open positions or orders"'
+    )
+    assert find_row(report)["blockers"] == []
+    assert find_row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("created_at", [1_700_000, "2023-11-14T22:13:20Z", 9_999_999_999_999, None])
+def test_order_with_an_unusual_creation_time_blocks_too(setup: ClientSetup, created_at: Any, check: bool) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": "a", "side": "BUY", "quantity": "1", "created_at": created_at}]
+    setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}), times=None)
+    setup.exchange.add_fault(WRITE, FAULTS["400"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=check)
+    assert report.values["outcome"] == "blocked"
+    assert setup.sent.count(ORDERS) == 1, "older orders are not read once a blocker is found"
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("unreadable", [INSTRUMENTS, POSITIONS, ORDERS])
+def test_warning_says_what_could_not_be_read(setup: ClientSetup, unreadable: str, check: bool) -> None:
+    open_position(setup)
+    open_order(setup, age=60)
+    setup.exchange.add_fault(unreadable, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=check)
+    (warning,) = report.warnings
+    subject = {INSTRUMENTS: "the limits", POSITIONS: "open positions", ORDERS: "open orders"}[unreadable]
+    assert warning.startswith(f"BTCUSDT: {subject} could not be read, so it is not known whether they block a change: ")
+    assert "HTTP 403" in warning
+    assert report.values["outcome"] == "blocked"
+    kinds = [blocker["kind"] for blocker in find_row(report)["blockers"]]
+    assert kinds == {INSTRUMENTS: ["position", "order"], POSITIONS: ["order"], ORDERS: ["position"]}[unreadable]
+
+
+def test_check_mode_warns_of_each_read_that_failed(setup: ClientSetup) -> None:
+    for endpoint in (INSTRUMENTS, POSITIONS, ORDERS):
+        setup.exchange.add_fault(endpoint, FAULTS["403"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, check=True)
+    assert len(report.warnings) == 3
+    assert report.failure is None
+    assert report.values["outcome"] == "changed"
+
+
+def test_leverage_that_the_exchange_lowered_fails_the_task_and_counts_as_changed(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(limit_answer="clamp"), current={"BTCUSDT": 10})
+    report = setup.enforce({"BTCUSDT": 30})
+    assert setup.current == {"BTCUSDT": 25}
+    assert report.failure == (
+        "BTCUSDT: leverage is now 25 instead of 30 (it was 10): a leverage of 30 is not allowed: "
+        "the exchange accepts 1 to 25 in steps of 1"
+    )
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 25}}
+    assert report.values["leverage"] == 25
+    assert report.values["changed"] is True
+
+
+def test_blocked_symbol_stays_not_configured(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(unset_leverage="404"))
+    open_position(setup)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.values["outcome"] == "blocked"
+    assert report.values["leverage"] is None
+    assert str(report.failure).startswith("BTCUSDT: leverage stays not configured instead of 13: blocked by ")
+
+
+def test_blocked_symbols_do_not_stop_the_others(three_symbols: ClientSetup) -> None:
+    three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
+    three_symbols.account.open_order("ETHUSDT", "BUY", "0.5", "1000")
+    predicted = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11}, check=True)
+    three_symbols.exchange.requests.clear()
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert get_outcomes(report) == get_outcomes(predicted)
+    assert get_outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "blocked", "SOLUSDT": "changed"}
+    assert report.failure == predicted.failure
+    assert str(report.failure).startswith(
+        "2 of 3 symbols do not have the desired leverage. BTCUSDT: leverage stays 10 instead of 11: "
+    )
+    assert "; ETHUSDT: leverage stays 20 instead of 21: blocked by an open order (" in str(report.failure)
+    assert report.values["diff"] == predicted.values["diff"]
+    assert three_symbols.sent.count(POSITIONS) == 1, "one request for all symbols"
+    assert three_symbols.sent.count(ORDERS) == 1, "older orders are not read once each symbol has a blocker"
+
+
+def test_each_symbol_is_blocked_if_positions_are_read_one_by_one(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(positions_without_symbol="422"), current=CURRENT)
+    for symbol in CURRENT:
+        setup.account.open_position(symbol, "LONG", "0.5")
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
+    assert set(get_outcomes(report).values()) == {"blocked"}
+    assert setup.sent.count(POSITIONS) == 4
+
+
+# --- _Task._build_report ---
+
+
+def test_result_has_no_keys_of_one_symbol_if_the_policy_is_not_single(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 10}, single=False)
+    assert set(report.values) == {"changed", "diff", "results", "plan"}
+
+
+def test_on_blocked_warn_returns_a_warning_instead_of_a_failure(setup: ClientSetup) -> None:
+    open_position(setup)
+    for check in (False, True):
+        report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn", check=check)
+        assert report.failure is None
+        (warning,) = report.warnings
+        assert warning == f"BTCUSDT: {find_row(report)['reason']}"
+        assert "blocked by an open position (LONG 0.010); close the position first" in warning
+        assert report.values["outcome"] == "blocked"
+
+
+def test_on_blocked_warn_changes_the_symbols_that_are_not_blocked(three_symbols: ClientSetup) -> None:
+    three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
+    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, on_blocked="warn")
+    assert report.failure is None
+    (warning,) = report.warnings
+    assert warning.startswith("BTCUSDT: leverage stays 10 instead of 11: blocked by an open position (LONG 0.5)")
+    assert three_symbols.current["ETHUSDT"] == 21
+
+
+def test_on_blocked_warn_fails_if_the_desired_leverage_is_impossible(setup: ClientSetup) -> None:
+    report = setup.enforce({"BTCUSDT": 26}, on_blocked="warn")
+    assert report.failure
+    assert report.warnings == []
+
+
+# --- _RealRun._write ---
+
+
+@pytest.mark.parametrize("fault", [*UNCLEAR_WITHOUT_WRITE, "408"])
+def test_unclear_write_that_was_not_carried_out_is_retried(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS.get(fault) or Fault(status=408))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
+    assert report.failure is None
+    assert report.values["outcome"] == "changed"
+    assert setup.current == {"BTCUSDT": 13}
+    assert len(setup.clock.slept) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_write_that_is_unclear_after_all_retries_gives_the_outcome_unknown(new_setup: NewSetup, retries: int) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=retries)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
+    assert report.failure == (
+        "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
+        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may still take '
+        "effect: read the leverage before you trade"
+    )
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] == 10
+    assert report.values["changed"] is False
+    assert len(setup.clock.slept) == retries
+
+
+def test_write_that_takes_effect_late_is_confirmed_by_the_retry(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    setup.clock.on_sleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 13)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
+    assert report.failure is None
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+
+
+def test_redirected_write_is_not_retried_and_no_blocker_is_read(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["redirect"], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ], "no blocker explains a redirect"
+    assert report.values["outcome"] == "refused"
+    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
+    assert "(a redirect, which signed requests do not follow: check api_url)" in str(report.failure)
+
+
+def test_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
+    setup = new_setup(current=CURRENT, retries=1)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None, symbol="ETHUSDT")
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert get_outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "changed"}
+    assert find_row(report, "ETHUSDT")["leverage"] == 20
+
+
+# --- _RealRun._after_problem ---
+
+
+def test_write_with_refused_keys_is_not_read_back(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, call_after_request(setup.account.new_pair))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE], "a read with the same keys would be refused too"
+    assert report.values["leverage"] == setup.current["BTCUSDT"] == 10
+    assert report.values["outcome"] == "refused"
+    assert str(report.failure).startswith("BTCUSDT: not written: the exchange refused the keys (HTTP 401")
+
+
+def test_keys_refused_after_an_unclear_write_give_the_outcome_unknown(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["503"])
+    setup.exchange.add_fault(WRITE, FAULTS["401"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] == 10
+    assert "the write may still take effect" in str(report.failure)
+
+
+def test_write_is_not_sent_if_another_task_spends_the_budget_first(
+    new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10, machine="this")
+    expect = setup.pacer.check_max_wait
+
+    def expect_then_spend(ahead: Any) -> None:
+        expect(ahead)
+        if ahead.get(WRITE_LEVERAGE):
+            spend_budget(new_setup(same_account_as=setup, machine="this"), WRITE_LEVERAGE, 10)
+
+    monkeypatch.setattr(setup.pacer, "check_max_wait", expect_then_spend)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ]
+    assert report.values["outcome"] == "refused"
+    assert report.values["leverage"] == 10
+    assert report.values["changed"] is False
+    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
+
+
+def test_write_is_read_back_if_max_wait_is_too_short_after_a_429(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    setup.exchange.add_fault(WRITE, FAULTS["429"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
+    assert report.values["outcome"] == "refused"
+    assert report.values["leverage"] == 10
+    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the rate limit of POST")
+
+
+def test_unclear_write_gives_the_outcome_unknown_if_max_wait_is_too_short_for_a_retry(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
+    spend_budget(setup, WRITE_LEVERAGE, 9)
+    setup.exchange.add_fault(WRITE, FAULTS["503"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] == 10
+
+
+# --- _RealRun._read_back ---
+
+
+@pytest.mark.parametrize("fault", [*UNCLEAR_AFTER_WRITE, *NOT_CONFIRMED_AFTER_WRITE])
+def test_read_back_finds_a_write_that_was_carried_out_but_not_confirmed(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS[fault])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ]
+    assert report.failure is None
+    assert report.values["outcome"] == "changed"
+    assert report.values["leverage"] == setup.current["BTCUSDT"] == 13
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+    assert "reason" not in find_row(report)
+    assert setup.clock.slept == []
+    read, write, read_back = setup.exchange.connections
+    assert read == write != read_back, "a late answer on the old connection belongs to the write"
+
+
+def test_second_answer_on_the_old_connection_is_not_read(three_symbols: ClientSetup) -> None:
+    three_symbols.exchange.add_fault(WRITE, FAULTS["twice"])
+    report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert report.failure is None
+    assert three_symbols.current == {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}
+
+
+@pytest.mark.parametrize("body", [{"leverage": 1e300}, {"leverage": "1e99999999999999999999"}, {"leverage": True}, {}])
+def test_write_with_an_invalid_echo_is_read_back(setup: ClientSetup, body: dict[str, Any]) -> None:
+    setup.exchange.add_fault(WRITE, Fault(body={"data": {"symbol": "BTCUSDT", **body}}, worked=True))
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    assert setup.sent == [READ, WRITE, READ]
+
+
+def test_write_with_an_echo_of_a_huge_number_is_read_back(setup: ClientSetup) -> None:
+    text = '{"data": {"symbol": "BTCUSDT", "leverage": 1e99999999999999999999}}'
+    setup.exchange.add_fault(WRITE, Fault(body=text, worked=True))
+    assert setup.enforce({"BTCUSDT": 13}).failure is None
+    assert setup.sent == [READ, WRITE, READ]
+
+
+@pytest.mark.parametrize(("fault", "status"), [("500", "HTTP 500"), ("401", "HTTP 401"), ("403", "HTTP 403")])
+def test_failed_read_back_gives_the_outcome_unknown(new_setup: NewSetup, fault: str, status: str) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=1)
+    setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS[fault], times=None)
+    setup.exchange.add_fault(WRITE, FAULTS["drop-after"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, *[READ] * (fault == "500")]
+    assert report.values["outcome"] == "unknown"
+    assert report.values["leverage"] is None
+    assert report.values["previous_leverage"] == 10
+    assert report.failure
+    assert report.failure.startswith("BTCUSDT: the outcome of the write is not known: the connection broke")
+    assert report.failure.endswith("): read the leverage before you trade")
+    assert "the current leverage could not be read (the exchange" in report.failure
+    assert status in report.failure
+
+
+def test_leverage_that_another_client_set_is_reported_as_not_changed(setup: ClientSetup) -> None:
+    open_position(setup)
+    setup.exchange.add_fault(READ, call_after_request(lambda: setup.account.set_leverage("BTCUSDT", 7)))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.values["leverage"] == setup.current["BTCUSDT"] == 7
+    assert report.values["changed"] is False, "another client changed it"
+    assert str(report.failure).startswith(
+        "BTCUSDT: leverage is now 7 instead of 13 (it was 10): blocked by an open position"
+    )
+
+
+def test_other_leverage_after_an_unclear_write_is_reported_as_changed(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
+    setup.exchange.add_fault(READ, call_after_request(lambda: setup.account.set_leverage("BTCUSDT", 7)))
+    setup.exchange.add_fault(WRITE, FAULTS["drop-before"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.values["outcome"] == "unknown"
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 7}}
+
+
+# --- _RealRun._after_write ---
+
+
+def test_position_opened_between_read_and_write_is_found(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, call_after_request(lambda: open_position(setup)))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert report.values["outcome"] == "blocked"
+    assert report.values["leverage"] == setup.current["BTCUSDT"] == 10
+
+
+def test_blockers_are_read_after_all_writes_if_the_position_budget_is_spent(new_setup: NewSetup) -> None:
+    setup = new_setup(current=CURRENT)
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    spend_budget(setup, POSITIONS_ENDPOINT, 20)
+    report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
+    assert get_outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "changed", "SOLUSDT": "changed"}
+    assert setup.sent.index(POSITIONS) > find_last(setup, WRITE)
+
+
+# --- _RealRun._explain ---
+
+
+@pytest.mark.parametrize("fault", ["401", "429", "503"])
+def test_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, fault: str) -> None:
+    setup = new_setup(current={**CURRENT, "ADAUSDT": 10, "DOTUSDT": 10}, retries=0, max_wait=0)
+    setup.account.open_position("BTCUSDT", "LONG", "0.5")
+    for symbol in ("ETHUSDT", "SOLUSDT", "ADAUSDT", "DOTUSDT"):
+        setup.exchange.add_fault(WRITE, FAULTS[fault], times=None, symbol=symbol)
+    policy = {"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9, "ADAUSDT": 9, "DOTUSDT": 9}
+    report = setup.enforce(policy, on_blocked="warn")
+    assert find_row(report)["outcome"] == "blocked"
+    assert find_row(report)["blockers"][0]["kind"] == "position"
+    assert "BTCUSDT" not in str(report.failure), (
+        "a blocked symbol only gives a warning, and the other symbols fail the task"
+    )
+    assert get_outcomes(report)["DOTUSDT"] == "refused"
+    if fault == "401":
+        assert setup.sent[-1] == WRITE, "no signed request is sent after the keys are refused"
+
+
+# --- _Prediction._write ---
+
+
+def test_check_mode_plans_the_wait_for_writes_but_does_not_wait(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    report = setup.enforce(change_every(policy, 1), check=True)
+    assert report.values["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
+    assert report.failure is None
+    assert sum(setup.clock.slept) < 61, "only the reads wait"
+    assert setup.writes() == []
+    assert setup.exchange.refused_by_rate_limit == 0
+
+
+# --- _Prediction._explain ---
+
+
+def test_check_mode_warns_of_blockers_that_an_early_stop_left_unread(new_setup: NewSetup) -> None:
+    names = [f"COIN{number}USDT" for number in range(22)]
+    setup = new_setup(current=dict.fromkeys(names, 10))
+    for name in names:
+        setup.exchange.list_instrument(name)
+    for _read in range(20):
+        setup.exchange.add_fault(READ, Fault())
+    setup.exchange.add_fault(READ, FAULTS["401"], times=None)
+    report = setup.enforce(dict.fromkeys(names, 9), check=True)
+    assert POSITIONS not in setup.sent
+    (warning,) = report.warnings
+    assert "positions and orders were not read, so the change may be blocked in a real run: the exchange " in warning
+
+
+# --- _describe_failure ---
+
+
+def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: ClientSetup) -> None:
+    three_symbols.exchange.add_fault(READ, FAULTS["403"], times=None)
+    report = three_symbols.enforce(CURRENT)
+    assert three_symbols.sent == [READ] * 3
+    assert report.failure == (
+        "3 of 3 symbols do not have the desired leverage. "
+        "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known: the exchange "
+        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check api_url, and that the IP address "
+        'of this machine is allowed to use the API): "Forbidden"'
+    )

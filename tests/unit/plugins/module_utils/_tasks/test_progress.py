@@ -1,0 +1,81 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of _progress."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Progress
+
+from ..client_setup import ClientSetup, NewSetup, change_every, prepare_symbols
+
+
+def collect_lines(setup: ClientSetup, check: bool = False) -> list[str]:
+    """Return a list to which the client of the setup adds the lines that it prints from now on."""
+    lines: list[str] = []
+    setup.progress = Progress(lines.append, check, setup.clock)
+    return lines
+
+
+# --- Progress.start ---
+
+
+def test_short_task_prints_nothing(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 5)
+    lines = collect_lines(setup)
+    assert setup.enforce(change_every(policy, 1)).failure is None
+    assert lines == []
+
+
+def test_long_task_prints_its_start_its_changes_and_its_waits(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    lines = collect_lines(setup)
+    assert setup.enforce(change_every(policy, 2)).failure is None
+    assert lines[0] == "24 symbols to read, at most 24 to write, at most about 121 s"
+    assert [line for line in lines if "->" in line] == [f"COIN{number}USDT 10 -> 5" for number in range(0, 24, 2)]
+    waits = [line for line in lines if "left" in line]
+    assert waits[0].startswith("read 20 of 24, written 10 of 10, about ")
+    assert len(waits) == sum(1 for seconds in setup.clock.slept if seconds == 10.0)
+
+
+# --- Progress.finished ---
+
+
+def test_check_mode_prints_that_changes_are_only_predicted(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    lines = collect_lines(setup, check=True)
+    assert setup.enforce(change_every(policy, 2), check=True).failure is None
+    assert lines[0].startswith("24 symbols to read, none to write in check mode, at most about ")
+    assert "COIN0USDT would change 10 -> 5" in lines
+    assert not any("written" in line for line in lines)
+
+
+def test_refusal_is_printed_with_its_reason(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    setup.account.open_position("COIN0USDT", "LONG", "1")
+    lines = collect_lines(setup)
+    setup.enforce(change_every(policy, 2))
+    assert any(line.startswith("COIN0USDT blocked: leverage stays 10 instead of 5: blocked by an ") for line in lines)
+
+
+# --- Progress.waiting ---
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_long_task_without_changes_prints_its_waits(new_setup: NewSetup, check: bool) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    lines = collect_lines(setup, check)
+    report = setup.enforce(policy, check=check)
+    assert report.failure is None
+    assert {row["outcome"] for row in report.values["results"]} == {"unchanged"}
+    written = "" if check else ", written 0 of 0"
+    assert any(line.startswith(f"read 20 of 24{written}, about ") for line in lines)
+
+
+def test_wait_is_one_sleep_if_nothing_can_be_printed(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    setup.progress = Progress(None, False, setup.clock)
+    setup.enforce(policy)
+    assert max(setup.clock.slept) > 10
