@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -178,27 +177,6 @@ def test_task_runs_as_a_module_for_a_reason_in_the_output(ansible: Ansible) -> N
     for number, (_variables, reason) in enumerate(VARIABLES):
         assert re.search(f"<host{number}> .*runs as a module: .*{re.escape(reason)}", completed.stdout)
     assert "runs directly in the controller" not in completed.stdout
-
-
-@pytest.mark.parametrize(("direct", "connections"), [("true", 1), ("false", 3)])
-def test_items_of_a_loop_share_one_connection(
-    ansible: Ansible, exchange: Exchange, monkeypatch: pytest.MonkeyPatch, direct: str, connections: int
-) -> None:
-    """The items run in one process, and a module runs in a process of its own."""
-    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
-    threads = []
-    handle = exchange.handle
-
-    def record_thread(*arguments: Any) -> Any:
-        # The server runs each connection in its own thread.
-        threads.append(threading.current_thread().name)
-        return handle(*arguments)
-
-    monkeypatch.setattr(exchange, "handle", record_thread)
-    completed = ansible.play({"one": {WALLET: {}, "loop": [1, 2, 3]}})
-    assert [item["requests"] for item in completed.localhost["one"]["results"]] == [1, 1, 1]
-    assert len(threads) == 3
-    assert len(set(threads)) == connections
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])
