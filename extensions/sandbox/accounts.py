@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from .instruments import Instrument, get_price
 from .signatures import KeyPair
 
 DEFAULT_LEVERAGE = 10
+MAX_LEVERAGE = 1_000_000
 MAX_AGE_DAYS = 36_500
+ORDER_TYPES = ("LIMIT", "STOP_MARKET", "TAKE_PROFIT_MARKET")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Order:
-    """An open limit order. `quantity` is in the base asset, `price` in USDT, `created_at` in Unix milliseconds."""
+    """An open order. `quantity` is in the base asset, the prices are in USDT, `created_at` is in Unix milliseconds.
+
+    Only a limit order has a quantity and a price, and only the others have a trigger price.
+    """
 
     order_id: str
     symbol: str
@@ -50,10 +56,15 @@ class Order:
     price: Decimal
     leverage: int
     created_at: int
+    order_type: str = "LIMIT"
+    trigger_price: Decimal | None = None
 
     @property
     def margin(self) -> Decimal:
         return self.price * self.quantity / self.leverage
+
+
+AccountState = tuple[dict[str, int], list[Position], list[Order]]
 
 
 class Account:
@@ -62,9 +73,6 @@ class Account:
     The methods change the account directly, as another program or person would. They do not check whether the exchange
     would allow the change. They raise ValueError with a one-line message for a value that an account cannot hold.
     """
-
-    balance = Decimal(10_000)
-    """The balance in USDT."""
 
     def __init__(
         self,
@@ -84,6 +92,8 @@ class Account:
             lock: The lock of the exchange.
         """
         self.name = name
+        self.balance = Decimal(10_000)
+        """The balance in USDT."""
         self.leverage: dict[str, int] = {}
         self.positions: list[Position] = []
         self.orders: list[Order] = []
@@ -109,6 +119,16 @@ class Account:
         """Replace the key pair of the account. The exchange then refuses the old keys."""
         self._pair = KeyPair.from_seed(seed)
 
+    def save(self) -> AccountState:
+        """Return the state, for `restore`."""
+        return dict(self.leverage), list(self.positions), list(self.orders)
+
+    def restore(self, state: AccountState) -> None:
+        """Put a state back. The object `leverage` stays the same one."""
+        leverage, self.positions, self.orders = state
+        self.leverage.clear()
+        self.leverage.update(leverage)
+
     def leverage_in_force(self, symbol: str) -> int:
         """Return the configured leverage, or the default: 10, or the value closest to 10 within the limits."""
         instrument = self._instruments[symbol]
@@ -117,27 +137,29 @@ class Account:
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set the leverage of a symbol to any whole number from 1, even outside the limits of the instrument."""
-        if leverage < 1:
-            raise ValueError(f"leverage must be a whole number from 1, not {leverage}")
+        leverage = parse_whole_number("leverage", leverage, 1, MAX_LEVERAGE)
         with self._lock:
             self.leverage[self._check_symbol(symbol)] = leverage
 
-    def open_position(self, symbol: str, side: str, size: str) -> str:
+    def open_position(self, symbol: str, side: str, size: str, leverage: int | str | None = None) -> str:
         """Open a position and return its ID.
 
         Args:
             symbol: The symbol, in any case.
             side: LONG or SHORT, in any case.
             size: The size in the base asset.
+            leverage: The leverage of the position, None for that of the symbol.
         """
         with self._lock:
             symbol = self._check_symbol(symbol)
             position = Position(
                 str(uuid.uuid4()),
                 symbol,
-                _check_side(side, ("LONG", "SHORT")),
+                _check_choice("side", side, ("LONG", "SHORT")),
                 _parse_positive("size", size),
-                self.leverage_in_force(symbol),
+                self.leverage_in_force(symbol)
+                if leverage is None
+                else parse_whole_number("leverage", leverage, 1, MAX_LEVERAGE),
                 self._now(),
             )
             self.positions.append(position)
@@ -153,26 +175,40 @@ class Account:
                 )
             self.positions = remaining
 
-    def open_order(self, symbol: str, side: str, quantity: str, price: str, created_at: int | None = None) -> str:
-        """Place a limit order and return its ID.
+    def open_order(
+        self,
+        symbol: str,
+        side: str,
+        quantity: str,
+        price: str,
+        created_at: int | None = None,
+        order_type: str = "LIMIT",
+    ) -> str:
+        """Place an order and return its ID.
 
         Args:
             symbol: The symbol, in any case.
             side: BUY or SELL, in any case.
-            quantity: The quantity in the base asset.
-            price: The price in USDT.
+            quantity: The quantity in the base asset. An order that is no limit order does not use it.
+            price: The price in USDT. For an order that is no limit order, the price that triggers it.
             created_at: The creation time in Unix milliseconds, None for now.
+            order_type: One of ORDER_TYPES, in any case.
         """
+        order_type = _check_choice("order_type", order_type, ORDER_TYPES)
+        is_limit = order_type == "LIMIT"
+        amount, at = _parse_positive("quantity", quantity), _parse_positive("price", price)
         with self._lock:
             symbol = self._check_symbol(symbol)
             order = Order(
                 str(uuid.uuid4()),
                 symbol,
-                _check_side(side, ("BUY", "SELL")),
-                _parse_positive("quantity", quantity),
-                _parse_positive("price", price),
+                _check_choice("side", side, ("BUY", "SELL")),
+                amount if is_limit else Decimal(0),
+                at if is_limit else Decimal(0),
                 self.leverage_in_force(symbol),
                 self._now() if created_at is None else created_at,
+                order_type,
+                None if is_limit else at,
             )
             self.orders.append(order)
             return order.order_id
@@ -198,29 +234,35 @@ class Account:
         return symbol
 
 
-def _check_side(text: str, choices: Collection[str]) -> str:
-    side = text.upper()
-    if side not in choices:
-        raise ValueError(f"side must be {' or '.join(choices)}, not {text}")
-    return side
+def _check_choice(name: str, text: str, choices: Collection[str]) -> str:
+    choice = text.upper()
+    if choice not in choices:
+        raise ValueError(f"{name} must be {' or '.join(choices)}, not {text}")
+    return choice
+
+
+def parse_number(text: object, low: float, high: float) -> float | None:
+    """Return a decimal number within the bounds, None for anything else. Infinity and 1_000 are no numbers."""
+    is_number = not isinstance(text, bool) and re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", str(text))
+    return float(str(text)) if is_number and low <= float(str(text)) <= high else None
 
 
 def _parse_positive(name: str, text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not (number.is_finite() and number > 0):
-        raise ValueError(f"{name} must be a number above 0, not {text}")
-    return number
+    if not parse_number(text, 0, math.inf):
+        raise ValueError(f"{name} must be a number above 0, such as 0.01, not {text}")
+    return Decimal(text)
 
 
-def parse_age_days(value: str | float) -> float:
+def parse_whole_number(name: str, value: object, low: int, high: int) -> int:
+    """Return a whole number within the bounds, from a number or its text."""
+    if parse_number(value, low, high) is None or "." in str(value):
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value}")
+    return int(str(value))
+
+
+def parse_age_days(value: object) -> float:
     """Return the age of an order in days."""
-    try:
-        days = float(value)
-    except (TypeError, ValueError):
-        days = math.nan
-    if not abs(days) <= MAX_AGE_DAYS:
-        raise ValueError(f"the age of an order must be a number of days up to {MAX_AGE_DAYS}, not {value}")
+    days = parse_number(value, 0, MAX_AGE_DAYS)
+    if days is None:
+        raise ValueError(f"the age of an order must be a number of days from 0 to {MAX_AGE_DAYS}, not {value}")
     return days

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .accounts import Account, parse_age_days
+from .accounts import MAX_LEVERAGE, Account, parse_age_days, parse_number, parse_whole_number
 from .exchange import Exchange
 from .signatures import derive_seed
 
@@ -43,7 +44,7 @@ def fill_exchange(exchange: Exchange, document: Any) -> None:
     for symbol, fields in _check_mapping(content.get("instruments"), "instruments").items():
         exchange.list_instrument(symbol, **_check_limits(_check_mapping(fields, symbol), symbol))
     for row in _check_list(content["accounts"], "accounts"):
-        record = _check_keys(row, "an account", {"name"}, {"seed", "leverage", "positions", "orders"})
+        record = _check_keys(row, "an account", {"name"}, {"seed", "balance", "leverage", "positions", "orders"})
         account = exchange.open_account(record["name"], _read_seed(record))
         try:
             _fill_account(exchange, account, record)
@@ -56,25 +57,23 @@ def fill_exchange(exchange: Exchange, document: Any) -> None:
 def _check_limits(fields: dict[str, Any], symbol: str) -> dict[str, Any]:
     """Return the fields of an instrument whose limits and step are numbers."""
     for name in ("min_leverage", "max_leverage", "leverage_step"):
-        try:
-            is_number = Decimal(fields.get(name, 1)).is_finite()
-        except (InvalidOperation, TypeError, ValueError):
-            is_number = False
-        if not is_number:
-            raise ValueError(f"{name} of {symbol} must be a number, not {fields[name]!r}")
+        if not parse_number(fields.get(name, 1), 0, math.inf):
+            raise ValueError(f"{name} of {symbol} must be a number above 0, not {fields[name]!r}")
     return fields
 
 
 def _fill_account(exchange: Exchange, account: Account, record: dict[str, Any]) -> None:
+    balance = str(record.get("balance", account.balance))
+    if parse_number(balance, 0, math.inf) is None:
+        raise ValueError(f"balance must be a number from 0, not {balance}")
+    account.balance = Decimal(balance)
     for symbol, leverage in _check_mapping(record.get("leverage"), "leverage").items():
-        if not isinstance(leverage, int) or isinstance(leverage, bool):
-            raise ValueError(f"the leverage of {symbol} must be a whole number, not {leverage!r}")
-        account.set_leverage(symbol, leverage)
+        account.set_leverage(symbol, parse_whole_number(f"the leverage of {symbol}", leverage, 1, MAX_LEVERAGE))
     for row in _check_list(record.get("positions"), "positions"):
-        position = _check_keys(row, "a position", {"symbol", "side", "size"})
+        position = _check_keys(row, "a position", {"symbol", "side", "size"}, {"leverage"})
         account.open_position(**_convert_to_text(position))
     for row in _check_list(record.get("orders"), "orders"):
-        order = _check_keys(row, "an order", {"symbol", "side", "quantity", "price"}, {"age_days"})
+        order = _check_keys(row, "an order", {"symbol", "side", "quantity", "price"}, {"age_days", "order_type"})
         age_days = parse_age_days(order.pop("age_days", 0))
         created_at = int(exchange.clock() * 1000 - age_days * MILLISECONDS_PER_DAY)
         account.open_order(**_convert_to_text(order), created_at=created_at)

@@ -1,20 +1,56 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands that change a running sandbox: POST requests to /sandbox/COMMAND on its port."""
+"""The commands that change a running sandbox: one table, for the command line and for POST /sandbox/COMMAND."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from .accounts import Account, parse_age_days
-from .exchange import Exchange, Request
-from .faults import FAULTS, Answer
+from .accounts import ORDER_TYPES, Account, parse_age_days, parse_whole_number
+from .exchange import ENDPOINT_HELP, Exchange, Request
+from .faults import FAULT_TABLE, FAULTS, Answer
 
 PREFIX = "/sandbox/"
 SECONDS_PER_DAY = 86_400
+MAX_TIMES = 1_000_000
+Values = Mapping[str, Any]
+
+
+class Argument(NamedTuple):
+    """An argument of a command, with its help. All values are text, which the function of the command checks."""
+
+    help: str
+    default: str | None = None
+    metavar: str | None = None
+    is_switch: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command. The names of its options begin with `--`. All other arguments are required.
+
+    `tables` has more help: names with their help, by heading.
+    """
+
+    run: Callable[[Exchange, Values], Any]
+    help: str
+    arguments: Mapping[str, Argument]
+    examples: Sequence[str]
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def fill_in(self, given: Values) -> Values:
+        """Return the value of each argument. Raises ValueError if one is missing."""
+        values = dict(given)
+        for argument_name, argument in self.arguments.items():
+            name = argument_name.lstrip("-").lower().replace("-", "_")
+            values.setdefault(name, argument.default)
+            if values[name] is None and not argument_name.startswith("-"):
+                raise ValueError(f"{name} is missing; add it to the JSON object in the body")
+        return values
 
 
 def run_command(exchange: Exchange, request: Request) -> Answer:
@@ -24,27 +60,21 @@ def run_command(exchange: Exchange, request: Request) -> Answer:
     """
     name = request.path.removeprefix(PREFIX)
     command = COMMANDS.get(name) if request.method == "POST" else None
-    arguments = request.body if isinstance(request.body, dict) else {}
     if command is None:
         answer = Answer(404, {"error": f"unknown command {request.method} {name}; send POST {PREFIX}COMMAND"})
     else:
-        answer = _call(command, exchange, arguments)
+        try:
+            values = command.fill_in(request.body if isinstance(request.body, dict) else {})
+            answer = Answer(200, {"result": command.run(exchange, values)})
+        except ValueError as error:
+            answer = Answer(400, {"error": str(error)})
     request.status = answer.status
     return answer
 
 
-def _call(command: Command, exchange: Exchange, arguments: Mapping[str, Any]) -> Answer:
-    try:
-        return Answer(200, {"result": command(exchange, arguments)})
-    except KeyError as missing:
-        return Answer(400, {"error": f"{missing.args[0]} is missing; add it to the JSON object in the body"})
-    except (TypeError, ValueError) as error:
-        return Answer(400, {"error": str(error)})
-
-
-def _find_account(exchange: Exchange, arguments: Mapping[str, Any]) -> Account:
+def _find_account(exchange: Exchange, values: Values) -> Account:
     """Return the account with the given name, or with the given API key, or the first account."""
-    name, api_key = arguments.get("account"), arguments.get("api_key")
+    name, api_key = values["account"], values.get("api_key")
     for account in exchange.accounts:
         if name == account.name or (name is None and api_key in (None, account.api_key)):
             return account
@@ -57,16 +87,9 @@ def _find_account(exchange: Exchange, arguments: Mapping[str, Any]) -> Account:
     )
 
 
-def _parse_integer(arguments: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = arguments[name] if default is None else arguments.get(name, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a whole number, not {value}") from None
-
-
-def _state(exchange: Exchange, _arguments: Mapping[str, Any]) -> Any:
-    return {account.name: _account_state(account) for account in list(exchange.accounts)}
+def _state(exchange: Exchange, values: Values) -> Any:
+    accounts = list(exchange.accounts) if values["account"] is None else [_find_account(exchange, values)]
+    return {account.name: _account_state(account) for account in accounts}
 
 
 def _account_state(account: Account) -> Any:
@@ -75,7 +98,8 @@ def _account_state(account: Account) -> Any:
         "leverage": dict(account.leverage),
         "positions": [f"{p.symbol} {p.side} {p.size}" for p in account.positions],
         "orders": [
-            f"{o.symbol} {o.side} {o.quantity} at {o.price}, {_format_time(o.created_at)}, {o.order_id}"
+            f"{o.symbol} {o.side} {o.quantity} at {o.price if o.trigger_price is None else o.trigger_price}, "
+            f"{_format_time(o.created_at)}, {o.order_id}"
             for o in account.orders
         ],
     }
@@ -85,65 +109,136 @@ def _format_time(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(milliseconds / 1000))
 
 
-def _open_position(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    account = _find_account(exchange, arguments)
-    symbol, side, size = (str(arguments[name]) for name in ("symbol", "side", "size"))
-    position_id = account.open_position(symbol, side, size)
+def _open_position(exchange: Exchange, values: Values) -> str:
+    account = _find_account(exchange, values)
+    symbol, side, size = (str(values[name]) for name in ("symbol", "side", "size"))
+    position_id = account.open_position(symbol, side, size, values["leverage"])
     return f"{account.name}: {side.upper()} {size} {symbol.upper()} opened, position {position_id}"
 
 
-def _close_position(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    account = _find_account(exchange, arguments)
-    symbol = str(arguments["symbol"])
+def _close_position(exchange: Exchange, values: Values) -> str:
+    account = _find_account(exchange, values)
+    symbol = str(values["symbol"])
     account.close_position(symbol)
     return f"{account.name}: {symbol.upper()} closed"
 
 
-def _open_order(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    account = _find_account(exchange, arguments)
-    symbol, side, quantity, price = (str(arguments[name]) for name in ("symbol", "side", "quantity", "price"))
-    age_days = parse_age_days(arguments.get("age_days", 0))
-    created_at = int((exchange.clock() - age_days * SECONDS_PER_DAY) * 1000)
-    order_id = account.open_order(symbol, side, quantity, price, created_at)
+def _open_order(exchange: Exchange, values: Values) -> str:
+    account = _find_account(exchange, values)
+    symbol, side, quantity, price = (str(values[name]) for name in ("symbol", "side", "quantity", "price"))
+    created_at = int((exchange.clock() - parse_age_days(values["age_days"]) * SECONDS_PER_DAY) * 1000)
+    order_id = account.open_order(symbol, side, quantity, price, created_at, str(values["order_type"]))
     return f"{account.name}: {side.upper()} {quantity} {symbol.upper()} at {price} placed, order {order_id}"
 
 
-def _cancel_order(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    account = _find_account(exchange, arguments)
-    order_id = str(arguments["order_id"])
-    account.cancel_order(order_id)
-    return f"{account.name}: order {order_id} canceled"
+def _cancel_order(exchange: Exchange, values: Values) -> str:
+    account = _find_account(exchange, values)
+    account.cancel_order(str(values["order_id"]))
+    return f"{account.name}: order {values['order_id']} canceled"
 
 
-def _set_leverage(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    account = _find_account(exchange, arguments)
-    symbol, leverage = str(arguments["symbol"]), _parse_integer(arguments, "leverage")
-    account.set_leverage(symbol, leverage)
-    return f"{account.name}: {symbol.upper()} leverage {leverage}"
+def _set_leverage(exchange: Exchange, values: Values) -> str:
+    account = _find_account(exchange, values)
+    symbol = str(values["symbol"])
+    account.set_leverage(symbol, values["leverage"])
+    return f"{account.name}: {symbol.upper()} leverage {values['leverage']}"
 
 
-def _fault(exchange: Exchange, arguments: Mapping[str, Any]) -> str:
-    endpoint, name, times = str(arguments["endpoint"]), str(arguments["fault"]), _parse_integer(arguments, "times", 1)
+def _fault(exchange: Exchange, values: Values) -> str:
+    endpoint, name, symbol = str(values["endpoint"]), str(values["fault"]), values["symbol"]
+    times = parse_whole_number("times", values["times"], 0, MAX_TIMES)
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name}; 'python3 extensions/sandbox fault --help' lists the faults")
-    exchange.add_fault(endpoint, FAULTS[name], times or None, arguments.get("symbol"))
+    if symbol is not None and str(symbol).upper() not in exchange.instruments:
+        raise ValueError(f"unknown symbol {symbol}; use a listed symbol, such as BTCUSDT")
+    exchange.add_fault(endpoint, FAULTS[name], times or None, symbol)
     count = {0: "all requests until clear-faults", 1: "the next request"}.get(times, f"the next {times} requests")
     return f"{endpoint}: {name} for {count}"
 
 
-def _clear_faults(exchange: Exchange, _arguments: Mapping[str, Any]) -> str:
+def _clear_faults(exchange: Exchange, _values: Values) -> str:
     exchange.clear_faults()
     return "all faults removed"
 
 
-Command = Callable[[Exchange, Mapping[str, Any]], Any]
+_SYMBOL = {"SYMBOL": Argument("symbol, such as BTCUSDT")}
+_ACCOUNT = {
+    "--account": Argument(
+        "account to act on (default: the account with the key $COINSWITCH_API_KEY; if that is not set, the first "
+        "account)",
+        metavar="NAME",
+    )
+}
+
 COMMANDS: Mapping[str, Command] = {
-    "state": _state,
-    "open-position": _open_position,
-    "close-position": _close_position,
-    "open-order": _open_order,
-    "cancel-order": _cancel_order,
-    "set-leverage": _set_leverage,
-    "fault": _fault,
-    "clear-faults": _clear_faults,
+    "state": Command(
+        _state,
+        "show the API key, leverages, open positions and open orders of all accounts, as YAML",
+        {"--account": Argument("show only this account", metavar="NAME")},
+        ["state", "state --account beta"],
+    ),
+    "open-position": Command(
+        _open_position,
+        "open a position, which blocks changes of the leverage of its symbol",
+        {
+            **_SYMBOL,
+            "--side": Argument("side of the position, long or short", "long"),
+            "--size": Argument("size in the base asset, such as BTC", "0.01"),
+            "--leverage": Argument("leverage of the position (default: that of the symbol)"),
+            **_ACCOUNT,
+        },
+        ["open-position BTCUSDT", "open-position ETHUSDT --side short --size 1.5"],
+    ),
+    "close-position": Command(
+        _close_position,
+        "close all open positions of a symbol",
+        {**_SYMBOL, **_ACCOUNT},
+        ["close-position BTCUSDT"],
+    ),
+    "open-order": Command(
+        _open_order,
+        "place an order, which blocks changes of the leverage of its symbol, and print its ID",
+        {
+            **_SYMBOL,
+            "--side": Argument("side of the order, buy or sell", "buy"),
+            "--quantity": Argument("quantity in the base asset", "0.01"),
+            "--price": Argument("price in USDT; it triggers an order that is no limit order", "1000"),
+            "--order-type": Argument(f"{', '.join(ORDER_TYPES)}", "LIMIT", metavar="TYPE"),
+            "--age-days": Argument("how long ago it was placed, in days", "0", metavar="DAYS"),
+            **_ACCOUNT,
+        },
+        ["open-order BTCUSDT", "open-order ETHUSDT --side sell --age-days 9"],
+    ),
+    "cancel-order": Command(
+        _cancel_order,
+        "cancel an open order",
+        {"ORDER_ID": Argument("ID of the order; the command state shows it"), **_ACCOUNT},
+        ["cancel-order 7bc0ed9a-e39e-40d3-a2f4-5601bfbd54df"],
+    ),
+    "set-leverage": Command(
+        _set_leverage,
+        "set the leverage of a symbol, as another program would; limits, positions and orders do not prevent it",
+        {**_SYMBOL, "LEVERAGE": Argument("leverage, a whole number from 1"), **_ACCOUNT},
+        ["set-leverage BTCUSDT 20"],
+    ),
+    "fault": Command(
+        _fault,
+        "make the next requests fail; of several faults for a request, the one that was added first is used",
+        {
+            "ENDPOINT": Argument('endpoint, see below; "*" is any endpoint'),
+            "FAULT": Argument("what goes wrong, see below"),
+            "--times": Argument("number of requests that fail; 0 is all until clear-faults", "1", metavar="COUNT"),
+            "--symbol": Argument("only requests for this symbol fail (default: any symbol)"),
+        },
+        [
+            "fault write_leverage timeout",
+            "fault read_leverage 503 --times 3 --symbol BTCUSDT",
+            'fault "*" 403-html --times 0',
+        ],
+        {
+            "endpoints": ENDPOINT_HELP,
+            **{heading: {name: row[1] for name, row in rows.items()} for heading, rows in FAULT_TABLE.items()},
+        },
+    ),
+    "clear-faults": Command(_clear_faults, "remove all faults", {}, ["clear-faults"]),
 }

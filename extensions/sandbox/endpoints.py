@@ -22,7 +22,15 @@ EXCHANGE = "EXCHANGE_2"
 WEEK_MS = 7 * 24 * 3600 * 1000
 MAX_ORDERS_PER_PAGE = 50
 
-_STATUS_OF_READING = {"400": 400, "404": 404, "422": 422, "200": 200, "message": 200, "null": 200}
+# For readings of the quirk `unset_leverage`: what they change in the usual data. None is an empty object.
+_UNSET_DATA: Mapping[str, Mapping[str, Any] | None] = {
+    "zero": {"leverage": "0"},
+    "zero-number": {"leverage": 0},
+    "blank": {"leverage": ""},
+    "leverage-null": {"leverage": None},
+    "empty-fields": {"exchange": "", "symbol": "", "leverage": ""},
+    "empty-object": None,
+}
 
 
 class Refusal(Exception):
@@ -37,7 +45,7 @@ class Refusal(Exception):
             headers: More headers of the answer.
         """
         super().__init__(message)
-        status = reading if isinstance(reading, int) else _STATUS_OF_READING[reading]
+        status = 200 if reading in ("message", "null") else int(reading)
         data = {"data": None} if reading == "null" else {}
         self.answer = Answer(status, {"message": message, **data}, headers or {})
 
@@ -84,16 +92,23 @@ class Call:
 
     def format_leverage(self, leverage: Decimal | int) -> Any:
         """Return a leverage in the form that the quirk `numbers` names."""
-        formats = {"text": str(leverage), "number": int(leverage), "decimal": f"{Decimal(leverage):.1f}"}
-        return formats[self.quirks.numbers]
+        is_whole = leverage == int(leverage)
+        number = int(leverage) if is_whole else float(leverage)
+        decimal = f"{Decimal(leverage):.1f}" if is_whole else str(leverage)
+        return {"text": str(leverage), "number": number, "decimal": decimal}[self.quirks.numbers]
 
 
 def read_leverage(call: Call) -> Any:
     call.check_exchange()
     symbol = call.get_symbol()
-    if symbol not in call.account.leverage and call.quirks.unset_leverage != "default":
-        raise Refusal(call.quirks.unset_leverage, "Leverage is not set")
-    return _leverage_data(call, symbol)
+    usual_answer = _leverage_data(call, symbol)
+    reading = call.quirks.unset_leverage
+    if symbol in call.account.leverage or reading == "default":
+        return usual_answer
+    if reading not in _UNSET_DATA:
+        raise Refusal(reading, "Leverage is not set")
+    changes = _UNSET_DATA[reading]
+    return {"data": {} if changes is None else {**usual_answer["data"], **changes}}
 
 
 def write_leverage(call: Call) -> Any:
@@ -229,22 +244,24 @@ def _read_period(call: Call) -> tuple[int, int]:
 
 
 def _order_row(order: Order) -> dict[str, Any]:
+    trigger = {} if order.trigger_price is None else {"trigger_price": str(order.trigger_price)}
     return {
         "order_id": order.order_id,
         "exchange": EXCHANGE,
         "symbol": order.symbol,
         "side": order.side,
         "status": "OPEN",
-        "order_type": "LIMIT",
+        "order_type": order.order_type,
         "quantity": str(order.quantity),
         "exec_quantity": "0",
         "price": str(order.price),
         "avg_execution_price": "0",
         "execution_fee": "0",
         "realised_pnl": "0",
-        "reduce_only": False,
+        "reduce_only": bool(trigger),
         "created_at": order.created_at,
         "updated_at": order.created_at,
+        **trigger,
     }
 
 
@@ -280,6 +297,20 @@ def _asset_row(account: Account, symbol: str) -> dict[str, Any]:
         "position_margin": _format_amount(position_margin),
         "open_order_margin": _format_amount(order_margin),
     }
+
+
+def create_order(call: Call) -> Any:
+    """Place a limit order. It needs the association that the first write of the leverage of its symbol creates."""
+    call.check_exchange()
+    symbol = call.get_symbol()
+    if symbol not in call.account.leverage:
+        raise Refusal(400, "subaccount association not found")
+    side, quantity, price = (str(call.get_required(name)) for name in ("side", "quantity", "price"))
+    try:
+        order_id = call.account.open_order(symbol, side, quantity, price)
+    except ValueError as error:
+        raise Refusal(422, f"Input is invalid: {error}") from None
+    return {"data": {"order_id": order_id, "exchange": EXCHANGE, "symbol": symbol, "status": "OPEN"}}
 
 
 def cancel_order(call: Call) -> Any:
@@ -327,6 +358,7 @@ ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("GET", f"{_PREFIX}/futures/positions"): Endpoint("positions", list_positions),
     ("POST", f"{_PREFIX}/futures/orders/open"): Endpoint("open_orders", list_open_orders),
     ("GET", f"{_PREFIX}/futures/wallet_balance"): Endpoint("wallet", read_wallet),
+    ("POST", f"{_PREFIX}/futures/order"): Endpoint("create_order", create_order),
     ("DELETE", f"{_PREFIX}/futures/order"): Endpoint("cancel_order", cancel_order),
     ("POST", f"{_PREFIX}/futures/cancel_all"): Endpoint("cancel_all", cancel_all_orders),
 }

@@ -12,12 +12,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from email.utils import formatdate
 from functools import partial
 from threading import RLock
 from typing import Any
 
-from .accounts import Account
+from .accounts import Account, parse_whole_number
 from .endpoints import ENDPOINTS, Call, Endpoint, Refusal
 from .faults import Answer, Fault
 from .instruments import Instrument, default_instruments, new_instrument
@@ -27,7 +28,13 @@ from .signatures import is_signed_by
 
 # By how many seconds the clock of a client may differ.
 EPOCH_TOLERANCE = 60.0
-ENDPOINT_NAMES = (*(endpoint.name for endpoint in ENDPOINTS.values()), "*")
+FUTURES_PREFIX = "/trade/api/v2/futures/"
+# The endpoints of faults, with their help.
+ENDPOINT_HELP = {
+    **{endpoint.name: f"{method} {path}" for (method, path), endpoint in ENDPOINTS.items()},
+    "futures": f"any request below {FUTURES_PREFIX}",
+    "*": "any request",
+}
 
 
 @dataclass
@@ -63,6 +70,11 @@ class Request:
             raise Refusal(400, "Malformed request body")
         return self.body
 
+    def is_to(self, endpoint: str) -> bool:
+        """Return whether a name of ENDPOINT_HELP includes the endpoint of this request."""
+        is_futures = endpoint == "futures" and self.path.startswith(FUTURES_PREFIX)
+        return is_futures or endpoint in ("*", self.endpoint)
+
     @property
     def symbol(self) -> str | None:
         """The requested symbol in upper case."""
@@ -81,7 +93,16 @@ class _PlannedFault:
     times: int | None
 
     def applies_to(self, request: Request) -> bool:
-        return self.times != 0 and self.endpoint in ("*", request.endpoint) and self.symbol in (None, request.symbol)
+        return self.times != 0 and request.is_to(self.endpoint) and self.symbol in (None, request.symbol)
+
+
+@dataclass
+class _PlannedAction:
+    """What happens at a later request to an endpoint: when `countdown` reaches 0."""
+
+    endpoint: str
+    countdown: int
+    act: Callable[[], object]
 
 
 def _do_not_wait(seconds: float) -> None:
@@ -123,6 +144,8 @@ class Exchange:
         self.refused_by_rate_limit = 0
         self._rate_limits = RateLimits(window)
         self._faults: list[_PlannedFault] = []
+        self._actions_before: list[_PlannedAction] = []
+        self._actions_after: list[_PlannedAction] = []
         self._lock = RLock()
 
     def open_account(self, name: str = "desk", seed: bytes | None = None) -> Account:
@@ -168,11 +191,27 @@ class Exchange:
         Raises:
             ValueError: There is no such endpoint.
         """
-        if endpoint not in ENDPOINT_NAMES:
-            raise ValueError(f"unknown endpoint {endpoint}; the endpoints are: {', '.join(ENDPOINT_NAMES)}")
+        _check_endpoint(endpoint)
         with self._lock:
             self._faults.append(_PlannedFault(endpoint, symbol.upper() if symbol else None, fault, times))
         return fault
+
+    def run_before(self, number: int, act: Callable[[], object], endpoint: str = "*") -> None:
+        """Run a function before one of the next requests is handled, as another program would act at that time.
+
+        Args:
+            number: Before which request: 1 is the next one to the endpoint.
+            act: The function, such as `lambda: account.set_leverage("BTCUSDT", 5)`. It runs in the thread of the
+                request, after the client sent it and before the exchange checks it.
+            endpoint: The name of the endpoint, "*" for any.
+
+        Raises:
+            ValueError: There is no such endpoint, or the number is below 1.
+        """
+        _check_endpoint(endpoint)
+        number = parse_whole_number("number", number, 1, 1_000_000)
+        with self._lock:
+            self._actions_before.append(_PlannedAction(endpoint, number, act))
 
     def clear_faults(self) -> None:
         with self._lock:
@@ -190,31 +229,60 @@ class Exchange:
             self.requests.append(request)
             endpoint = ENDPOINTS.get((request.method, request.path))
             request.endpoint = endpoint.name if endpoint else None
+            _run_due(self._actions_before, request)
             fault = self._take_fault(request)
             if fault.drop == "before":
+                _run_due(self._actions_after, request)
                 return Answer(200, ""), fault
             try:
-                action = self._check(endpoint, request, self.clock() + fault.skew)
+                action = self._check(endpoint, request, self.clock() + fault.skew, fault)
             except Refusal as refusal:
                 action = refusal.raise_again
         # The lock is free while the request waits, so that other requests are answered.
         if fault.late:
             wait(fault.delay)
         with self._lock:
-            answer = _carry_out(action) if fault.works else Answer(200, "")
+            answer = self._carry_out(action, fault) if fault.works else Answer(200, "")
             answer = fault.apply_to(answer, request.headers)
+            _run_due(self._actions_after, request)
+            if fault.later:
+                self._actions_after.append(_PlannedAction("*", fault.later, partial(_carry_out, action)))
             request.status = None if fault.drop else answer.status
         return answer, fault
 
+    def _carry_out(self, action: Callable[[], Any], fault: Fault) -> Answer:
+        """Carry a request out and return its answer. If the fault carries it out later, put the accounts back."""
+        states = [(account, account.save()) for account in self.accounts] if fault.later else []
+        answer = _carry_out(action)
+        for account, state in states:
+            account.restore(state)
+        return answer
+
+    def _is_below_burst(self, fault: Fault, request: Request) -> bool:
+        """Return whether the fault needs a burst, and the requests before this one are none."""
+        if fault.burst is None:
+            return False
+        count, seconds = fault.burst
+        key = request.headers.get("x-auth-apikey")
+        recent = [
+            other
+            for other in self.requests
+            if other.endpoint == request.endpoint
+            and other.headers.get("x-auth-apikey") == key
+            and other.status not in (None, 429)
+            and other.at > request.at - seconds
+        ]
+        return len(recent) < count
+
     def _take_fault(self, request: Request) -> Fault:
         for planned in self._faults:
-            if planned.applies_to(request):
+            if planned.applies_to(request) and not self._is_below_burst(planned.fault, request):
                 if planned.times is not None:
                     planned.times -= 1
                 return planned.fault
         return Fault()
 
-    def _check(self, endpoint: Endpoint | None, request: Request, now: float) -> Callable[[], Any]:
+    def _check(self, endpoint: Endpoint | None, request: Request, now: float, fault: Fault) -> Callable[[], Any]:
         """Check the path, the keys, the signature, the clock and the rate limit.
 
         Return the function that carries the request out. `now` is the Unix time of the exchange in seconds.
@@ -226,18 +294,18 @@ class Exchange:
         account = self._authenticate(request, now)
         request.account = account.name
         self._check_rate_limit(endpoint, request)
-        call = Call(account, request.fields, self.instruments, self.quirks, int(now * 1000))
+        instrument = self.instruments.get(request.symbol or "")
+        changes = {"leverage": int(Decimal(instrument["max_leverage"]))} if fault.sets_maximum and instrument else {}
+        call = Call(account, {**request.fields, **changes}, self.instruments, self.quirks, int(now * 1000))
         return partial(endpoint.respond, call)
 
     def _authenticate(self, request: Request, now: float) -> Account:
         key, signature, epoch = (request.headers.get(f"x-auth-{part}", "") for part in ("apikey", "signature", "epoch"))
         account = next((account for account in self.accounts if account.api_key == key), None)
-        if account is None:
-            raise Refusal(401, "Invalid Access")
-        if not is_signed_by(key, signature, request.method, request.target, epoch):
-            raise Refusal(401, "API Key or Signature is not Correct")
-        if not (epoch.isdecimal() and abs(now - int(epoch) / 1000) <= EPOCH_TOLERANCE):
-            raise Refusal(401, "Invalid Access")
+        is_on_time = epoch.isdecimal() and abs(now - int(epoch) / 1000) <= EPOCH_TOLERANCE
+        if not (account and is_on_time and is_signed_by(key, signature, request.method, request.target, epoch)):
+            is_futures = request.is_to("futures")
+            raise Refusal(401, "API Key or Signature is not Correct" if is_futures else "Invalid Access")
         return account
 
     def _check_rate_limit(self, endpoint: Endpoint, request: Request) -> None:
@@ -267,6 +335,20 @@ class Exchange:
         date = formatdate(math.ceil(self.clock()) + seconds, usegmt=True)
         value = {"seconds": str(seconds), "date": date, None: ""}[self.quirks.retry_after]
         return {"Retry-After": value} if value else {}
+
+
+def _check_endpoint(endpoint: str) -> None:
+    if endpoint not in ENDPOINT_HELP:
+        raise ValueError(f"unknown endpoint {endpoint}; the endpoints are: {', '.join(ENDPOINT_HELP)}")
+
+
+def _run_due(actions: list[_PlannedAction], request: Request) -> None:
+    """Count the request, and run and remove the actions whose turn it is."""
+    for action in list(actions):
+        action.countdown -= request.is_to(action.endpoint)
+        if action.countdown <= 0:
+            actions.remove(action)
+            action.act()
 
 
 def _carry_out(action: Callable[[], Any]) -> Answer:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
+
+Transform = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,16 @@ class Fault:
     """Replace the answer by a redirect to this URL. Its status is `status`, or 307."""
     worked: bool = False
     """Whether the request is carried out although the answer is replaced."""
+    later: int = 0
+    """Carry out the request only after this many later requests were answered. The answer is sent at once."""
+    sets_maximum: bool = False
+    """Carry out a write of a leverage with the maximum of the symbol instead of the requested leverage."""
+    burst: tuple[int, float] | None = None
+    """Apply the fault only to a request to an endpoint that answered this many requests of the same key with another
+    status than 429 within this many seconds."""
     headers: Mapping[str, str | None] = field(default_factory=dict)
     """Headers to add or to replace. None removes a header."""
-    transform: Callable[[Any], Any] | None = None
+    transform: Transform | None = None
     """Change the JSON value of an answer with status 200."""
     echo_keys: bool = False
     """Add the X-AUTH headers of the request, in several spellings, to the message and the headers of the answer."""
@@ -82,8 +92,8 @@ class Fault:
 
     @property
     def works(self) -> bool:
-        """Whether the request is carried out."""
-        return self.drop != "before" and (self.worked or not self.replaces_answer)
+        """Whether the request is carried out, at once or later."""
+        return self.drop != "before" and (self.worked or self.later > 0 or not self.replaces_answer)
 
     def apply_to(self, answer: Answer, request_headers: Mapping[str, str]) -> Answer:
         """Return the answer to send instead of `answer`. The names of the request headers are in lower case."""
@@ -123,7 +133,7 @@ def _reason_phrase(status: int) -> str:
         return "Unknown"
 
 
-def _replace_in_data(**changes: Any) -> Callable[[Any], Any]:
+def _replace_in_data(**changes: Any) -> Transform:
     """Return a function that replaces fields of `data` in the JSON value of an answer, if `data` is an object."""
 
     def transform(value: Any) -> Any:
@@ -133,95 +143,161 @@ def _replace_in_data(**changes: Any) -> Callable[[Any], Any]:
     return transform
 
 
-_HTML_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-_STATUSES = (400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504)
+def _rewrite_leverages(replacement: str) -> Transform:
+    """Return a function that rewrites each leverage in the text of an answer, also the limits of instruments.
+
+    `replacement` is a template of `re.sub`: its group `name` is the key with its colon, `first` the first digit, and
+    `rest` the other digits.
+    """
+    pattern = re.compile(r'(?P<name>"(?:m.._)?leverage": )"(?P<first>\d)(?P<rest>\d*)"')
+    return lambda value: pattern.sub(replacement, json.dumps(value))
+
+
+def _widen_digits(value: Any) -> str:
+    """Write each leverage with full-width digits."""
+    wide = str.maketrans("0123456789", "".join(chr(0xFF10 + digit) for digit in range(10)))
+    return re.sub(r'(?<=leverage": ")\d+(?=")', lambda digits: digits[0].translate(wide), json.dumps(value))
+
+
+def _nest_instruments(value: Any) -> Any:
+    return {"data": {"EXCHANGE_2": value.get("data")}}
+
+
+def _create_page(title: str) -> str:
+    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+
+
+_STATUSES = {
+    "STATUS": (202, 400, 401, 403, 404, 405, 408, 409, 422, 429, 451, 500, 502, 503, 504),
+    "REDIRECT": (301, 302, 303, 308),
+}
 # Longer than any client waits.
 _ONE_DAY = 86_400.0
+_BURST = (5, 10.0)
 
-# The named faults, for the command line and for tests.
-FAULTS: dict[str, Fault] = {
-    **{str(status): Fault(status=status) for status in _STATUSES},
-    **{f"{status}-html": Fault(status=status, body=_HTML_PAGE.format(_reason_phrase(status))) for status in _STATUSES},
-    **{f"{status}-empty": Fault(status=status, body="") for status in _STATUSES},
-    **{f"{status}-done": Fault(status=status, worked=True) for status in _STATUSES},
-    "429-retry-after": Fault(status=429, headers={"Retry-After": "1"}),
-    "429-absurd": Fault(status=429, headers={"Retry-After": "99999999999999999999"}),
-    "429-negative": Fault(status=429, headers={"Retry-After": "-5"}),
-    "429-garbage": Fault(status=429, headers={"Retry-After": "soon"}),
-    "drop-before": Fault(drop="before"),
-    "drop-after": Fault(drop="after"),
-    "cut-body": Fault(drop="body"),
-    "timeout": Fault(delay=_ONE_DAY),
-    "timeout-undone": Fault(delay=_ONE_DAY, status=504),
-    "late": Fault(delay=15.0, late=True),
-    "slow": Fault(delay=2.0),
-    "slow-headers": Fault(drip=1.0, drip_in="headers"),
-    "slow-body": Fault(drip=1.0),
-    "endless": Fault(endless=True),
-    "bomb": Fault(size=1 << 30),
-    "gzip-bomb": Fault(size=1 << 30, gzip=True),
-    "large": Fault(size=3_000_000),
-    "empty": Fault(body="", worked=True),
-    "html": Fault(body=_HTML_PAGE.format("Checking your browser"), worked=True),
-    "garbage": Fault(body=b"\x00\xff\xfe{]", worked=True),
-    "null": Fault(body="null", worked=True),
-    "list": Fault(body=[], worked=True),
-    "no-data": Fault(body={"message": "Done"}, worked=True),
-    "nested": Fault(body="[" * 200_000, worked=True),
-    "nan": Fault(transform=_replace_in_data(leverage=float("nan"))),
-    "other-leverage": Fault(transform=_replace_in_data(leverage="3")),
-    "other-symbol": Fault(transform=_replace_in_data(symbol="DOGEUSDT")),
-    "data-null": Fault(transform=lambda value: {**value, "data": None}),
-    "echo-keys": Fault(status=400, echo_keys=True),
-    "redirect": Fault(redirect="/trade/api/v2/time"),
-    "redirect-away": Fault(redirect="http://127.0.0.1:9/"),
-    "twice": Fault(twice=True),
-    "clock-ahead": Fault(skew=300.0),
-    "clock-behind": Fault(skew=-300.0),
-}
-
-# What the help of the command `fault` says about each fault. STATUS stands for each of the statuses.
-FAULT_HELP: dict[str, dict[str, str]] = {
+# Each named fault with its help, by whether the request is carried out. A name with STATUS or REDIRECT stands for one
+# fault for each of their statuses.
+FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str]]] = {
     "faults that do not carry out the request": {
-        "STATUS": f"answer with one of these HTTP statuses: {', '.join(map(str, _STATUSES))}",
-        "STATUS-html": "the same, with an HTML page as the body",
-        "STATUS-empty": "the same, with an empty body",
-        "429-retry-after": 'answer 429 with "Retry-After: 1"',
-        "429-absurd": 'answer 429 with "Retry-After: 99999999999999999999"',
-        "429-negative": 'answer 429 with "Retry-After: -5"',
-        "429-garbage": 'answer 429 with "Retry-After: soon"',
-        "echo-keys": "answer 400 with the API key and the signature of the request in the message and in a header",
-        "redirect": "redirect to /trade/api/v2/time",
-        "redirect-away": "redirect to http://127.0.0.1:9/",
-        "drop-before": "close the connection without an answer",
-        "timeout-undone": "do not answer (for one day)",
-        "clock-ahead": "use a clock that is 300 s ahead, so that signed requests are refused",
-        "clock-behind": "use a clock that is 300 s behind, so that signed requests are refused",
+        "STATUS": (
+            lambda status: Fault(status=status),
+            f"answer with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}",
+        ),
+        "STATUS-html": (
+            lambda status: Fault(status=status, body=_create_page(_reason_phrase(status))),
+            "the same with an HTML page as the body, as from a server in front of the API",
+        ),
+        "STATUS-empty": (lambda status: Fault(status=status, body=""), "the same with an empty body"),
+        "maintenance": (
+            Fault(status=400, body={"message": "The system is under maintenance"}),
+            'answer 400 with the message "The system is under maintenance"',
+        ),
+        "message-only": (
+            Fault(body={"message": "Leverage cannot be changed"}),
+            'answer 200 with the message "Leverage cannot be changed" and without data',
+        ),
+        "429-retry-after": (Fault(status=429, headers={"Retry-After": "1"}), 'answer 429 with "Retry-After: 1"'),
+        "429-absurd": (
+            Fault(status=429, headers={"Retry-After": "99999999999999999999"}),
+            'answer 429 with "Retry-After: 99999999999999999999"',
+        ),
+        "429-negative": (Fault(status=429, headers={"Retry-After": "-5"}), 'answer 429 with "Retry-After: -5"'),
+        "429-garbage": (Fault(status=429, headers={"Retry-After": "soon"}), 'answer 429 with "Retry-After: soon"'),
+        "burst": (Fault(status=429, burst=_BURST), "answer 429 after 5 requests to the endpoint in 10 s"),
+        "burst-retry-after": (
+            Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
+            'the same with "Retry-After: 10"',
+        ),
+        "echo-keys": (
+            Fault(status=400, echo_keys=True),
+            "answer 400 with the API key and the signature of the request in the message and in a header",
+        ),
+        "redirect": (Fault(redirect="/trade/api/v2/time"), "redirect to /trade/api/v2/time with status 307"),
+        "REDIRECT": (
+            lambda status: Fault(redirect="/trade/api/v2/time", status=status),
+            f"the same with one of these statuses: {', '.join(map(str, _STATUSES['REDIRECT']))}",
+        ),
+        "redirect-away": (Fault(redirect="http://127.0.0.1:9/"), "redirect to http://127.0.0.1:9/"),
+        "drop-before": (Fault(drop="before"), "close the connection without an answer"),
+        "timeout-undone": (Fault(delay=_ONE_DAY, status=504), "do not answer (for one day)"),
+        "clock-ahead": (Fault(skew=300.0), "use a clock that is 300 s ahead, so that signed requests are refused"),
+        "clock-behind": (Fault(skew=-300.0), "use a clock that is 300 s behind, so that signed requests are refused"),
     },
     "faults that carry out the request": {
-        "STATUS-done": "answer with one of the HTTP statuses above",
-        "drop-after": "close the connection without an answer",
-        "cut-body": "close the connection in the middle of the body",
-        "timeout": "do not answer (for one day)",
-        "slow": "answer after 2 s",
-        "late": "carry out the request and answer only after 15 s",
-        "slow-headers": "send one byte of the headers per second",
-        "slow-body": "send one byte of the body per second",
-        "twice": "send the answer twice",
-        "large": "pad the body with spaces to 3 MB",
-        "bomb": "pad the body with spaces to 1 GiB",
-        "gzip-bomb": "pad the body with spaces to 1 GiB, and compress it",
-        "endless": "pad the body with spaces without end",
-        "empty": "send an empty body",
-        "html": "send an HTML page with status 200",
-        "garbage": "send bytes that are not text",
-        "nested": "send 200,000 opening brackets",
-        "null": "send the JSON value null",
-        "list": "send an empty JSON list",
-        "no-data": 'send {"message": "Done"}',
-        "data-null": 'send the usual answer with "data": null',
-        "nan": 'send the usual answer with "leverage": NaN',
-        "other-leverage": "send the usual answer with the leverage 3",
-        "other-symbol": "send the usual answer with the symbol DOGEUSDT",
+        "STATUS-done": (lambda status: Fault(status=status, worked=True), "answer with one of the statuses above"),
+        "REDIRECT-done": (
+            lambda status: Fault(redirect="/trade/api/v2/time", status=status, worked=True),
+            "redirect to /trade/api/v2/time with one of the statuses above",
+        ),
+        "drop-after": (Fault(drop="after"), "close the connection without an answer"),
+        "cut-body": (Fault(drop="body"), "close the connection in the middle of the body"),
+        "timeout": (Fault(delay=_ONE_DAY), "do not answer (for one day)"),
+        "slow": (Fault(delay=2.0), "answer after 2 s"),
+        "late": (Fault(delay=15.0, late=True), "carry out the request and answer only after 15 s"),
+        "slow-headers": (Fault(drip=1.0, drip_in="headers"), "send one byte of the headers per second"),
+        "slow-body": (Fault(drip=1.0), "send one byte of the body per second"),
+        "twice": (Fault(twice=True), "send the answer twice"),
+        "large": (Fault(size=3_000_000), "pad the body with spaces to 3 MB"),
+        "bomb": (Fault(size=1 << 30), "pad the body with spaces to 1 GiB"),
+        "gzip-bomb": (Fault(size=1 << 30, gzip=True), "pad the body with spaces to 1 GiB, and compress it"),
+        "endless": (Fault(endless=True), "pad the body with spaces without end"),
+        "empty": (Fault(body="", worked=True), "send an empty body"),
+        "html": (Fault(body=_create_page("Checking your browser"), worked=True), "send an HTML page with status 200"),
+        "garbage": (Fault(body=b"\x00\xff\xfe{]", worked=True), "send bytes that are not text"),
+        "nested": (Fault(body="[" * 200_000, worked=True), "send 200,000 opening brackets"),
+        "null": (Fault(body="null", worked=True), "send the JSON value null"),
+        "list": (Fault(body=[], worked=True), "send an empty JSON list"),
+        "no-data": (Fault(body={"message": "Done"}, worked=True), 'send {"message": "Done"}'),
+        "data-null": (Fault(transform=lambda value: {**value, "data": None}), 'send "data": null'),
+        "nan": (Fault(transform=_replace_in_data(leverage=float("nan"))), 'send "leverage": NaN'),
+        "repeated-keys": (
+            Fault(transform=_rewrite_leverages(r'\g<name>"50", \g<0>')),
+            'send each leverage twice in its object, first as "50"',
+        ),
+        "underscore": (
+            Fault(transform=_rewrite_leverages(r'\g<name>"\g<first>_\g<rest>"')),
+            'send each leverage with an underscore, such as "1_0"',
+        ),
+        "fraction": (
+            Fault(transform=_rewrite_leverages(r'\g<name>"\g<first>\g<rest>.5"')),
+            'send each leverage with a fraction, such as "10.5"',
+        ),
+        "full-width": (Fault(transform=_widen_digits), "send each leverage with full-width digits"),
+        "other-leverage": (Fault(transform=_replace_in_data(leverage="3")), "send the leverage 3"),
+        "other-symbol": (Fault(transform=_replace_in_data(symbol="DOGEUSDT")), "send the symbol DOGEUSDT"),
+        "nested-instruments": (
+            Fault(transform=_nest_instruments),
+            "send the instruments in one more object, with the exchange as its key",
+        ),
+        "cached": (Fault(headers={"Age": "7"}), 'send the header "Age: 7", as a shared cache does'),
+        "clamp": (
+            Fault(sets_maximum=True),
+            "for write_leverage: set and send the maximum leverage of the symbol instead of the requested leverage",
+        ),
     },
+    "faults that carry out the request after the next requests": {
+        "later": (Fault(later=1), "send the usual answer, but carry out the request after the next request"),
+        "later-2": (Fault(later=2), "the same, but after the next two requests"),
+        "STATUS-later": (
+            lambda status: Fault(status=status, later=1),
+            "answer with one of the statuses above, and carry out the request after the next request",
+        ),
+    },
+}
+
+
+def _expand(name: str, fault: Fault | Callable[[int], Fault]) -> Mapping[str, Fault]:
+    """Return the faults of a row: several if its name has a word in capital letters."""
+    if isinstance(fault, Fault):
+        return {name: fault}
+    word = name.partition("-")[0]
+    return {name.replace(word, str(status)): fault(status) for status in _STATUSES[word]}
+
+
+# The named faults, for the command line and for tests.
+FAULTS: Mapping[str, Fault] = {
+    name: fault
+    for rows in FAULT_TABLE.values()
+    for row, (maker, _help) in rows.items()
+    for name, fault in _expand(row, maker).items()
 }

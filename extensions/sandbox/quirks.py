@@ -24,9 +24,16 @@ class Quirks:
     rounded down to the step."""
     same_value: Literal["echo", "400", "422", "200"] = "echo"
     """The answer to a write of the current leverage."""
-    unset_leverage: Literal["default", "400", "404", "422", "message", "null"] = "default"
+    # fmt: off
+    unset_leverage: Literal[
+        "default", "400", "403", "404", "409", "422", "500", "message", "null",
+        "zero", "zero-number", "blank", "leverage-null", "empty-fields", "empty-object",
+    ] = "default"
+    # fmt: on
     """The answer to a read of a symbol that was never configured. "default" returns 10, or the value closest to 10
-    within the limits."""
+    within the limits. "null" returns a message and `data`: null. "zero", "zero-number", "blank" and "leverage-null"
+    return the leverage "0", 0, "" and null. "empty-fields" returns "" in each field, and "empty-object" returns an
+    empty `data`."""
     unknown_symbol: Literal["400", "404", "422", "message"] = "400"
     """The answer to a request for an unknown symbol."""
     empty_orders: Literal["list", "null", "absent"] = "list"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -33,6 +33,13 @@ def read_quirks(path: Path) -> Quirks:
         return Quirks(**{name: _check_reading(name, value) for name, value in quirks.items()})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def parse_quirks(text: str, quirks: Quirks) -> Quirks:
+    """Return quirks with the readings of a text such as `numbers=number,refused_count=true`. Raises ValueError."""
+    words = {"false": False, "true": True, "null": None}
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    return replace(quirks, **{name: _check_reading(name, words.get(word, word)) for name, _, word in pairs})
 
 
 def readings() -> dict[str, tuple[Any, ...]]:

@@ -62,18 +62,19 @@ def document_with(**fields: Any) -> dict[str, Any]:
         ({"accounts": [], "instruments": {"FOOUSDT": 5}}, "FOOUSDT must be a mapping"),
         (
             {"accounts": [], "instruments": {"FOOUSDT": {"max_leverage": "x"}}},
-            "max_leverage of FOOUSDT must be a number, not 'x'",
+            "max_leverage of FOOUSDT must be a number above 0, not 'x'",
         ),
         (document_with(seed=12), "account alpha: the seed must be 64 hexadecimal characters in quotes"),
         (document_with(seed="zz" * 32), "account alpha: the seed must be 64 hexadecimal characters in quotes"),
         (
             document_with(lever={}),
-            "an account has the unknown key lever; its keys are: leverage, name, orders, positions, seed",
+            "an account has the unknown key lever; its keys are: balance, leverage, name, orders, positions, seed",
         ),
         (
-            document_with(leverage={"BTCUSDT": "13"}),
-            "account alpha: the leverage of BTCUSDT must be a whole number, not '13'",
+            document_with(leverage={"BTCUSDT": "1_3"}),
+            "account alpha: the leverage of BTCUSDT must be a whole number from 1 to 1000000, not 1_3",
         ),
+        (document_with(balance="-1"), "account alpha: balance must be a number from 0, not -1"),
         (document_with(leverage={"NIXUSDT": 13}), "account alpha: unknown symbol NIXUSDT"),
         (
             document_with(positions=[{"symbol": "BTCUSDT", "side": "LONG"}]),
@@ -81,7 +82,7 @@ def document_with(**fields: Any) -> dict[str, Any]:
         ),
         (
             document_with(orders=[{"symbol": "BTCUSDT", "side": "BUY", "quantity": 1, "price": "x"}]),
-            "account alpha: price must be a number above 0, not x",
+            "account alpha: price must be a number above 0, such as 0.01, not x",
         ),
     ],
 )

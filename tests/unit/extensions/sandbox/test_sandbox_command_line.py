@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
-from sandbox import FAULTS, Account, Exchange, Sandbox
-from sandbox.cli import main
+from sandbox import FAULTS, Account, Exchange, Quirks, Sandbox
+from sandbox.cli import SERVE_ARGUMENTS, create_exchange, create_parser, main
 from sandbox.control import COMMANDS
-from sandbox.exchange import ENDPOINT_NAMES
+from sandbox.exchange import ENDPOINT_HELP
+from sandbox.faults import FAULT_TABLE
 from sandbox.signatures import KeyPair, derive_seed
 
-# The faults that the help describes together, such as 503-html.
-STATUS_FAULT = re.compile(r"^\d{3}(?=$|-(html|empty|done)$)")
 PROGRAM = Path(__file__).resolve().parents[4] / "extensions" / "sandbox"
 
 
@@ -130,8 +129,44 @@ def test_account_is_found_by_name_then_by_api_key_then_the_first(
         (["close-position", "BTCUSDT"], "desk has no open position in BTCUSDT; the command state shows"),
         (["cancel-order", "5"], "desk has no open order 5; the command state shows"),
         (["open-position", "NIXUSDT"], "unknown symbol NIXUSDT; use a listed symbol, such as BTCUSDT, or add"),
-        (["open-position", "BTCUSDT", "--size", "x"], "size must be a number above 0, not x"),
-        (["open-order", "BTCUSDT", "--age-days", "inf"], "the age of an order must be a number of days up to 36500, "),
+        (["open-position", "BTCUSDT", "--size", "x"], "size must be a number above 0, such as 0.01, not x"),
+        (
+            ["open-order", "BTCUSDT", "--age-days", "inf"],
+            "the age of an order must be a number of days from 0 to 36500, ",
+        ),
+        (
+            ["open-order", "BTCUSDT", "--age-days", "-1"],
+            "the age of an order must be a number of days from 0 to 36500, ",
+        ),
+        (["open-order", "BTCUSDT", "--price", "1e3"], "price must be a number above 0, such as 0.01, not 1e3"),
+        (["open-order", "BTCUSDT", "--quantity", "0"], "quantity must be a number above 0, such as 0.01, not 0"),
+        (["open-order", "BTCUSDT", "--order-type", "x"], "order_type must be LIMIT or STOP_MARKET or TAKE_PROFIT_MARK"),
+        (["open-position", "BTCUSDT", "--side", "up"], "side must be LONG or SHORT, not up"),
+        (["open-position", "BTCUSDT", "--size", "inf"], "size must be a number above 0, such as 0.01, not inf"),
+        (["open-position", "BTCUSDT", "--leverage", "0"], "leverage must be a whole number from 1 to 1000000, not 0"),
+        *(
+            (["set-leverage", "BTCUSDT", value], f"leverage must be a whole number from 1 to 1000000, not {value}")
+            for value in ("0", "1.5", "-3", "1_0", "\uff11\uff10", "ten", "9999999")
+        ),
+        *(
+            (
+                ["fault", "time", "503", f"--times={value}"],
+                f"times must be a whole number from 0 to 1000000, not {value}",
+            )
+            for value in ("-1", "1.5", "x", "1_0", "1e3")
+        ),
+        (["fault", "time", "503", "--times", "-1"], "times must be a whole number from 0 to 1000000, not -1"),
+        (["fault", "time", "503", "--symbol", "NIX"], "unknown symbol NIX; use a listed symbol, such as BTCUSDT"),
+        (
+            ["fault", "time"],
+            "the following arguments are required: FAULT; 'python3 extensions/sandbox fault --help' sho",
+        ),
+        (
+            ["fault", "time", "503", "--time", "2"],
+            "unrecognized arguments: --time 2; 'python3 extensions/sandbox --hel",
+        ),
+        (["nix"], "argument COMMAND: invalid choice: 'nix' (choose from "),
+        (["state", "--account", "nix"], "unknown account nix; the accounts are: desk"),
         (["state", "--url", "http://127.0.0.1:1"], "no sandbox listens on http://127.0.0.1:1; start one with: python3"),
         (
             ["state", "--url", "https://coinswitch.co"],
@@ -142,8 +177,13 @@ def test_account_is_found_by_name_then_by_api_key_then_the_first(
         (["fault", "nix", "500"], "unknown endpoint nix; the endpoints are: time, "),
         (["fault", "time", "nix"], "unknown fault nix; 'python3 extensions/sandbox fault --help' lists"),
         (["set-leverage", "BTCUSDT", "3", "--account", "nix"], "unknown account nix; the accounts are: desk"),
-        (["--port", "70000"], "cannot listen on port 70000: a port is a number from 0 to 65535; use another port"),
-        (["--speed", "0"], "--speed must be a number above 0, not 0"),
+        (["--port", "70000"], "--port must be a whole number from 0 to 65535, not 70000"),
+        (["--port", "-1"], "--port must be a whole number from 0 to 65535, not -1"),
+        (["--speed", "nan"], "--speed must be a number above 0, such as 60, not nan"),
+        (["--speed", "-1"], "--speed must be a number above 0, such as 60, not -1"),
+        (["--quirks", "mood=bad"], "unknown quirk mood; the quirks are: blocked_answer, "),
+        (["--quirks", "numbers"], 'the quirk numbers cannot be ""; its readings are: "text", "number", "decimal"'),
+        (["--speed", "0"], "--speed must be a number above 0, such as 60, not 0"),
         (["--accounts", "no/such/file"], "cannot open no/such/file: No such file or directory; check the path after"),
         (["serve", "--export", "nix"], "--export names the unknown account nix; the accounts are: desk"),
     ],
@@ -192,7 +232,7 @@ def test_server_that_is_not_a_sandbox_is_an_error(
             "/sandbox/set-leverage",
             '{"symbol": "BTCUSDT", "leverage": []}',
             400,
-            "leverage must be a whole number, not []",
+            "leverage must be a whole number from 1 to 1000000, not []",
         ),
     ],
 )
@@ -213,24 +253,72 @@ def test_invalid_control_request_returns_an_error(
         assert json.load(answer)["error"].startswith(error)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fault", "--help"], ["serve", "--help"]])
-def test_help_is_complete_and_fits_80_columns(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+def read_help(capsys: Capture, *arguments: str) -> str:
     with pytest.raises(SystemExit) as exit_info:
-        main(arguments)
+        main([*arguments, "--help"])
     assert exit_info.value.code == 0
-    text = capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["", "serve", *COMMANDS])
+def test_help_is_complete_and_fits_80_columns(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = read_help(capsys, *([command] if command else []))
     assert max(map(len, text.splitlines())) < 80
     assert "examples:" in text
-    rows = {
-        "--help": COMMANDS,
-        "fault": [*ENDPOINT_NAMES, *(STATUS_FAULT.sub("STATUS", name) for name in FAULTS)],
-        "serve": ["--no-rate-limits"],
+    faults = [name for rows in FAULT_TABLE.values() for name in rows]
+    names: dict[str, Collection[str]] = {
+        "": COMMANDS,
+        "serve": SERVE_ARGUMENTS,
+        "fault": [*COMMANDS["fault"].arguments, *ENDPOINT_HELP, *faults],
     }
-    assert [name for name in rows[arguments[0]] if f"\n  {name} " not in text] == []
-    assert arguments[0] != "fault" or ": 400, 401" in text
+    listed = names[command] if command in names else COMMANDS[command].arguments
+    assert [name for name in listed if f"\n  {name} " not in text and f"\n  {name}\n" not in text] == []
+    assert command != "fault" or "202, 400, 401" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_named_fault_can_be_added(run_cli: RunCli, capsys: Capture, name: str) -> None:
+    assert run_cli("fault", "futures", name, "--times", "2", "--symbol", "btcusdt") == 0
+    assert capsys.readouterr().out == f"futures: {name} for the next 2 requests\n"
+
+
+def test_state_of_one_account(run_cli: RunCli, exchange: Exchange, capsys: Capture) -> None:
+    second = exchange.open_account("second")
+    assert run_cli("state", "--account", "second") == 0
+    assert yaml.safe_load(capsys.readouterr().out) == {
+        "second": {"api_key": second.api_key, "leverage": {}, "positions": [], "orders": []}
+    }
+    assert run_cli("state") == 0
+    assert list(yaml.safe_load(capsys.readouterr().out)) == ["desk", "second"]
+
+
+def test_stop_order_and_position_with_another_leverage(run_cli: RunCli, account: Account, capsys: Capture) -> None:
+    assert run_cli("open-order", "BTCUSDT", "--order-type", "stop_market", "--price", "60000") == 0
+    assert run_cli("open-position", "ETHUSDT", "--leverage", "40") == 0
+    assert [(order.order_type, str(order.trigger_price)) for order in account.orders] == [("STOP_MARKET", "60000")]
+    assert [position.leverage for position in account.positions] == [40]
+    capsys.readouterr()
+    assert run_cli("state") == 0
+    (line,) = yaml.safe_load(capsys.readouterr().out)["desk"]["orders"]
+    assert line.startswith("BTCUSDT BUY 0 at 60000, 2023-11-14")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quirks"),
+    [
+        ([], Quirks()),
+        (["--quirks", "unset_leverage=zero"], Quirks(unset_leverage="zero")),
+        (["--quirks", "refused_count=true,retry_after=null"], Quirks(refused_count=True)),
+        (["--like", "{path}"], Quirks(numbers="number")),
+        (["--like", "{path}", "--quirks", "limit_answer=clamp"], Quirks(numbers="number", limit_answer="clamp")),
+    ],
+)
+def test_options_set_the_quirks(tmp_path: Path, arguments: list[str], quirks: Quirks) -> None:
+    path = tmp_path / "transcript.json"
+    path.write_text('{"quirks": {"numbers": "number"}}', encoding="utf-8")
+    options = create_parser().parse_args(["serve", *(argument.format(path=path) for argument in arguments)])
+    assert create_exchange(options).quirks == quirks
 
 
 @contextmanager

@@ -174,14 +174,150 @@ def test_blocked_write_is_not_carried_out_with_a_done_fault(exchange: Exchange, 
     assert account.leverage == {}
 
 
-@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.delay])
+# What these faults do is tested below.
+@pytest.mark.parametrize(
+    "name", [name for name, fault in FAULTS.items() if not (fault.delay or fault.burst or fault.later)]
+)
 def test_named_fault_changes_the_answer_or_its_delivery(exchange: Exchange, send: Send, name: str) -> None:
     fault = FAULTS[name]
     usual_answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
     exchange.add_fault("write_leverage", fault)
-    delivery = (fault.drop, fault.drip, fault.size, fault.endless, fault.gzip, fault.twice)
+    delivery = (fault.drop, fault.drip, fault.size, fault.endless, fault.gzip, fault.twice, fault.headers)
     answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
     assert answer.status != usual_answer.status or answer.body != usual_answer.body or any(delivery)
+
+
+def read_leverage(send: Send, symbol: str = "BTCUSDT") -> str:
+    return str(send(*READ, symbol=symbol).value["data"]["leverage"])
+
+
+@pytest.mark.parametrize(
+    ("name", "leverages"),
+    [
+        ("202", ["10", "10", "10"]),
+        ("202-done", ["13", "13", "13"]),
+        ("202-later", ["10", "13", "13"]),
+        ("500-later", ["10", "13", "13"]),
+        ("later", ["10", "13", "13"]),
+        ("later-2", ["10", "10", "13"]),
+        ("message-only", ["10", "10", "10"]),
+        ("no-data", ["13", "13", "13"]),
+    ],
+)
+def test_write_takes_effect_at_once_later_or_never(exchange: Exchange, send: Send, name: str, leverages: Any) -> None:
+    usual_answer = {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "13"}}
+    exchange.add_fault("write_leverage", FAULTS[name])
+    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert answer.value == usual_answer if name.startswith("later") else list(answer.value) == ["message"]
+    assert [read_leverage(send), read_leverage(send), read_leverage(send)] == leverages
+
+
+def test_later_write_is_refused_if_a_position_was_opened_before(
+    exchange: Exchange, account: Account, send: Send
+) -> None:
+    exchange.add_fault("write_leverage", FAULTS["202-later"])
+    assert send(*WRITE, symbol="BTCUSDT", leverage=13).value == {"message": "Accepted"}
+    account.open_position("BTCUSDT", "LONG", "1")
+    assert [read_leverage(send), read_leverage(send)] == ["10", "10"]
+
+
+def test_later_write_takes_effect_after_a_request_that_is_dropped(
+    exchange: Exchange, account: Account, send: Send
+) -> None:
+    exchange.add_fault("write_leverage", FAULTS["later"])
+    send(*WRITE, symbol="BTCUSDT", leverage=13)
+    exchange.add_fault("read_leverage", FAULTS["drop-before"])
+    send(*READ, symbol="BTCUSDT")
+    assert account.leverage == {"BTCUSDT": 13}
+
+
+def test_clamp_sets_and_sends_the_maximum(exchange: Exchange, account: Account, send: Send) -> None:
+    exchange.add_fault("write_leverage", FAULTS["clamp"], symbol="ETHUSDT")
+    assert send(*WRITE, symbol="BTCUSDT", leverage=13).value["data"]["leverage"] == "13"
+    assert send(*WRITE, symbol="ETHUSDT", leverage=13).value["data"]["leverage"] == "50"
+    assert account.leverage == {"BTCUSDT": 13, "ETHUSDT": 50}
+
+
+@pytest.mark.parametrize(("name", "headers"), [("burst", {}), ("burst-retry-after", {"Retry-After": "10"})])
+def test_burst_is_refused_until_10_seconds_have_passed(
+    exchange: Exchange, send: Send, advance: Callable[[float], None], name: str, headers: dict[str, str]
+) -> None:
+    exchange.add_fault("read_leverage", FAULTS[name], times=None)
+
+    def read_all(count: int) -> list[int]:
+        return [send(*READ, symbol="BTCUSDT").status for _ in range(count)]
+
+    assert read_all(7) == [200] * 5 + [429] * 2
+    assert send(*READ, symbol="BTCUSDT").headers == headers
+    assert send("GET", "/futures/positions").status == 200
+    advance(10)
+    assert read_all(6) == [200] * 5 + [429]
+
+
+def test_burst_is_refused_the_given_number_of_times(exchange: Exchange, send: Send) -> None:
+    exchange.add_fault("read_leverage", FAULTS["burst"], times=2)
+    assert [send(*READ, symbol="BTCUSDT").status for _ in range(9)] == [200] * 5 + [429] * 2 + [200] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "leverage"),
+    [
+        ("repeated-keys", '"leverage": "50", "leverage": "10"'),
+        ("underscore", '"leverage": "1_0"'),
+        ("fraction", '"leverage": "10.5"'),
+        ("full-width", '"leverage": "\uff11\uff10"'),
+    ],
+)
+def test_leverage_is_not_a_clear_number(
+    exchange: Exchange, account: Account, send: Send, name: str, leverage: str
+) -> None:
+    account.open_position("BTCUSDT", "LONG", "1")
+    exchange.add_fault("futures", FAULTS[name], times=3)
+    assert leverage in send(*READ, symbol="BTCUSDT").body.decode()
+    assert leverage in send("GET", "/futures/positions").body.decode()
+    exchange.list_instrument("BTCUSDT", max_leverage="10")
+    assert leverage.replace("leverage", "max_leverage") in send("GET", "/futures/instrument_info").body.decode()
+
+
+def test_cached_answer_has_an_age(exchange: Exchange, send: Send) -> None:
+    exchange.add_fault("read_leverage", FAULTS["cached"])
+    assert send(*READ, symbol="BTCUSDT").headers == {"Age": "7"}
+
+
+def test_instruments_are_nested_by_exchange(exchange: Exchange, send: Send) -> None:
+    exchange.add_fault("instruments", FAULTS["nested-instruments"])
+    data = send("GET", "/futures/instrument_info").value["data"]
+    assert (list(data), "BTCUSDT" in data["EXCHANGE_2"]) == (["EXCHANGE_2"], True)
+
+
+def test_keys_are_refused_for_futures_only_or_for_writes_only(exchange: Exchange, send: Send) -> None:
+    exchange.add_fault("futures", FAULTS["401"], times=None)
+    assert [send("GET", path).status for path in ("/validate/keys", "/time", "/futures/positions")] == [200, 200, 401]
+    exchange.clear_faults()
+    exchange.add_fault("write_leverage", FAULTS["401"])
+    assert send(*READ, symbol="BTCUSDT").status == 200
+    assert [send(*WRITE, symbol="BTCUSDT", leverage=13).status for _ in range(2)] == [401, 200]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 451])
+def test_server_in_front_of_the_api_refuses_all_requests(exchange: Exchange, send: Send, status: int) -> None:
+    exchange.add_fault("*", FAULTS[f"{status}-html"], times=None)
+    answers = [send("GET", "/time"), send(*READ, symbol="BTCUSDT"), send(*WRITE, symbol="BTCUSDT", leverage=13)]
+    assert {(answer.status, answer.content_type) for answer in answers} == {(status, "text/html")}
+
+
+def test_maintenance_has_the_words_of_the_api(exchange: Exchange, send: Send) -> None:
+    exchange.add_fault("write_leverage", FAULTS["maintenance"])
+    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (answer.status, answer.value) == (400, {"message": "The system is under maintenance"})
+
+
+@pytest.mark.parametrize(("name", "works"), [("301", False), ("303", False), ("303-done", True), ("308", False)])
+def test_redirect_has_its_status(exchange: Exchange, account: Account, send: Send, name: str, works: bool) -> None:
+    exchange.add_fault("write_leverage", FAULTS[name])
+    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (answer.status, answer.headers["Location"]) == (int(name[:3]), "/trade/api/v2/time")
+    assert bool(account.leverage) is works
 
 
 def test_nan_fault_sends_an_unquoted_nan(exchange: Exchange, send: Send) -> None:

@@ -59,7 +59,18 @@ def test_write_of_the_current_leverage_is_echoed_or_refused(
     assert send(*WRITE, symbol="BTCUSDT", leverage=12).status == 200
 
 
-@pytest.mark.parametrize(("reading", "status"), [("400", 400), ("404", 404), ("422", 422), ("message", 200)])
+@pytest.mark.parametrize(
+    ("reading", "status"),
+    [
+        ("400", 400),
+        ("403", 403),
+        ("404", 404),
+        ("409", 409),
+        ("422", 422),
+        ("500", 500),
+        ("message", 200),
+    ],
+)
 def test_read_of_a_never_configured_symbol_is_refused(
     exchange: Exchange, account: Account, send: Send, reading: Any, status: int
 ) -> None:
@@ -70,10 +81,28 @@ def test_read_of_a_never_configured_symbol_is_refused(
     assert send(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
 
 
-def test_read_of_a_never_configured_symbol_returns_null(exchange: Exchange, account: Account, send: Send) -> None:
-    exchange.quirks = Quirks(unset_leverage="null")
+USUAL = {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("reading", "data"),
+    [
+        ("null", None),
+        ("zero", {**USUAL, "leverage": "0"}),
+        ("zero-number", {**USUAL, "leverage": 0}),
+        ("blank", {**USUAL, "leverage": ""}),
+        ("leverage-null", {**USUAL, "leverage": None}),
+        ("empty-fields", {"exchange": "", "symbol": "", "leverage": ""}),
+        ("empty-object", {}),
+    ],
+)
+def test_read_of_a_never_configured_symbol_returns_no_leverage(
+    exchange: Exchange, account: Account, send: Send, reading: Any, data: Any
+) -> None:
+    exchange.quirks = Quirks(unset_leverage=reading)
     answer = send(*READ, symbol="BTCUSDT")
-    assert (answer.status, answer.value["data"]) == (200, None)
+    assert (answer.status, answer.value["data"]) == (200, data)
+    assert send(*READ, symbol="NIXUSDT").status == 400
     account.set_leverage("BTCUSDT", 13)
     assert send(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from sandbox import Account, Exchange, Request
+from sandbox import Account, Exchange, Quirks, Request
 from sandbox.faults import Answer
 
 Send = Callable[..., Answer]
@@ -247,6 +248,81 @@ def test_wallet_adds_up(send: Send, account: Account) -> None:
     ]
 
 
+def test_empty_wallet_has_a_row_of_zeros(send: Send, account: Account) -> None:
+    account.balance = Decimal(0)
+    data = send("GET", "/futures/wallet_balance").value["data"]
+    ((row,), assets) = data["base_asset_balances"], data["asset"]
+    assert (row["base_asset"], set(row["balances"].values()), assets) == ("USDT", {"0.00000000"}, [])
+
+
+def test_position_keeps_the_leverage_of_its_opening(send: Send, account: Account) -> None:
+    account.open_position("BTCUSDT", "LONG", "1")
+    account.set_leverage("BTCUSDT", 20)
+    account.open_position("ETHUSDT", "LONG", "1", leverage=40)
+    rows = send("GET", "/futures/positions").value["data"]
+    assert {row["symbol"]: row["leverage"] for row in rows} == {"BTCUSDT": "10", "ETHUSDT": "40"}
+    assert send("GET", "/futures/leverage", symbol="BTCUSDT").value["data"]["leverage"] == "20"
+
+
+def test_stop_order_has_a_trigger_price_and_blocks_its_symbol(send: Send, account: Account) -> None:
+    account.open_order("BTCUSDT", "SELL", "1", "60000", order_type="stop_market")
+    (row,) = send("POST", "/futures/orders/open").value["data"]["orders"]
+    names = ("order_type", "quantity", "price", "trigger_price", "reduce_only")
+    assert [row[name] for name in names] == ["STOP_MARKET", "0", "0", "60000", True]
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status == 400
+    account.open_order("ETHUSDT", "BUY", "1", "3000")
+    limit_order = send("POST", "/futures/orders/open", symbol="ETHUSDT").value["data"]["orders"][0]
+    assert "trigger_price" not in limit_order
+
+
+def test_order_needs_the_association_that_the_first_write_creates(send: Send, account: Account) -> None:
+    order = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "1", "price": "50000"}
+    refused = send("POST", "/futures/order", **order)
+    assert (refused.status, refused.value) == (400, {"message": "subaccount association not found"})
+    # The default is what a read shows before. A write of the same value creates the association.
+    assert send("GET", "/futures/leverage", symbol="BTCUSDT").value["data"]["leverage"] == "10"
+    assert send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=10).status == 200
+    assert send("POST", "/futures/order", **order).value["data"]["order_id"] == account.orders[0].order_id
+    assert send("POST", "/futures/order", **{**order, "side": "UP"}).status == 422
+
+
+def test_limits_can_be_fractions(send: Send, exchange: Exchange) -> None:
+    exchange.list_instrument("BTCUSDT", min_leverage="0.5", max_leverage="12.5", leverage_step="0.01")
+    row = send("GET", "/futures/instrument_info").value["data"]["BTCUSDT"]
+    assert (row["min_leverage"], row["max_leverage"], row["leverage_step"]) == ("0.5", "12.5", "0.01")
+    statuses = [send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=n).status for n in (12, 13)]
+    assert statuses == [200, 400]
+    exchange.quirks = Quirks(numbers="number")
+    assert send("GET", "/futures/instrument_info").value["data"]["BTCUSDT"]["max_leverage"] == 12.5
+
+
+def test_refused_keys_have_another_message_for_futures(
+    exchange: Exchange, account: Account, build_request: Callable[..., Request]
+) -> None:
+    requests = [build_request("GET", path, exchange="EXCHANGE_2") for path in ("/validate/keys", "/futures/positions")]
+    account.new_pair()
+    assert [exchange.handle(request)[0].value["message"] for request in requests] == [
+        "Invalid Access",
+        "API Key or Signature is not Correct",
+    ]
+
+
+def test_another_program_acts_between_two_requests(send: Send, exchange: Exchange, account: Account) -> None:
+    def read() -> str:
+        return str(send("GET", "/futures/leverage", symbol="BTCUSDT").value["data"]["leverage"])
+
+    exchange.run_before(2, lambda: account.set_leverage("BTCUSDT", 5))
+    exchange.run_before(1, lambda: account.open_position("BTCUSDT", "LONG", "1"), endpoint="write_leverage")
+    exchange.run_before(4, lambda: account.close_position("BTCUSDT"))
+    assert [read(), read()] == ["10", "5"]
+    statuses = [send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status for _ in range(3)]
+    assert statuses == [400, 200, 200]
+    with pytest.raises(ValueError, match="unknown endpoint nix; the endpoints are: "):
+        exchange.run_before(1, lambda: None, endpoint="nix")
+    with pytest.raises(ValueError, match="number must be a whole number from 1 to 1000000, not 0"):
+        exchange.run_before(0, lambda: None)
+
+
 def test_orders_are_cancelled_by_id_by_symbol_or_all(send: Send, account: Account) -> None:
     first, second, third = (account.open_order(symbol, "BUY", "1", "1") for symbol in ("BTCUSDT", "BTCUSDT", "ETHUSDT"))
     assert send("DELETE", "/futures/order", order_id=first).value["data"]["order_id"] == first
@@ -261,12 +337,29 @@ def test_orders_are_cancelled_by_id_by_symbol_or_all(send: Send, account: Accoun
     [
         (lambda account: account.open_position("NIXUSDT", "LONG", "1"), "unknown symbol NIXUSDT; use a listed symbol"),
         (lambda account: account.open_position("BTCUSDT", "UP", "1"), "side must be LONG or SHORT, not UP"),
-        (lambda account: account.open_position("BTCUSDT", "LONG", "0"), "size must be a number above 0, not 0"),
-        (lambda account: account.open_position("BTCUSDT", "LONG", "much"), "size must be a number above 0, not much"),
-        (lambda account: account.open_order("BTCUSDT", "BUY", "1", "nan"), "price must be a number above 0, not nan"),
+        (
+            lambda account: account.open_position("BTCUSDT", "LONG", "0"),
+            "size must be a number above 0, such as 0.01, not 0",
+        ),
+        (lambda account: account.open_position("BTCUSDT", "LONG", "1_0"), "size must be a number above 0"),
+        (lambda account: account.open_position("BTCUSDT", "LONG", "\uff11"), "size must be a number above 0"),
+        (lambda account: account.open_position("BTCUSDT", "LONG", "1", 0), "leverage must be a whole number from 1"),
+        (lambda account: account.open_order("BTCUSDT", "BUY", "1", "1", 0, "STOP"), "order_type must be LIMIT or STOP"),
+        (lambda account: account.set_leverage("BTCUSDT", True), "leverage must be a whole number from 1"),
+        (
+            lambda account: account.open_position("BTCUSDT", "LONG", "much"),
+            "size must be a number above 0, such as 0.01, not much",
+        ),
+        (
+            lambda account: account.open_order("BTCUSDT", "BUY", "1", "nan"),
+            "price must be a number above 0, such as 0.01, not nan",
+        ),
         (lambda account: account.close_position("BTCUSDT"), "desk has no open position in BTCUSDT"),
         (lambda account: account.cancel_order("1"), "desk has no open order 1"),
-        (lambda account: account.set_leverage("BTCUSDT", 0), "leverage must be a whole number from 1, not 0"),
+        (
+            lambda account: account.set_leverage("BTCUSDT", 0),
+            "leverage must be a whole number from 1 to 1000000, not 0",
+        ),
     ],
 )
 def test_value_that_an_account_cannot_hold_is_an_error(
