@@ -43,15 +43,9 @@ def leverage_answer(**fields: Any) -> Fault:
 
 
 MORE_FAULTS: dict[str, Fault] = {
-    "405": Fault(status=405),
-    "408": Fault(status=408),
-    "408-done": Fault(status=408, worked=True),
     "418": Fault(status=418),
     "520-html": Fault(status=520, body="<html><body><h1>520</h1>The origin sent an unknown error</body></html>"),
     "599-garbage": Fault(status=599, body=b"\xff\xfe\x00"),
-    "301": Fault(redirect="/trade/api/v2/time", status=301),
-    "303-done": Fault(redirect="/trade/api/v2/time", status=303, worked=True),
-    "308": Fault(redirect="/trade/api/v2/time", status=308),
     "400-nested": Fault(status=400, body="[" * 50_000),
     "400-endless": Fault(status=400, endless=True),
     "400-large": Fault(status=400, body={"message": "No " * 300_000}),
@@ -87,8 +81,18 @@ MORE_FAULTS: dict[str, Fault] = {
     "leverage-exponent": leverage_answer(leverage="1e999999999"),
     "leverage-blank": leverage_answer(leverage=""),
 }
-# The harness has a lower limit for the size of an answer.
-ALL_FAULTS = {**FAULTS, **MORE_FAULTS, "large": Fault(size=MAX_ANSWER_SIZE)}
+# What these faults mean depends on more than one request, or on the state of the exchange.
+OUTSIDE_THE_MATRIX = {
+    *(name for name, fault in FAULTS.items() if fault.later or fault.burst or fault.sets_maximum),
+    *(name for name in FAULTS if name.startswith("202")),
+    *("message-only", "repeated-keys", "underscore", "fraction", "full-width", "nested-instruments", "cached"),
+}
+ALL_FAULTS = {
+    **{name: fault for name, fault in FAULTS.items() if name not in OUTSIDE_THE_MATRIX},
+    **MORE_FAULTS,
+    # The harness has a lower limit for the size of an answer.
+    "large": Fault(size=MAX_ANSWER_SIZE),
+}
 
 
 class Meaning(Enum):
@@ -133,7 +137,7 @@ BY_ENDPOINT: dict[str, tuple[Meaning, ...]] = {
 BY_MEANING: dict[Meaning, str] = {
     Meaning.VALID: "slow large",
     Meaning.MISMATCH: "null list number true text",
-    Meaning.REFUSED: "redirect redirect-away echo-keys",
+    Meaning.REFUSED: "redirect redirect-away echo-keys maintenance",
     Meaning.KEYS_REFUSED: "clock-ahead clock-behind",
     Meaning.UNCLEAR: (
         "drop-before drop-after cut-body timeout timeout-undone late slow-headers slow-body endless bomb gzip-bomb "
@@ -145,7 +149,7 @@ BY_NAME = {name: meaning for meaning, names in BY_MEANING.items() for name in na
 # All other faults: their names begin with the status.
 BY_STATUS = {401: Meaning.KEYS_REFUSED, 408: Meaning.UNCLEAR, 429: Meaning.RATE_LIMITED}
 # The exchange may use these answers for a symbol that was never configured.
-NEVER_CONFIGURED = {"400", "404", "422", "echo-keys"}
+NEVER_CONFIGURED = {"400", "404", "422", "echo-keys", "maintenance"}
 
 
 def meaning_of(endpoint: str, fault_name: str) -> Meaning:
@@ -437,17 +441,17 @@ def expect_info(cell: Cell, task: InfoTask) -> tuple[bool, Any]:
 # of a class take the same branches in the client. A fault that is in no class, such as each 429, meets every task.
 FAULT_CLASSES = (
     # A clear refusal.
-    "403 405 409 418",
-    "404 422 echo-keys",
-    "redirect redirect-away 301 308",
-    "403-html 400-html 404-html 409-html 422-html 400-nested",
-    "422-empty 400-empty 403-empty 404-empty 409-empty",
+    "403 405 409 418 451",
+    "404 422 echo-keys maintenance",
+    "redirect redirect-away 301 302 303 308",
+    "403-html 400-html 404-html 405-html 409-html 422-html 451-html 400-nested",
+    "422-empty 400-empty 403-empty 404-empty 405-empty 409-empty 451-empty",
     # A clear refusal of a request that was carried out.
-    "400-done 403-done 404-done 409-done 422-done 303-done",
+    "400-done 403-done 404-done 405-done 409-done 422-done 451-done 301-done 302-done 303-done 308-done",
     # No clear answer.
     "500 502 503 504 408 503-retry-after",
-    "503-html 500-html 502-html 504-html 520-html 599-garbage",
-    "503-empty 500-empty 502-empty 504-empty",
+    "503-html 408-html 500-html 502-html 504-html 520-html 599-garbage",
+    "503-empty 408-empty 500-empty 502-empty 504-empty",
     "500-done 502-done 503-done 504-done 408-done 500-slow",
     # Status 200, but not JSON.
     "garbage blanks html incomplete-json long-number",

@@ -384,7 +384,13 @@ def list_values(type_hint: Any) -> tuple[Any, ...]:
     return sum(map(list_values, get_args(type_hint)), ())
 
 
-QUIRK_VALUES = [(name, value) for name, kind in get_type_hints(Quirks).items() for value in list_values(kind)]
+# Readings of `unset_leverage` that are no clear answer to the code. The leverage of such a symbol is unknown.
+UNCLEAR_UNSET = ("403", "409", "500", "zero", "zero-number", "blank", "leverage-null", "empty-fields", "empty-object")
+QUIRK_VALUES = [
+    pytest.param(name, value, marks=pytest.mark.xfail(strict=True) if value in UNCLEAR_UNSET else ())
+    for name, kind in get_type_hints(Quirks).items()
+    for value in list_values(kind)
+]
 
 
 @pytest.mark.parametrize(("quirk", "value"), QUIRK_VALUES)
