@@ -19,6 +19,7 @@ from .signatures import KeyPair
 DEFAULT_LEVERAGE = 10
 MAX_LEVERAGE = 1_000_000
 MAX_AGE_DAYS = 36_500
+MS_PER_DAY = 86_400_000
 ORDER_TYPES = ("LIMIT", "STOP_MARKET", "TAKE_PROFIT_MARKET")
 
 
@@ -54,10 +55,10 @@ class Order:
     side: str
     quantity: Decimal
     price: Decimal
+    trigger_price: Decimal | None
     leverage: int
     created_at: int
-    order_type: str = "LIMIT"
-    trigger_price: Decimal | None = None
+    order_type: str
 
     @property
     def margin(self) -> Decimal:
@@ -135,11 +136,10 @@ class Account:
         min_leverage, max_leverage = (int(Decimal(instrument[name])) for name in ("min_leverage", "max_leverage"))
         return self.leverage.get(symbol, max(min_leverage, min(DEFAULT_LEVERAGE, max_leverage)))
 
-    def set_leverage(self, symbol: str, leverage: int) -> None:
+    def set_leverage(self, symbol: str, leverage: int | str) -> None:
         """Set the leverage of a symbol to any whole number from 1, even outside the limits of the instrument."""
-        leverage = parse_whole_number("leverage", leverage, 1, MAX_LEVERAGE)
         with self._lock:
-            self.leverage[self._check_symbol(symbol)] = leverage
+            self.leverage[self._check_symbol(symbol)] = _parse_leverage(leverage)
 
     def open_position(self, symbol: str, side: str, size: str, leverage: int | str | None = None) -> str:
         """Open a position and return its ID.
@@ -150,18 +150,11 @@ class Account:
             size: The size in the base asset.
             leverage: The leverage of the position, None for that of the symbol.
         """
+        side, amount = _check_choice("side", side, ("LONG", "SHORT")), _parse_positive("size", size)
         with self._lock:
             symbol = self._check_symbol(symbol)
-            position = Position(
-                str(uuid.uuid4()),
-                symbol,
-                _check_choice("side", side, ("LONG", "SHORT")),
-                _parse_positive("size", size),
-                self.leverage_in_force(symbol)
-                if leverage is None
-                else parse_whole_number("leverage", leverage, 1, MAX_LEVERAGE),
-                self._now(),
-            )
+            used = self.leverage_in_force(symbol) if leverage is None else _parse_leverage(leverage)
+            position = Position(str(uuid.uuid4()), symbol, side, amount, used, self._now())
             self.positions.append(position)
             return position.position_id
 
@@ -183,6 +176,7 @@ class Account:
         price: str,
         created_at: int | None = None,
         order_type: str = "LIMIT",
+        age_days: str | float = 0,
     ) -> str:
         """Place an order and return its ID.
 
@@ -191,25 +185,20 @@ class Account:
             side: BUY or SELL, in any case.
             quantity: The quantity in the base asset. An order that is no limit order does not use it.
             price: The price in USDT. For an order that is no limit order, the price that triggers it.
-            created_at: The creation time in Unix milliseconds, None for now.
+            created_at: The creation time in Unix milliseconds, None for `age_days` ago.
             order_type: One of ORDER_TYPES, in any case.
+            age_days: How long ago the order was created, in days.
         """
         order_type = _check_choice("order_type", order_type, ORDER_TYPES)
-        is_limit = order_type == "LIMIT"
-        amount, at = _parse_positive("quantity", quantity), _parse_positive("price", price)
+        side, age_ms = _check_choice("side", side, ("BUY", "SELL")), int(_parse_age_days(age_days) * MS_PER_DAY)
+        amount, at, trigger = _parse_positive("quantity", quantity), _parse_positive("price", price), None
+        if order_type != "LIMIT":
+            amount, at, trigger = Decimal(0), Decimal(0), at
         with self._lock:
             symbol = self._check_symbol(symbol)
-            order = Order(
-                str(uuid.uuid4()),
-                symbol,
-                _check_choice("side", side, ("BUY", "SELL")),
-                amount if is_limit else Decimal(0),
-                at if is_limit else Decimal(0),
-                self.leverage_in_force(symbol),
-                self._now() if created_at is None else created_at,
-                order_type,
-                None if is_limit else at,
-            )
+            created_at = self._now() - age_ms if created_at is None else created_at
+            leverage = self.leverage_in_force(symbol)
+            order = Order(str(uuid.uuid4()), symbol, side, amount, at, trigger, leverage, created_at, order_type)
             self.orders.append(order)
             return order.order_id
 
@@ -260,7 +249,11 @@ def parse_whole_number(name: str, value: object, low: int, high: int) -> int:
     return int(str(value))
 
 
-def parse_age_days(value: object) -> float:
+def _parse_leverage(value: object) -> int:
+    return parse_whole_number("leverage", value, 1, MAX_LEVERAGE)
+
+
+def _parse_age_days(value: object) -> float:
     """Return the age of an order in days."""
     days = parse_number(value, 0, MAX_AGE_DAYS)
     if days is None:

@@ -14,11 +14,9 @@ from typing import Any
 
 import yaml
 
-from .accounts import MAX_LEVERAGE, Account, parse_age_days, parse_number, parse_whole_number
+from .accounts import Account, parse_number
 from .exchange import Exchange
 from .signatures import derive_seed
-
-MILLISECONDS_PER_DAY = 86_400_000
 
 
 def load_accounts(exchange: Exchange, path: Path) -> None:
@@ -47,7 +45,7 @@ def fill_exchange(exchange: Exchange, document: Any) -> None:
         record = _check_keys(row, "an account", {"name"}, {"seed", "balance", "leverage", "positions", "orders"})
         account = exchange.open_account(record["name"], _read_seed(record))
         try:
-            _fill_account(exchange, account, record)
+            _fill_account(account, record)
         except ValueError as error:
             raise ValueError(f"account {account.name}: {error}") from error
     if not exchange.accounts:
@@ -62,21 +60,19 @@ def _check_limits(fields: dict[str, Any], symbol: str) -> dict[str, Any]:
     return fields
 
 
-def _fill_account(exchange: Exchange, account: Account, record: dict[str, Any]) -> None:
+def _fill_account(account: Account, record: dict[str, Any]) -> None:
     balance = str(record.get("balance", account.balance))
     if parse_number(balance, 0, math.inf) is None:
         raise ValueError(f"balance must be a number from 0, not {balance}")
     account.balance = Decimal(balance)
     for symbol, leverage in _check_mapping(record.get("leverage"), "leverage").items():
-        account.set_leverage(symbol, parse_whole_number(f"the leverage of {symbol}", leverage, 1, MAX_LEVERAGE))
+        account.set_leverage(symbol, leverage)
     for row in _check_list(record.get("positions"), "positions"):
         position = _check_keys(row, "a position", {"symbol", "side", "size"}, {"leverage"})
         account.open_position(**_convert_to_text(position))
     for row in _check_list(record.get("orders"), "orders"):
         order = _check_keys(row, "an order", {"symbol", "side", "quantity", "price"}, {"age_days", "order_type"})
-        age_days = parse_age_days(order.pop("age_days", 0))
-        created_at = int(exchange.clock() * 1000 - age_days * MILLISECONDS_PER_DAY)
-        account.open_order(**_convert_to_text(order), created_at=created_at)
+        account.open_order(**_convert_to_text(order))
 
 
 def _read_seed(record: dict[str, Any]) -> bytes:
@@ -90,7 +86,7 @@ def _read_seed(record: dict[str, Any]) -> bytes:
     return bytes.fromhex(seed)
 
 
-def _convert_to_text(record: dict[str, Any]) -> dict[str, str]:
+def _convert_to_text(record: dict[str, Any]) -> dict[str, Any]:
     return {name: str(value) for name, value in record.items()}
 
 

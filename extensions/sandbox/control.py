@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .accounts import ORDER_TYPES, Account, parse_age_days, parse_whole_number
+from .accounts import ORDER_TYPES, Account, parse_whole_number
 from .exchange import ENDPOINT_HELP, Exchange, Request
 from .faults import FAULT_TABLE, FAULTS, Answer
 
 PREFIX = "/sandbox/"
-SECONDS_PER_DAY = 86_400
 MAX_TIMES = 1_000_000
 Values = Mapping[str, Any]
 
@@ -44,7 +43,7 @@ class Command:
 
     def fill_in(self, given: Values) -> Values:
         """Return the value of each argument. Raises ValueError if one is missing."""
-        values = dict(given)
+        values = {name: None if value is None else str(value) for name, value in given.items()}
         for argument_name, argument in self.arguments.items():
             name = argument_name.lstrip("-").lower().replace("-", "_")
             values.setdefault(name, argument.default)
@@ -98,7 +97,7 @@ def _account_state(account: Account) -> Any:
         "leverage": dict(account.leverage),
         "positions": [f"{p.symbol} {p.side} {p.size}" for p in account.positions],
         "orders": [
-            f"{o.symbol} {o.side} {o.quantity} at {o.price if o.trigger_price is None else o.trigger_price}, "
+            f"{o.symbol} {o.side} {o.quantity} at {o.trigger_price or o.price}, "
             f"{_format_time(o.created_at)}, {o.order_id}"
             for o in account.orders
         ],
@@ -109,47 +108,27 @@ def _format_time(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(milliseconds / 1000))
 
 
-def _open_position(exchange: Exchange, values: Values) -> str:
-    account = _find_account(exchange, values)
-    symbol, side, size = (str(values[name]) for name in ("symbol", "side", "size"))
-    position_id = account.open_position(symbol, side, size, values["leverage"])
-    return f"{account.name}: {side.upper()} {size} {symbol.upper()} opened, position {position_id}"
+def _on_account(act: Callable[[Account, Values], object], done: str) -> Callable[[Exchange, Values], str]:
+    """Return the function of a command that changes an account.
 
+    `done` is the template of its result, with the values of the command and the `result` of `act`.
+    """
 
-def _close_position(exchange: Exchange, values: Values) -> str:
-    account = _find_account(exchange, values)
-    symbol = str(values["symbol"])
-    account.close_position(symbol)
-    return f"{account.name}: {symbol.upper()} closed"
+    def run(exchange: Exchange, values: Values) -> str:
+        account = _find_account(exchange, values)
+        result = act(account, values)
+        shown = {name: value.upper() for name, value in values.items() if name in ("symbol", "side")}
+        return f"{account.name}: {done.format_map({**values, **shown, 'result': result})}"
 
-
-def _open_order(exchange: Exchange, values: Values) -> str:
-    account = _find_account(exchange, values)
-    symbol, side, quantity, price = (str(values[name]) for name in ("symbol", "side", "quantity", "price"))
-    created_at = int((exchange.clock() - parse_age_days(values["age_days"]) * SECONDS_PER_DAY) * 1000)
-    order_id = account.open_order(symbol, side, quantity, price, created_at, str(values["order_type"]))
-    return f"{account.name}: {side.upper()} {quantity} {symbol.upper()} at {price} placed, order {order_id}"
-
-
-def _cancel_order(exchange: Exchange, values: Values) -> str:
-    account = _find_account(exchange, values)
-    account.cancel_order(str(values["order_id"]))
-    return f"{account.name}: order {values['order_id']} canceled"
-
-
-def _set_leverage(exchange: Exchange, values: Values) -> str:
-    account = _find_account(exchange, values)
-    symbol = str(values["symbol"])
-    account.set_leverage(symbol, values["leverage"])
-    return f"{account.name}: {symbol.upper()} leverage {values['leverage']}"
+    return run
 
 
 def _fault(exchange: Exchange, values: Values) -> str:
-    endpoint, name, symbol = str(values["endpoint"]), str(values["fault"]), values["symbol"]
+    endpoint, name, symbol = values["endpoint"], values["fault"], values["symbol"]
     times = parse_whole_number("times", values["times"], 0, MAX_TIMES)
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name}; 'python3 extensions/sandbox fault --help' lists the faults")
-    if symbol is not None and str(symbol).upper() not in exchange.instruments:
+    if symbol is not None and symbol.upper() not in exchange.instruments:
         raise ValueError(f"unknown symbol {symbol}; use a listed symbol, such as BTCUSDT")
     exchange.add_fault(endpoint, FAULTS[name], times or None, symbol)
     count = {0: "all requests until clear-faults", 1: "the next request"}.get(times, f"the next {times} requests")
@@ -178,7 +157,12 @@ COMMANDS: Mapping[str, Command] = {
         ["state", "state --account beta"],
     ),
     "open-position": Command(
-        _open_position,
+        _on_account(
+            lambda account, values: account.open_position(
+                values["symbol"], values["side"], values["size"], values["leverage"]
+            ),
+            "{side} {size} {symbol} opened, position {result}",
+        ),
         "open a position, which blocks changes of the leverage of its symbol",
         {
             **_SYMBOL,
@@ -190,13 +174,23 @@ COMMANDS: Mapping[str, Command] = {
         ["open-position BTCUSDT", "open-position ETHUSDT --side short --size 1.5"],
     ),
     "close-position": Command(
-        _close_position,
+        _on_account(lambda account, values: account.close_position(values["symbol"]), "{symbol} closed"),
         "close all open positions of a symbol",
         {**_SYMBOL, **_ACCOUNT},
         ["close-position BTCUSDT"],
     ),
     "open-order": Command(
-        _open_order,
+        _on_account(
+            lambda account, values: account.open_order(
+                values["symbol"],
+                values["side"],
+                values["quantity"],
+                values["price"],
+                order_type=values["order_type"],
+                age_days=values["age_days"],
+            ),
+            "{side} {quantity} {symbol} at {price} placed, order {result}",
+        ),
         "place an order, which blocks changes of the leverage of its symbol, and print its ID",
         {
             **_SYMBOL,
@@ -210,13 +204,16 @@ COMMANDS: Mapping[str, Command] = {
         ["open-order BTCUSDT", "open-order ETHUSDT --side sell --age-days 9"],
     ),
     "cancel-order": Command(
-        _cancel_order,
+        _on_account(lambda account, values: account.cancel_order(values["order_id"]), "order {order_id} canceled"),
         "cancel an open order",
         {"ORDER_ID": Argument("ID of the order; the command state shows it"), **_ACCOUNT},
         ["cancel-order 7bc0ed9a-e39e-40d3-a2f4-5601bfbd54df"],
     ),
     "set-leverage": Command(
-        _set_leverage,
+        _on_account(
+            lambda account, values: account.set_leverage(values["symbol"], values["leverage"]),
+            "{symbol} leverage {leverage}",
+        ),
         "set the leverage of a symbol, as another program would; limits, positions and orders do not prevent it",
         {**_SYMBOL, "LEVERAGE": Argument("leverage, a whole number from 1"), **_ACCOUNT},
         ["set-leverage BTCUSDT 20"],

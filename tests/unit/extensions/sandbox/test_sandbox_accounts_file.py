@@ -72,7 +72,7 @@ def document_with(**fields: Any) -> dict[str, Any]:
         ),
         (
             document_with(leverage={"BTCUSDT": "1_3"}),
-            "account alpha: the leverage of BTCUSDT must be a whole number from 1 to 1000000, not 1_3",
+            "account alpha: leverage must be a whole number from 1 to 1000000, not 1_3",
         ),
         (document_with(balance="-1"), "account alpha: balance must be a number from 0, not -1"),
         (document_with(leverage={"NIXUSDT": 13}), "account alpha: unknown symbol NIXUSDT"),
