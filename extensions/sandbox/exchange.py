@@ -70,6 +70,11 @@ class Request:
             raise Refusal(400, "Malformed request body")
         return self.body
 
+    @property
+    def bucket(self) -> tuple[str | None, str | None]:
+        """The API key and the endpoint."""
+        return self.headers.get("x-auth-apikey"), self.endpoint
+
     def is_to(self, endpoint: str) -> bool:
         """Return whether a name of ENDPOINT_HELP includes the endpoint of this request."""
         is_futures = endpoint == "futures" and self.path.startswith(FUTURES_PREFIX)
@@ -263,16 +268,9 @@ class Exchange:
         if fault.burst is None:
             return False
         count, seconds = fault.burst
-        key = request.headers.get("x-auth-apikey")
-        recent = [
-            other
-            for other in self.requests
-            if other.endpoint == request.endpoint
-            and other.headers.get("x-auth-apikey") == key
-            and other.status not in (None, 429)
-            and other.at > request.at - seconds
-        ]
-        return len(recent) < count
+        answered = (other for other in self.requests if other.status not in (None, 429))
+        recent = [other.bucket for other in answered if other.at > request.at - seconds]
+        return recent.count(request.bucket) < count
 
     def _take_fault(self, request: Request) -> Fault:
         for planned in self._faults:

@@ -143,20 +143,13 @@ def _replace_in_data(**changes: Any) -> Transform:
     return transform
 
 
-def _rewrite_leverages(replacement: str) -> Transform:
-    """Return a function that rewrites each leverage in the text of an answer, also the limits of instruments.
+def _rewrite_leverages(rewrite: Callable[[str, str], str]) -> Fault:
+    """Return a fault that rewrites each leverage in the text of an answer, also the limits of instruments.
 
-    `replacement` is a template of `re.sub`: its group `name` is the key with its colon, `first` the first digit, and
-    `rest` the other digits.
+    `rewrite` gets the JSON key with its colon, and the digits. It returns the text for both.
     """
-    pattern = re.compile(r'(?P<name>"(?:m.._)?leverage": )"(?P<first>\d)(?P<rest>\d*)"')
-    return lambda value: pattern.sub(replacement, json.dumps(value))
-
-
-def _widen_digits(value: Any) -> str:
-    """Write each leverage with full-width digits."""
-    wide = str.maketrans("0123456789", "".join(chr(0xFF10 + digit) for digit in range(10)))
-    return re.sub(r'(?<=leverage": ")\d+(?=")', lambda digits: digits[0].translate(wide), json.dumps(value))
+    pattern = re.compile(r'("(?:m.._)?leverage": )"(\d+)"')
+    return Fault(transform=lambda value: pattern.sub(lambda found: rewrite(found[1], found[2]), json.dumps(value)))
 
 
 def _nest_instruments(value: Any) -> Any:
@@ -167,6 +160,14 @@ def _create_page(title: str) -> str:
     return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
 
 
+def _refuse_with_retry_after(value: str) -> tuple[Fault, str]:
+    return Fault(status=429, headers={"Retry-After": value}), f'answer 429 with "Retry-After: {value}"'
+
+
+def _refuse_in_words(status: int, message: str) -> tuple[Fault, str]:
+    return Fault(status=status, body={"message": message}), f'answer {status} with only the message "{message}"'
+
+
 _STATUSES = {
     "STATUS": (202, 400, 401, 403, 404, 405, 408, 409, 422, 429, 451, 500, 502, 503, 504),
     "REDIRECT": (301, 302, 303, 308),
@@ -174,6 +175,7 @@ _STATUSES = {
 # Longer than any client waits.
 _ONE_DAY = 86_400.0
 _BURST = (5, 10.0)
+_FULL_WIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
 
 # Each named fault with its help, by whether the request is carried out. A name with STATUS or REDIRECT stands for one
 # fault for each of their statuses.
@@ -188,30 +190,18 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
             "the same with an HTML page as the body, as from a server in front of the API",
         ),
         "STATUS-empty": (lambda status: Fault(status=status, body=""), "the same with an empty body"),
-        "maintenance": (
-            Fault(status=400, body={"message": "The system is under maintenance"}),
-            'answer 400 with the message "The system is under maintenance"',
-        ),
-        "message-only": (
-            Fault(body={"message": "Leverage cannot be changed"}),
-            'answer 200 with the message "Leverage cannot be changed" and without data',
-        ),
-        "429-retry-after": (Fault(status=429, headers={"Retry-After": "1"}), 'answer 429 with "Retry-After: 1"'),
-        "429-absurd": (
-            Fault(status=429, headers={"Retry-After": "99999999999999999999"}),
-            'answer 429 with "Retry-After: 99999999999999999999"',
-        ),
-        "429-negative": (Fault(status=429, headers={"Retry-After": "-5"}), 'answer 429 with "Retry-After: -5"'),
-        "429-garbage": (Fault(status=429, headers={"Retry-After": "soon"}), 'answer 429 with "Retry-After: soon"'),
+        "maintenance": _refuse_in_words(400, "The system is under maintenance"),
+        "message-only": _refuse_in_words(200, "Leverage cannot be changed"),
+        "429-retry-after": _refuse_with_retry_after("1"),
+        "429-absurd": _refuse_with_retry_after("99999999999999999999"),
+        "429-negative": _refuse_with_retry_after("-5"),
+        "429-garbage": _refuse_with_retry_after("soon"),
         "burst": (Fault(status=429, burst=_BURST), "answer 429 after 5 requests to the endpoint in 10 s"),
         "burst-retry-after": (
             Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
             'the same with "Retry-After: 10"',
         ),
-        "echo-keys": (
-            Fault(status=400, echo_keys=True),
-            "answer 400 with the API key and the signature of the request in the message and in a header",
-        ),
+        "echo-keys": (Fault(status=400, echo_keys=True), "answer 400 and repeat the API key and the signature"),
         "redirect": (Fault(redirect="/trade/api/v2/time"), "redirect to /trade/api/v2/time with status 307"),
         "REDIRECT": (
             lambda status: Fault(redirect="/trade/api/v2/time", status=status),
@@ -251,37 +241,25 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "data-null": (Fault(transform=lambda value: {**value, "data": None}), 'send "data": null'),
         "nan": (Fault(transform=_replace_in_data(leverage=float("nan"))), 'send "leverage": NaN'),
         "repeated-keys": (
-            Fault(transform=_rewrite_leverages(r'\g<name>"50", \g<0>')),
-            'send each leverage twice in its object, first as "50"',
+            _rewrite_leverages(lambda key, n: f'{key}"50", {key}"{n}"'),
+            'repeat each leverage, first as "50"',
         ),
-        "underscore": (
-            Fault(transform=_rewrite_leverages(r'\g<name>"\g<first>_\g<rest>"')),
-            'send each leverage with an underscore, such as "1_0"',
+        "underscore": (_rewrite_leverages(lambda key, n: f'{key}"{n[0]}_{n[1:]}"'), 'send each leverage as "1_0"'),
+        "fraction": (_rewrite_leverages(lambda key, n: f'{key}"{n}.5"'), 'send each leverage as "10.5"'),
+        "full-width": (
+            _rewrite_leverages(lambda key, n: f'{key}"{n.translate(_FULL_WIDTH)}"'),
+            "send each leverage with full-width digits",
         ),
-        "fraction": (
-            Fault(transform=_rewrite_leverages(r'\g<name>"\g<first>\g<rest>.5"')),
-            'send each leverage with a fraction, such as "10.5"',
-        ),
-        "full-width": (Fault(transform=_widen_digits), "send each leverage with full-width digits"),
         "other-leverage": (Fault(transform=_replace_in_data(leverage="3")), "send the leverage 3"),
         "other-symbol": (Fault(transform=_replace_in_data(symbol="DOGEUSDT")), "send the symbol DOGEUSDT"),
-        "nested-instruments": (
-            Fault(transform=_nest_instruments),
-            "send the instruments in one more object, with the exchange as its key",
-        ),
+        "nested-instruments": (Fault(transform=_nest_instruments), "send the instruments nested by exchange"),
         "cached": (Fault(headers={"Age": "7"}), 'send the header "Age: 7", as a shared cache does'),
-        "clamp": (
-            Fault(sets_maximum=True),
-            "for write_leverage: set and send the maximum leverage of the symbol instead of the requested leverage",
-        ),
+        "clamp": (Fault(sets_maximum=True), "write_leverage only: set and send the maximum leverage of the symbol"),
     },
     "faults that carry out the request after the next requests": {
         "later": (Fault(later=1), "send the usual answer, but carry out the request after the next request"),
-        "later-2": (Fault(later=2), "the same, but after the next two requests"),
-        "STATUS-later": (
-            lambda status: Fault(status=status, later=1),
-            "answer with one of the statuses above, and carry out the request after the next request",
-        ),
+        "later-2": (Fault(later=2), "send the usual answer, but carry out the request after the next two requests"),
+        "STATUS-later": (lambda status: Fault(status=status, later=1), "like later, with one of the statuses above"),
     },
 }
 
