@@ -187,7 +187,7 @@ def _serve(options: argparse.Namespace) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with server as sandbox:
         lines = _format_export_lines(accounts, sandbox.url)
-        with _ready_file(options.ready_file and Path(options.ready_file), lines):
+        with _ready_file(options.ready_file, lines):
             print(lines, flush=True)
             print("# Paste these lines into another terminal. Ctrl-C stops the sandbox.", file=sys.stderr, flush=True)
             signal.sigwait(STOP_SIGNALS)
@@ -198,13 +198,13 @@ def create_exchange(options: argparse.Namespace) -> Exchange:
     if not speed:
         raise ValueError(f"--speed must be a number above 0, such as 60, not {options.speed}")
     quirks = Quirks()
-    if options.like:
+    if options.like is not None:
         with _explain_file_errors("--like", options.like):
             quirks = read_quirks(Path(options.like))
-    if options.quirks:
+    if options.quirks is not None:
         quirks = parse_quirks(options.quirks, quirks)
     exchange = Exchange(window=60.0 / speed, rate_limits=not options.no_rate_limits, quirks=quirks)
-    if options.accounts:
+    if options.accounts is not None:
         with _explain_file_errors("--accounts", options.accounts):
             load_accounts(exchange, Path(options.accounts))
     else:
@@ -213,7 +213,7 @@ def create_exchange(options: argparse.Namespace) -> Exchange:
 
 
 @contextmanager
-def _explain_file_errors(option: str, path: str | Path) -> Iterator[None]:
+def _explain_file_errors(option: str, path: str) -> Iterator[None]:
     """Turn an OSError into a message that names the option and the file."""
     try:
         yield
@@ -250,19 +250,20 @@ def _format_export_lines(accounts: Sequence[Account], url: str) -> str:
 
 
 @contextmanager
-def _ready_file(path: Path | None, lines: str) -> Iterator[None]:
+def _ready_file(name: str | None, lines: str) -> Iterator[None]:
     """Keep the lines in a file while the sandbox listens.
 
     Only the user can read the file. It is complete as soon as it exists.
     """
-    if path is None:
+    if name is None:
         yield
         return
-    with _explain_file_errors("--ready-file", path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent)
+    path = Path(name)
+    with _explain_file_errors("--ready-file", name):
+        descriptor, draft = tempfile.mkstemp(dir=path.parent)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{lines}\n")
-        Path(name).replace(path)
+        Path(draft).replace(path)
     try:
         yield
     finally:
