@@ -133,7 +133,8 @@ class Account:
     def leverage_in_force(self, symbol: str) -> int:
         """Return the configured leverage, or the default: 10, or the value closest to 10 within the limits."""
         instrument = self._instruments[symbol]
-        min_leverage, max_leverage = (int(Decimal(instrument[name])) for name in ("min_leverage", "max_leverage"))
+        min_leverage = math.ceil(Decimal(instrument["min_leverage"]))
+        max_leverage = math.floor(Decimal(instrument["max_leverage"]))
         return self.leverage.get(symbol, max(min_leverage, min(DEFAULT_LEVERAGE, max_leverage)))
 
     def set_leverage(self, symbol: str, leverage: int | str) -> None:

@@ -218,7 +218,9 @@ def _explain_file_errors(option: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"cannot open {path}: {error.strerror}; check the path after {option}") from error
+        raise ValueError(
+            f"cannot open {path or 'an empty path'}: {error.strerror}; check the path after {option}"
+        ) from error
 
 
 def _bind_port(exchange: Exchange, port: int) -> Sandbox:

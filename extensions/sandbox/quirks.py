@@ -13,35 +13,35 @@ from typing import Literal
 class Quirks:
     """How the exchange behaves where its documentation says nothing or contradicts itself.
 
-    The first reading of each quirk is the default. A number is the HTTP status of an answer that holds only `message`.
-    The readings "message" and "200" are such answers with status 200.
+    A number is the HTTP status of a response that holds only `message`.
+    The readings "message" and "200" are such responses with status 200.
     """
 
     blocked_answer: Literal["400", "422", "200"] = "400"
-    """The answer to a write while the symbol has an open position or order."""
+    """The response to a write while the symbol has an open position or order."""
     limit_answer: Literal["400", "422", "200", "clamp"] = "400"
-    """The answer to a write outside the limits or off the step. "clamp" sets and returns the nearest allowed leverage,
-    rounded down to the step."""
+    """The response to a write outside the limits or off the step. "clamp" sets and returns the nearest allowed
+    leverage, rounded down to the step."""
     same_value: Literal["echo", "400", "422", "200"] = "echo"
-    """The answer to a write of the current leverage."""
+    """The response to a write of the current leverage."""
     # fmt: off
     unset_leverage: Literal[
         "default", "400", "403", "404", "409", "422", "500", "message", "null",
         "zero", "zero-number", "blank", "leverage-null", "empty-fields", "empty-object",
     ] = "default"
     # fmt: on
-    """The answer to a read of a symbol that was never configured. "default" returns 10, or the value closest to 10
+    """The response to a read of a symbol that was never configured. "default" returns 10, or the value closest to 10
     within the limits. "null" returns a message and `data`: null. "zero", "zero-number", "blank" and "leverage-null"
     return the leverage "0", 0, "" and null. "empty-fields" returns "" in each field, and "empty-object" returns an
     empty `data`."""
     unknown_symbol: Literal["400", "404", "422", "message"] = "400"
-    """The answer to a request for an unknown symbol."""
+    """The response to a request for an unknown symbol."""
     empty_orders: Literal["list", "null", "absent"] = "list"
     """The list of orders if no order is open: `[]`, null, or no `data`."""
     flat_positions: Literal["message", "list"] = "message"
-    """The answer if no position is open: a message without `data`, or `[]`."""
+    """The response if no position is open: a message without `data`, or `[]`."""
     positions_without_symbol: Literal["all", "422"] = "all"
-    """The answer to a request for positions without a symbol."""
+    """The response to a request for positions without a symbol."""
     positions_other_symbols: bool = False
     """Whether the positions include rows of other symbols than the requested one, and rows of size 0."""
     orders_to_time: Literal["exclusive", "inclusive"] = "exclusive"
@@ -58,6 +58,6 @@ class Quirks:
     refused_count: bool = False
     """Whether a request that is answered with status 429 counts against the limit."""
     retry_after: Literal["seconds", "date"] | None = None
-    """The form of the header Retry-After in an answer with status 429. None sends no such header."""
+    """The form of the header Retry-After in a response with status 429. None sends no such header."""
     numbers: Literal["text", "number", "decimal"] = "text"
     """The form of a leverage: "13", 13 or "13.0"."""

@@ -504,7 +504,7 @@ def test_leverage_task_ends_as_expected(harness: ModuleHarness, task: Task, cell
     assert_failure_is_one_line(result)
     if not task.check_mode:
         assert_result_is_true(result, harness)
-    assert_requests_and_time_are_limited(result, harness)
+    assert_requests_and_time_are_limited(result, harness, cell)
     if cell.meaning is not Meaning.RACE:
         assert_ends_as(task.expect(cell), result, harness, task)
 
@@ -516,7 +516,7 @@ def test_info_task_returns_true_data_or_fails(harness: ModuleHarness, task: Info
     harness.exchange.add_fault(cell.endpoint, cell.fault, None if cell.always else 1)
     result = harness.run(task.module, **task.options)
     assert_failure_is_one_line(result)
-    assert_requests_and_time_are_limited(result, harness)
+    assert_requests_and_time_are_limited(result, harness, cell)
     assert not result["changed"]
     assert harness.exchange.count("write_leverage") == 0
     if cell.meaning is not Meaning.RACE:
@@ -525,9 +525,11 @@ def test_info_task_returns_true_data_or_fails(harness: ModuleHarness, task: Info
         assert fails or data is None or task.returned(result) == data
 
 
-def assert_requests_and_time_are_limited(result: Mapping[str, Any], harness: ModuleHarness) -> None:
+def assert_requests_and_time_are_limited(result: Mapping[str, Any], harness: ModuleHarness, cell: Cell) -> None:
     requests = len(harness.exchange.requests)
-    assert result["requests"] == requests <= MAX_REQUESTS
+    assert requests <= result["requests"] <= MAX_REQUESTS
+    # In a race, an earlier answer can end the task before the exchange has received the last requests.
+    assert cell.meaning is Meaning.RACE or result["requests"] == requests
     assert harness.clock.now - harness.clock.start <= MAX_WAIT + MAX_PAUSE * requests
 
 

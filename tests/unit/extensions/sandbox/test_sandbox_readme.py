@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import sandbox
+from sandbox import Quirks
 from sandbox.cli import SERVE_ARGUMENTS
 from sandbox.control import COMMANDS, Argument
 from sandbox.exchange import ENDPOINT_HELP
@@ -46,7 +47,7 @@ def command_rows() -> Iterable[tuple[str, str]]:
 
 
 def quirk_rows() -> Iterable[tuple[str, str, str]]:
-    """Return each quirk with its readings, and with the docstring below it."""
+    """Return each quirk with its readings, the default first, and with the docstring below it."""
     tree = ast.parse((FOLDER / "quirks.py").read_text(encoding="utf-8"))
     (quirks,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
     names = [
@@ -54,7 +55,9 @@ def quirk_rows() -> Iterable[tuple[str, str, str]]:
     ]
     texts = [ast.literal_eval(node.value) for node in quirks.body if isinstance(node, ast.Expr)][1:]
     for name, text in zip(names, texts, strict=True):
-        values = [value if isinstance(value, str) else json.dumps(value) for value in readings()[name]]
+        default = getattr(Quirks(), name)
+        in_order = sorted(readings()[name], key=lambda value: value != default)
+        values = [value if isinstance(value, str) else json.dumps(value) for value in in_order]
         yield f"`{name}`", ", ".join(f"`{value}`" for value in values), " ".join(text.split())
 
 

@@ -290,6 +290,8 @@ def test_limits_can_be_fractions(send: Send, exchange: Exchange) -> None:
     exchange.list_instrument("BTCUSDT", min_leverage="0.5", max_leverage="12.5", leverage_step="0.01")
     row = send("GET", "/futures/instrument_info").value["data"]["BTCUSDT"]
     assert (row["min_leverage"], row["max_leverage"], row["leverage_step"]) == ("0.5", "12.5", "0.01")
+    exchange.list_instrument("ETHUSDT", min_leverage="10.5", max_leverage="12.5")
+    assert send("GET", "/futures/leverage", symbol="ETHUSDT").value["data"]["leverage"] == "11"
     statuses = [send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=n).status for n in (12, 13)]
     assert statuses == [200, 400]
     exchange.quirks = Quirks(numbers="number")
