@@ -14,9 +14,9 @@ description:
     only the leverages that differ. A symbol that does not change costs one request. A change costs two.
   - The exchange does not change the leverage of a symbol that has an open position or an open order. In this case, the
     module reports what blocks the change. The module never closes a position, cancels an order or rounds a value.
-  - If a write gets no clear answer (a timeout, a broken connection, or a status of 500 or above), the module reads the
-    leverage back before it does anything else. If the module cannot read the leverage, the task fails and says that the
-    outcome is unknown.
+  - If a write is not confirmed (a timeout, a broken connection, or any other response without the desired leverage),
+    the module reads the leverage back before it does anything else. If it is still not known whether the write was
+    carried out, the task fails and says that the outcome is unknown.
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 extends_documentation_fragment:
@@ -47,17 +47,17 @@ options:
   leverages:
     description:
       - A dictionary with the desired leverage of each symbol. One task with many symbols is faster than a loop.
-      - Before the first write, the module checks all desired leverages against the limits. If one of them is not
-        allowed, the module writes nothing.
-      - Writes that lower a leverage go first.
+      - The module reads the positions of the account first, and the symbols with a position before the others. Before
+        the first write, it reads the limits. A desired leverage that is not allowed is refused by name.
       - If one symbol fails, the module continues with the others. At the end, the task fails and names each symbol that
         failed.
+      - What does not fit into O(rate_limit_timeout) is not done.
     type: dict
   enforce:
     description:
       - V(exact) sets the leverage to the desired leverage.
       - V(maximum) lowers a leverage that is above the desired leverage, and keeps a lower one. The task fails for a
-        symbol that was never configured, because its current leverage is not known.
+        symbol that was never configured, because there is no leverage to compare.
     type: str
     choices: [exact, maximum]
     default: exact
@@ -121,7 +121,7 @@ diff:
     before: {BTCUSDT: 20}
     after: {BTCUSDT: 10}
 results:
-  description: One entry for each symbol. Empty if an option is not valid.
+  description: One entry for each symbol of the policy. Empty if the policy is not valid.
   returned: always
   type: list
   elements: dict
@@ -144,7 +144,8 @@ results:
       type: int
       sample: 10
     previous_leverage:
-      description: The leverage before the task. V(null) if it is not known, or if the symbol was never configured.
+      description:
+        - The leverage before the change. V(null) if it is not known, or if the symbol was never configured.
       returned: always
       type: int
       sample: 20
@@ -153,21 +154,49 @@ results:
       returned: always
       type: bool
       sample: true
+    desired_leverage:
+      description: The desired leverage of the policy.
+      returned: always
+      type: int
+      sample: 10
     outcome:
       description:
-        - V(unchanged) if the symbol already had the desired leverage.
-        - V(changed) if the task set the desired leverage.
+        - V(unchanged) if the current leverage already complied with the policy.
+        - V(changed) if the task changed the leverage, and it complies with the policy now.
         - V(blocked) if an open position or an open order prevents the change.
-        - V(refused) if the desired leverage is not allowed, if the exchange refused it, or if it was not sent.
-        - V(unknown) if the current leverage is not known.
+        - V(refused) if the desired leverage is not allowed, or if the exchange refused it for another reason.
+        - V(not_written) if no write was carried out, for example because of the rate limit or the keys.
+        - V(unknown) if it is not known which leverage is in force.
       returned: always
       type: str
       sample: changed
-    reason:
-      description: Why the symbol does not have the desired leverage, and what to do.
+    cause:
+      description:
+        - A stable word that says why the symbol does not comply with the policy.
+        - V(position) or V(order) if an open position or order blocks the change, V(limits) if the desired leverage is
+          not allowed, V(not_listed) if the exchange does not list the symbol, V(limits_unknown) if the limits could not
+          be read, V(never_configured) if O(enforce=maximum) and there is no leverage to compare, V(not_confirmed) if it
+          is not known whether a write was carried out, V(refused) or V(refused_before_api) if the API or a server in
+          front of it refused the write, V(stopped) if too many symbols in a row got no valid response.
+        - V(keys), V(rate_limit), V(network), V(unclear_response), V(unexpected_response), V(internal_error), V(input)
+          and V(library_missing) mean the same as in RV(error.kind).
       returned: if the outcome is neither V(unchanged) nor V(changed)
       type: str
-      sample: "leverage stays 20 instead of 10: blocked by an open position (LONG 0.010); close the position first"
+      sample: position
+    reason:
+      description: Why the symbol does not comply with the policy, and what to do.
+      returned: if the outcome is neither V(unchanged) nor V(changed)
+      type: str
+      sample: >-
+        the leverage is still 20, not 10. An open position (LONG 0.010) blocks the change. Close the position first.
+    positions:
+      description:
+        - The open positions of the symbol, in the form of RV(results[].blockers). V(null) if they are not known. A task
+          with O(symbol) reads them only if a change was refused.
+      returned: if the outcome is neither V(unchanged) nor V(changed)
+      type: list
+      elements: dict
+      sample: []
     blockers:
       description: The open positions and orders that block the change.
       returned: if the outcome is neither V(unchanged) nor V(changed)
@@ -178,6 +207,7 @@ results:
           position_id: 3f1c
           side: LONG
           size: "0.010"
+          mark_price: "64000"
       contains:
         kind:
           description: V(position) or V(order).
@@ -199,6 +229,11 @@ results:
           returned: for a position
           type: str
           sample: "0.010"
+        mark_price:
+          description: The mark price of the symbol, as the exchange returns it.
+          returned: for a position
+          type: str
+          sample: "64000"
         order_id:
           description: The identifier of the order.
           returned: for an order
@@ -209,9 +244,19 @@ results:
           returned: for an order
           type: str
           sample: "0.5"
+        price:
+          description: The price of the order, as the exchange returns it.
+          returned: for an order
+          type: str
+          sample: "60000"
+        order_type:
+          description: The type of the order, as the exchange returns it.
+          returned: for an order
+          type: str
+          sample: LIMIT
     exchange_message:
-      description: The answer of the exchange to a write that it did not confirm.
-      returned: if the exchange answered the write but did not confirm it
+      description: The text of the response that explains RV(results[].cause).
+      returned: if there is one
       type: str
       sample: Leverage cannot be changed
 symbol:
@@ -239,6 +284,11 @@ outcome:
   returned: if O(symbol) is given
   type: str
   sample: changed
+check_mode:
+  description: Whether the changes are only predicted.
+  returned: if the options are valid
+  type: bool
+  sample: false
 plan:
   description: The maximum number of reads and writes, and the maximum time that the task waits for the rate limits.
   returned: if the options are valid
@@ -249,13 +299,53 @@ requests:
   returned: always
   type: int
   sample: 2
+api_url:
+  description: The address of the exchange that was asked.
+  returned: always
+  type: str
+  sample: https://coinswitch.co
+account:
+  description:
+    - An identifier of the API key that is no secret. It is the first 16 hexadecimal digits of its SHA-256.
+    - Two hosts with the same value use the same account. V(null) if the key is missing.
+  returned: always
+  type: str
+  sample: 5f0c3a9be21d4477
+error:
+  description: The cause of the failure for programs.
+  returned: on failure
+  type: dict
+  sample: {kind: keys, status: 401}
+  contains:
+    kind:
+      description:
+        - A stable word.
+        - V(input) if an option is not valid, V(library_missing) if a Python library is missing, V(network) without a
+          connection, V(keys) if the exchange refused the keys, V(rate_limit) if the requests do not fit into
+          O(rate_limit_timeout), V(refused) if the API refused a request, V(refused_before_api) if a server in front of
+          the API refused it, V(unclear_response) without a valid response, V(unexpected_response) if a response does
+          not have the documented form, V(not_listed) if the exchange does not list a symbol, V(internal_error) after a
+          defect of the collection.
+        - Also each value of RV(results[].cause). With several symbols, it is that of the first one that failed.
+      returned: always
+      type: str
+      sample: keys
+    status:
+      description: The HTTP status of the response.
+      returned: after a response
+      type: int
+      sample: 401
 """
 
 from typing import TYPE_CHECKING
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Policy, read_policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
+    Policy,
+    build_empty_result,
+    read_policy,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
@@ -280,7 +370,7 @@ DEFINITION = ModuleDefinition(
     },
     read_options=read_policy,
     work=_apply,
-    empty_result={"diff": {"before": {}, "after": {}}, "results": []},
+    empty_result=build_empty_result,
     required_one_of=[("symbol", "leverages")],
     required_together=[("symbol", "leverage")],
     mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],

@@ -150,6 +150,41 @@ requests:
   returned: always
   type: int
   sample: 5
+api_url:
+  description: The address of the exchange that was asked.
+  returned: always
+  type: str
+  sample: https://coinswitch.co
+account:
+  description:
+    - An identifier of the API key that is no secret. It is the first 16 hexadecimal digits of its SHA-256.
+    - Two hosts with the same value use the same account. V(null) if the key is missing.
+  returned: always
+  type: str
+  sample: 5f0c3a9be21d4477
+error:
+  description: The cause of the failure for programs.
+  returned: on failure
+  type: dict
+  sample: {kind: keys, status: 401}
+  contains:
+    kind:
+      description:
+        - A stable word.
+        - V(input) if an option is not valid, V(library_missing) if a Python library is missing, V(network) without a
+          connection, V(keys) if the exchange refused the keys, V(rate_limit) if the requests do not fit into
+          O(rate_limit_timeout), V(refused) if the API refused a request, V(refused_before_api) if a server in front of
+          the API refused it, V(unclear_response) without a valid response, V(unexpected_response) if a response does
+          not have the documented form, V(not_listed) if the exchange does not list a symbol, V(internal_error) after a
+          defect of the collection.
+      returned: always
+      type: str
+      sample: keys
+    status:
+      description: The HTTP status of the response.
+      returned: after a response
+      type: int
+      sample: 401
 """
 
 from typing import TYPE_CHECKING

@@ -8,6 +8,7 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import time
@@ -32,7 +33,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, to_plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail, to_plain
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
@@ -74,7 +75,7 @@ class ModuleDefinition:
         read_options: Checks the options before any request, and returns them in the form that `work` needs.
         work: Sends the requests, and returns the result. Its arguments are the endpoints of the account, the options,
             and the context of the task.
-        empty_result: What a task returns that fails before it has a result.
+        empty_result: Returns what a task returns that fails before it has a result, from the options and the error.
         rules: The rules of the argument spec, for example mutually_exclusive.
     """
 
@@ -83,13 +84,13 @@ class ModuleDefinition:
         options: Mapping[str, Mapping[str, Any]],
         read_options: Callable[[Mapping[str, Any]], T],
         work: Callable[[Futures, T, Context], Result],
-        empty_result: Mapping[str, Any] | None = None,
+        empty_result: Callable[[Mapping[str, Any], dict[str, Any]], Mapping[str, Any]] = lambda options, error: {},
         **rules: Any,
     ) -> None:
         self.argument_spec = {**CONNECTION, **options}
         self.read_options = read_options
         self.work = work
-        self.empty_result = {"changed": False, **(empty_result or {})}
+        self.empty_result = empty_result
         self.rules = rules
 
 
@@ -138,22 +139,35 @@ def execute(
         progress = Progress(print_line and _clean_first(clean_text, print_line), check_mode)
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except LibraryMissing as error:
-        done = Result({}, missing_required_lib(error.library))
+        done = fail(error, missing_required_lib(error.library))
         extra = {"exception": error.import_traceback}
     except CoinSwitchError as error:
-        done = Result({}, str(error))
+        done = fail(error)
     except Exception as error:  # its message and its traceback can contain a secret
-        done = Result({}, str(InternalError(error)))
+        done = fail(InternalError(error))
     finally:
         if client:
             client.close()
     for warning in done.warnings:
         warn(clean_text(warning))
-    requests = client.request_count if client else 0
-    result = {**definition.empty_result, **clean(to_plain(done.values)), "requests": requests, **extra, "failed": False}
+    empty = definition.empty_result(params, done.error or {}) if done.failure is not None else {}
+    result = {
+        "changed": False,
+        **clean(to_plain({**empty, **done.values, **_identify(params)})),
+        "requests": client.request_count if client else 0,
+        **extra,
+        "failed": False,
+    }
     if done.failure is not None:
-        result.update(failed=True, msg=clean_text(done.failure))
+        result.update(failed=True, msg=clean_text(done.failure), error=done.error)
     return result
+
+
+def _identify(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whom the task asked: the address of the exchange, and an identifier of the key that is no secret."""
+    api_key = str(params["api_key"] or "").strip().lower()
+    account = hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()[:16] if api_key else None
+    return {"api_url": str(params["api_url"]), "account": account}
 
 
 def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:

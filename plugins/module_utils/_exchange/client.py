@@ -15,19 +15,19 @@ import time
 from decimal import Decimal
 from typing import Any, Callable, Mapping, NamedTuple, NoReturn
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import VALIDATE, Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     BudgetSpent,
+    CoinSwitchError,
     KeysRefused,
     RateLimited,
     Refused,
     Unclear,
-    Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import (
     MAX_CLOSURE_SECONDS,
-    WINDOW_SECONDS,
-    Endpoint,
     Pacer,
+    Preview,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
 
@@ -64,7 +64,7 @@ class Client:
     Args:
         transport: Sends one request, and returns the answer.
         pacer: Waits for the rate limits.
-        retries: How often a read without a clear answer is retried.
+        retries: The maximum number of times to retry a read that gets no valid response.
         pair_matches: Returns whether the two keys are a pair.
         clean: Removes secrets from what the exchange sends. It is called before a text is shortened, because half of a
             secret would not be found.
@@ -72,8 +72,11 @@ class Client:
         sleep: Sleeps for some seconds.
 
     Attributes:
+        real_pacer: Waits for the rate limits.
+        pacer: What is used for the next requests: `real_pacer`, or a preview of it in check mode.
         request_count: How many requests were sent.
         timing: The times of the last answer. Zeros before the first one.
+        status: The HTTP status of the last answer. Zero before the first one.
         on_answer: Called with each request and its answer, before the answer is interpreted.
     """
 
@@ -88,7 +91,8 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport = transport
-        self.pacer = pacer
+        self.real_pacer = pacer
+        self.pacer: Pacer | Preview = pacer
         self.retries = retries
         self.pair_matches = pair_matches
         self._clean = clean
@@ -96,30 +100,53 @@ class Client:
         self._sleep = sleep
         self.request_count = 0
         self.timing = Timing(0.0, 0.0, "")
+        self.status = 0
+        # The offset of the clock when the keys were refused.
+        self._offset: float | None = None
         self.on_answer: Callable[[Request, Answer], None] = _ignore_answer
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:
-        """Send a request, and return the JSON value of the answer.
+        """Send a request, and return the JSON value of the response.
 
-        A read without a clear answer is retried. A write is not: the caller must read first.
+        A read is retried if it gets no valid response, and waits for its rate limit, also after HTTP 429. A read with
+        refused keys is repeated once. A write is sent only once, and never waits: the caller must decide with fresh
+        evidence.
 
         Raises:
-            Unclear: There is no clear answer, or no connection (Unreachable).
-            Refused: The exchange refused the request.
-            KeysRefused: The exchange refused the keys.
-            BudgetSpent: The rate limit requires a longer wait than the task can wait.
+            Unclear: There is no valid response.
+            Unreachable: There is no connection.
+            Refused: The request was refused.
+            KeysRefused: The exchange refused the keys. For a read, the message says why.
+            BudgetSpent: The rate limit of a read requires a longer wait than the task can wait.
+            MustWait: The rate limit of a write requires a wait.
+            RateLimited: The exchange refused a write with HTTP 429.
         """
         http_request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
+        if endpoint.writes:
+            return self._send(endpoint, http_request, self.pacer.take_now(endpoint))
+        try:
+            return self._read(endpoint, http_request)
+        except KeysRefused as refusal:
+            # One refusal can be an accident. The next request is signed with a new time.
+            try:
+                return self._read(endpoint, http_request)
+            except (KeysRefused, BudgetSpent):
+                raise self._explain_keys_refused(endpoint, refusal) from None
+
+    def _read(self, endpoint: Endpoint, request: Request) -> Any:
+        """Send a read, and retry it if it gets no valid response or no connection."""
         attempt = 0
         while True:
             try:
-                return self._send_paced(endpoint, http_request)
-            except Unclear as error:
+                return self._send(endpoint, request, self.pacer.take(endpoint))
+            except RateLimited:
+                # The pacer knows the refusal, so the next `take` waits.
+                continue
+            except CoinSwitchError as error:
                 attempt += 1
-                is_final = isinstance(error, Unreachable) and not error.can_retry
-                if endpoint.writes or is_final or attempt > self.retries:
+                if not error.can_retry or attempt > self.retries:
                     raise
                 self.pause(attempt)
 
@@ -135,63 +162,77 @@ class Client:
         """Prevent all further requests, because the task has ended."""
         self._transport.close()
 
+    def sleep(self, seconds: float) -> None:
+        """Sleep for some seconds that are not a wait for a rate limit."""
+        self._sleep(seconds)
+
     def pause(self, attempt: int) -> None:
         """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
-        self._sleep(min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+        self._sleep(get_pause(attempt))
 
-    def _send_paced(self, endpoint: Endpoint, request: Request) -> Any:
-        """Send a request, and repeat it after each HTTP 429 until the max wait is over."""
-        rate_limited_count = 0
-        while True:
-            try:
-                taken_at = self.pacer.take(endpoint)
-            except BudgetSpent as error:
-                error.was_sent = rate_limited_count > 0
-                raise
-            sent = self._clock()
-            try:
-                answer = self._transport(request)
-            except BaseException:
-                if self._transport.sent:
-                    self._count_request(endpoint, taken_at)
-                else:
-                    self.pacer.release(endpoint, taken_at)
-                raise
-            self._count_request(endpoint, taken_at)
-            self.timing = Timing(sent, self._clock(), _get_header(answer, "Date"))
-            self.on_answer(request, answer)
-            try:
-                return self._interpret_answer(request, answer)
-            except RateLimited as error:
-                rate_limited_count += 1
-                # Use only the first Retry-After. A wrong value could repeat forever.
-                wait = error.retry_after if rate_limited_count == 1 else None
-                self.pacer.close_budget(endpoint, WINDOW_SECONDS if wait is None else wait)
+    def _send(self, endpoint: Endpoint, request: Request, taken_at: float) -> Any:
+        """Send a request that the pacer has taken, and return the JSON value of the response."""
+        sent = self._clock()
+        try:
+            answer = self._transport(request)
+        except BaseException:
+            if self._transport.sent:
+                self._count_request(endpoint, taken_at, accepted=False)
+            else:
+                self.pacer.release(endpoint, taken_at)
+            raise
+        self._count_request(endpoint, taken_at, accepted=answer.status != 429)
+        self.timing = Timing(sent, self._clock(), _get_header(answer, "Date"))
+        self.status = answer.status
+        self.on_answer(request, answer)
+        try:
+            return self._interpret_answer(request, answer)
+        except RateLimited as error:
+            self.pacer.handle_refusal(endpoint, error.retry_after)
+            raise
 
-    def _count_request(self, endpoint: Endpoint, taken_at: float) -> None:
+    def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
         self.request_count += 1
-        self.pacer.record_answer(endpoint, taken_at)
+        self.pacer.record_answer(endpoint, taken_at, accepted)
 
     def _interpret_answer(self, request: Request, answer: Answer) -> Any:
         status = answer.status
-        if 200 <= status < 300:
-            return self._parse_json(answer.body)
-        if status == 401:
-            self._raise_keys_refused(answer)
         if status == 429:
             raise RateLimited(_parse_retry_after(_get_header(answer, "Retry-After"), self._clock()))
+        if _get_header(answer, "Age"):
+            raise Unclear(
+                f"A cache answered {request} instead of the exchange (the response has the header Age). "
+                "Check the proxy.",
+                status,
+            )
+        if status == 401:
+            self._raise_keys_refused(answer)
+        if 200 <= status < 300:
+            return self._parse_json(answer)
         if 300 <= status < 500 and status != 408:
             raise Refused(status, self._describe_body(answer.body), str(request), _get_message(answer.body) is not None)
-        raise Unclear(
-            f"the exchange answered {request} with HTTP {status}{format_quote(self._describe_body(answer.body))}"
-        )
+        quote = format_quote(self._describe_body(answer.body))
+        raise Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
 
-    def _parse_json(self, body: bytes) -> Any:
+    def _parse_json(self, answer: Answer) -> Any:
         """Return the JSON value of a body. Numbers with a fraction are Decimals."""
         try:
-            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_reject_constant))
+            return self._clean(
+                json.loads(
+                    answer.body,
+                    parse_float=Decimal,
+                    parse_constant=_reject_constant,
+                    object_pairs_hook=_reject_repeated_keys,
+                )
+            )
+        except _RepeatedKey as error:
+            name = to_one_line(self._clean(str(error)))
+            raise Unclear(f"The response repeats the key {name!r}, so it is ambiguous.", answer.status) from None
         except (ValueError, ArithmeticError, RecursionError):
-            raise Unclear(f"the exchange's answer is not JSON{format_quote(self._describe_body(body))}") from None
+            quote = format_quote(self._describe_body(answer.body))
+            raise Unclear(
+                f"The response of the exchange is not JSON{quote}. Check api_url and the proxy.", answer.status
+            ) from None
 
     def _describe_body(self, body: bytes) -> str:
         """Return the message of a body on one line. Without a message, return its text without markup."""
@@ -203,27 +244,78 @@ class Client:
         return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
     def _raise_keys_refused(self, answer: Answer) -> NoReturn:
-        refusal = f"the exchange refused the keys (HTTP 401{format_quote(self._describe_body(answer.body))})"
+        self._offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
+        words = self._describe_body(answer.body)
+        is_from_api = _get_message(answer.body) is not None
+        raise KeysRefused(f"The exchange refused the keys with HTTP 401{format_quote(words)}.", words, is_from_api)
+
+    def _explain_keys_refused(self, endpoint: Endpoint, error: KeysRefused) -> KeysRefused:
+        """Return the error with its most likely cause and what to do."""
+        return KeysRefused(
+            f"{error} {self._find_cause_of_refused_keys(endpoint)}", error.exchange_message, error.is_from_api
+        )
+
+    def _find_cause_of_refused_keys(self, endpoint: Endpoint) -> str:
         if not self.pair_matches():
-            raise KeysRefused(f"{refusal}: secret_key and api_key are not a pair: copy both from the same pair")
-        offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
+            return "secret_key and api_key are not a pair. Copy both from the same pair."
+        offset = self._offset
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
-            raise KeysRefused(
-                f"{refusal}: the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, "
-                f"which accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the clock (NTP)"
+            return (
+                f"The clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange. It accepts "
+                f"at most {MAX_SKEW_SECONDS:.0f} s. Synchronize the clock (NTP)."
             )
-        clock = (
-            "the clock is correct" if offset is not None else "the clock was not checked (the answer has no valid date)"
-        )
-        raise KeysRefused(
-            f"{refusal}: the keys are a pair and {clock}, so the pair may have been replaced or revoked (a new pair "
-            "revokes the old one): create a new pair and use both of its keys"
-        )
+        return _CAUSES_OF_REFUSED_KEYS[self._are_keys_valid(endpoint)]
+
+    def _are_keys_valid(self, endpoint: Endpoint) -> bool | None:
+        """Return whether the exchange accepts the keys elsewhere (Validate keys). None if that is not known."""
+        if endpoint is VALIDATE:
+            return False
+        try:
+            self._read(VALIDATE, Request(VALIDATE.method, VALIDATE.path, {}, None))
+        except KeysRefused:
+            return False
+        except CoinSwitchError:
+            return None
+        return True
+
+
+# By the answer of Validate keys. A new pair revokes the old one at once, in every program that uses it.
+_CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
+    False: (
+        "The keys are a pair, but the exchange accepts them nowhere. The pair may have been replaced or revoked. Use "
+        "the current pair of the account. If there is none, create a new pair. That stops every other program of the "
+        "account."
+    ),
+    True: (
+        "The exchange accepts these keys for other requests (Validate keys), but not for futures. Do not create a "
+        "new pair. Ask the support of the exchange whether futures are enabled for this account."
+    ),
+    None: "The keys are a pair, and it is not known whether the exchange accepts them elsewhere. Run api_key_info.",
+}
+
+
+def get_pause(attempt: int) -> float:
+    """Return the seconds of the pause before a retry."""
+    longest = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)
 
 
 def _ignore_answer(request: Request, answer: Answer) -> None:
     """Do nothing."""
+
+
+class _RepeatedKey(Exception):
+    """An object of a response has the same key twice. Programs differ in which value they use."""
+
+
+def _reject_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise _RepeatedKey(name)
+        result[name] = value
+    return result
 
 
 def _reject_constant(name: str) -> NoReturn:

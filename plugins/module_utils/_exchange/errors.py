@@ -1,30 +1,78 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors of the collection. Each has a message of one line for the user.
+"""The errors of the collection. Each has a message of one line for the user, and states facts for the code.
 
-Private to this collection: anything here may change in any release.
+The code decides by these facts, not by the class of an error, and never by its text. Private to this collection:
+anything here may change in any release.
 """
 
 from __future__ import annotations
 
 import os
+from enum import Enum
+
+
+class Effect(Enum):
+    """What a request with this error did on the exchange."""
+
+    NONE = "none"
+    # It may have been carried out, or may still be.
+    POSSIBLE = "possible"
+
+
+class Ends(Enum):
+    """Which later requests would fail with the same error."""
+
+    NOTHING = "nothing"
+    # Those to the same endpoint.
+    ENDPOINT = "endpoint"
+    ALL = "all"
 
 
 class CoinSwitchError(Exception):
     """The base class. `str(error)` is the message: what went wrong and what to do about it, in one line.
 
     Attributes:
-        stops_task: Whether all other requests of the task would fail with the same error. If so, the task ends.
+        kind: A stable word for programs: `error.kind` of a result, and `cause` of a row.
+        effect: What the request did.
+        can_retry: Whether the same request can succeed if it is sent again. A write is sent again only after a read.
+        ends: Which later requests would fail, too.
+        status: The HTTP status of the response. None without a response.
+        is_from_api: Whether the API itself answered, and not a server in front of it: the response is a JSON object
+            with a text in `message`.
+        exchange_message: The text of the response on one line. Empty without one.
     """
 
-    stops_task = False
+    kind = "failed"
+    effect = Effect.NONE
+    can_retry = False
+    ends = Ends.NOTHING
+    status: int | None = None
+    is_from_api = False
+    exchange_message = ""
+
+
+class Reworded(CoinSwitchError):
+    """An error with other words. Its facts are those of the first one."""
+
+    def __init__(self, text: str, error: CoinSwitchError) -> None:
+        super().__init__(text)
+        self.kind, self.effect, self.can_retry, self.ends = error.kind, error.effect, error.can_retry, error.ends
+        self.status, self.is_from_api, self.exchange_message = error.status, error.is_from_api, error.exchange_message
 
 
 class InputRefused(CoinSwitchError):
     """The value of an option is not valid. Nothing was sent."""
 
-    stops_task = True
+    kind = "input"
+    ends = Ends.ALL
+
+
+class NotListed(CoinSwitchError):
+    """The exchange does not list a symbol."""
+
+    kind = "not_listed"
 
 
 class LibraryMissing(CoinSwitchError):
@@ -35,7 +83,8 @@ class LibraryMissing(CoinSwitchError):
         import_traceback: The traceback of its import.
     """
 
-    stops_task = True
+    kind = "library_missing"
+    ends = Ends.ALL
 
     def __init__(self, library: str, import_traceback: str) -> None:
         super().__init__(library)
@@ -44,20 +93,29 @@ class LibraryMissing(CoinSwitchError):
 
 
 class Unclear(CoinSwitchError):
-    """There is no clear answer: a timeout, a broken connection, HTTP 408 or 5xx, or an answer that is not JSON.
+    """There is no valid response: a timeout, a broken connection, HTTP 408 or 5xx, or a response that is not JSON.
 
     The request may or may not have taken effect.
     """
 
+    kind = "unclear_response"
+    effect = Effect.POSSIBLE
+    can_retry = True
 
-class Unreachable(Unclear):
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Unreachable(CoinSwitchError):
     """There was no connection, so the request was not sent.
 
-    Attributes:
+    Args:
         can_retry: Whether a retry can succeed.
     """
 
-    stops_task = True
+    kind = "network"
+    ends = Ends.ALL
 
     def __init__(self, text: str, can_retry: bool = True) -> None:
         super().__init__(text)
@@ -65,37 +123,41 @@ class Unreachable(Unclear):
 
 
 class Refused(CoinSwitchError):
-    """The exchange refused the request (4xx or a redirect).
-
-    Attributes:
-        status: The HTTP status.
-        exchange_message: The message of the exchange, or the text of the body.
-        is_from_api: Whether the API itself answered, and not a server in front of it. Only the API's answers have the
-            field `message`.
-    """
+    """The request was refused (4xx), or redirected (3xx)."""
 
     def __init__(self, status: int, exchange_message: str, request: str, is_from_api: bool = True) -> None:
-        advice = _ADVICE.get(status, _ADVICE.get(status // 100, ""))
-        super().__init__(
-            f"the exchange refused {request} with HTTP {status}{advice}"
-            + (f': "{exchange_message}"' if exchange_message else "")
-        )
         self.status = status
         self.is_from_api = is_from_api
         self.exchange_message = exchange_message
+        self.kind = "refused" if is_from_api else "refused_before_api"
+        # A redirect does not say what the server did.
+        self.effect = Effect.POSSIBLE if status < 400 else Effect.NONE
+        who = "The exchange" if is_from_api else "A server in front of the API"
+        quote = f': "{exchange_message}"' if exchange_message else ""
+        advice = "" if is_from_api and status >= 400 else _ADVICE.get(status, _ADVICE.get(status // 100, ""))
+        super().__init__(f"{who} refused {request} with HTTP {status}{quote}.{advice}")
 
 
 _ADVICE = {
-    3: " (a redirect, which signed requests do not follow: check api_url)",
-    403: " (check api_url, and that the IP address of this machine is allowed to use the API)",
-    404: " (check api_url)",
+    3: " Signed requests do not follow a redirect. Check api_url.",
+    403: " The exchange has no list of allowed addresses, so a firewall refused this machine. Check api_url, the proxy"
+    " and the network, or ask the support of the exchange.",
+    404: " Check api_url.",
+    4: " Check api_url and the proxy.",
 }
 
 
 class KeysRefused(CoinSwitchError):
     """The exchange refused the keys (HTTP 401). The message names the most likely cause."""
 
-    stops_task = True
+    kind = "keys"
+    ends = Ends.ALL
+    status = 401
+
+    def __init__(self, text: str, exchange_message: str = "", is_from_api: bool = True) -> None:
+        super().__init__(text)
+        self.exchange_message = exchange_message
+        self.is_from_api = is_from_api
 
 
 class RateLimited(CoinSwitchError):
@@ -105,72 +167,84 @@ class RateLimited(CoinSwitchError):
         retry_after: The seconds of the Retry-After header, or None without a valid header.
     """
 
+    kind = "rate_limit"
+    can_retry = True
+    status = 429
+
     def __init__(self, retry_after: float | None) -> None:
-        super().__init__("HTTP 429")
+        super().__init__("The exchange answered HTTP 429 (too many requests).")
         self.retry_after = retry_after
 
 
+class MustWait(CoinSwitchError):
+    """A write cannot be sent now, because its rate limit requires a wait. Nothing was sent."""
+
+    kind = "rate_limit"
+    can_retry = True
+
+
 class BudgetSpent(CoinSwitchError):
-    """The rate limit requires a longer wait than rate_limit_timeout allows.
+    """The rate limit requires a longer wait than rate_limit_timeout allows. Nothing was sent."""
 
-    Attributes:
-        was_sent: Whether the request was sent at least once, and answered with HTTP 429.
-    """
-
-    stops_task = True
-    was_sent = False
+    kind = "rate_limit"
+    ends = Ends.ENDPOINT
 
 
 class Unexpected(CoinSwitchError):
-    """A complete answer does not have the form that the API documents."""
+    """A complete response does not have the form that the API documents."""
+
+    kind = "unexpected_response"
+    effect = Effect.POSSIBLE
+    status: int | None = 200
 
 
 class NotConfigured(CoinSwitchError):
-    """The exchange returns no leverage. The symbol was never configured, or is unknown."""
+    """The exchange returns no leverage. The symbol was never configured, or is not listed."""
+
+    kind = "never_configured"
+    is_from_api = True
+
+    def __init__(self, text: str, exchange_message: str = "", status: int | None = None) -> None:
+        super().__init__(text)
+        self.exchange_message = exchange_message
+        self.status = status
 
 
 class Unconfirmed(CoinSwitchError):
-    """A write was answered with a 2xx status, but the answer does not repeat the desired leverage.
+    """A write was answered with a 2xx status, but the response does not repeat the desired leverage.
 
     Attributes:
-        exchange_message: The message of the exchange, or the answer itself.
+        is_refusal: Whether the response is a refusal in words: HTTP 200 with the API's `message`, and no `data`.
     """
 
-    def __init__(self, exchange_message: str) -> None:
-        super().__init__(f'the exchange did not confirm the change, and answered "{exchange_message}"')
+    kind = "not_confirmed"
+    effect = Effect.POSSIBLE
+
+    def __init__(self, exchange_message: str, status: int, is_from_api: bool = False, is_refusal: bool = False) -> None:
+        super().__init__(f'The exchange did not confirm the change. It answered HTTP {status}: "{exchange_message}".')
         self.exchange_message = exchange_message
+        self.status = status
+        self.is_from_api = is_from_api or is_refusal
+        self.is_refusal = is_refusal
 
 
-class NothingWritten(CoinSwitchError):
-    """No desired leverage was written: the exchange does not allow one of them, or the limits could not be read."""
+class Stopped(CoinSwitchError):
+    """Too many symbols in a row got no valid response, so no more requests of this kind are sent."""
 
-    stops_task = True
-
-
-class Unanswered(CoinSwitchError):
-    """Too many symbols in a row got no clear answer.
-
-    Args:
-        count: How many symbols.
-        last_error: The error of the last one.
-    """
-
-    stops_task = True
-
-    def __init__(self, count: int, last_error: CoinSwitchError) -> None:
-        super().__init__(
-            f"{count} symbols in a row got no clear answer, so the task stopped (the last error: {last_error})"
-        )
+    kind = "stopped"
+    ends = Ends.ENDPOINT
 
 
 class InternalError(CoinSwitchError):
     """An unexpected exception. The message shows only its type and its place, because its text can contain a secret."""
 
-    stops_task = True
+    kind = "internal_error"
+    effect = Effect.POSSIBLE
+    ends = Ends.ALL
 
     def __init__(self, error: BaseException) -> None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         place = "" if trace is None else f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        super().__init__(f"internal error in this collection ({type(error).__name__}{place}): please report it")
+        super().__init__(f"Internal error in this collection ({type(error).__name__}{place}). Report it as a bug.")

@@ -9,29 +9,28 @@ on, with its source. Private to this collection: anything here may change in any
 
 from __future__ import annotations
 
+import math
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    INSTRUMENTS,
+    OPEN_ORDERS,
+    POSITIONS,
+    READ_LEVERAGE,
+    TIME,
+    VALIDATE,
+    WALLET,
+    WRITE_LEVERAGE,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     NotConfigured,
     Refused,
     Unconfirmed,
     Unexpected,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
-
-_API = "/trade/api/v2"
-_BASE = f"{_API}/futures"
-READ_LEVERAGE = Endpoint("read_leverage", "GET", f"{_BASE}/leverage", 20)
-WRITE_LEVERAGE = Endpoint("write_leverage", "POST", f"{_BASE}/leverage", 10, writes=True)
-INSTRUMENTS = Endpoint("instruments", "GET", f"{_BASE}/instrument_info", 100)
-POSITIONS = Endpoint("positions", "GET", f"{_BASE}/positions", 20)
-OPEN_ORDERS = Endpoint("open_orders", "POST", f"{_BASE}/orders/open", 20)
-WALLET = Endpoint("wallet", "GET", f"{_BASE}/wallet_balance", 20)
-# The API does not document the limits of these two, so they have the limit of most reads.
-TIME = Endpoint("time", "GET", f"{_API}/time", 20)
-VALIDATE = Endpoint("validate", "GET", f"{_API}/validate/keys", 20)
 
 # Open Orders: the maximum number of orders in one answer, and the longest period of one request.
 ORDERS_PER_PAGE = 50
@@ -44,12 +43,11 @@ RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
 # If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
 
-# Possible statuses for a symbol that was never configured, and for an unknown symbol.
-_NO_LEVERAGE_STATUSES = (400, 404, 422)
-
 
 class Instrument(NamedTuple):
-    """A symbol with the limits of its leverage (Get Instrument Info). A limit that is not a whole number is None.
+    """A symbol with the limits of its leverage (Get Instrument Info).
+
+    A limit that is a fraction is rounded to what it allows. A limit that is no number is None.
 
     Attributes:
         fields: All fields of the answer, unchanged.
@@ -70,30 +68,37 @@ class Futures:
         self.exchange = exchange
 
     def get_leverage(self, symbol: str) -> int:
-        """Return the current leverage (Get Leverage). Raise NotConfigured if the exchange returns none."""
+        """Return the current leverage (Get Leverage).
+
+        Raises:
+            NotConfigured: The exchange returns no leverage: the API refuses the request, or there is no value but zero.
+            Unexpected: The response is not about this symbol, or its leverage is not a whole number.
+        """
         try:
             value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except Refused as error:
-            if error.is_from_api and error.status in _NO_LEVERAGE_STATUSES:
-                raise NotConfigured(str(error)) from None
+            if error.is_from_api and (error.status or 0) >= 400:
+                raise NotConfigured(str(error), error.exchange_message, error.status) from None
             raise
         data = _get_data(value)
-        if data is None:
-            raise NotConfigured(f"the exchange returns no leverage: {_quote_answer(value)}")
+        if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
+            text = f"The exchange returned no leverage: {_quote_answer(value)}."
+            raise NotConfigured(text, _describe_answer(value), self.client.status)
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
-            raise Unexpected(
-                f"the exchange's answer for {symbol} contains no leverage of this symbol: {_quote_answer(value)}"
-            )
+            raise Unexpected(f"The response for {symbol} contains no leverage of this symbol: {_quote_answer(value)}.")
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Write a leverage once (Update Leverage). Raise Unconfirmed if the answer does not repeat it."""
+        """Write a leverage once (Update Leverage). Raise Unconfirmed if the response does not repeat it."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
         value = self.client.request(WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
         if self._find_leverage(data, symbol) != leverage:
-            raise Unconfirmed(_describe_answer(value))
+            has_message = isinstance(value, dict) and isinstance(value.get("message"), str)
+            status = self.client.status
+            is_refusal = status == 200 and has_message and data is None
+            raise Unconfirmed(_describe_answer(value), status, has_message, is_refusal)
 
     def get_instruments(self) -> dict[str, Instrument]:
         """Return all instruments by their symbols (Get Instrument Info)."""
@@ -187,14 +192,25 @@ class Futures:
         if not isinstance(value, dict):
             raise Unexpected(f"the exchange's answer does not show whether the keys are valid: {_quote_answer(value)}")
 
+    def _is_about(self, data: Any, symbol: str) -> bool:
+        """Return whether an object is about this symbol and this exchange."""
+        return (
+            isinstance(data, dict)
+            and str(data.get("symbol")).upper() == symbol
+            and str(data.get("exchange", self.exchange)).upper() == self.exchange
+        )
+
     def _find_leverage(self, data: Any, symbol: str) -> int | None:
-        """Return the leverage in an answer. None if the answer is not for this symbol and this exchange."""
-        if not isinstance(data, dict) or str(data.get("symbol")).upper() != symbol:
-            return None
-        if str(data.get("exchange", self.exchange)).upper() != self.exchange:
-            return None
-        leverage = to_int(data.get("leverage"))
+        """Return the leverage in a response. None if the response is not for this symbol and this exchange."""
+        leverage = to_int(data.get("leverage")) if self._is_about(data, symbol) else None
         return leverage if leverage and leverage > 0 else None
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether a value is null, zero, empty text, or an object with only such values."""
+    if isinstance(value, dict):
+        return all(map(_is_empty, value.values()))
+    return value is None or value == "" or (not isinstance(value, bool) and to_decimal(value) == 0)
 
 
 def _get_order_id(order: dict[str, Any]) -> str:
@@ -227,9 +243,15 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
     return min(max(candidates) + 1, end - 1)
 
 
+# Decimal alone also accepts "1_0", digits of other scripts, and spaces. Such a text is ambiguous, so it is no number.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
 def to_decimal(value: Any) -> Decimal | None:
     """Return a finite number from a JSON text or number. None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
     try:
         number = Decimal(value)
@@ -249,8 +271,26 @@ def _to_instrument(symbol: str, fields: Any) -> Instrument:
         raise Unexpected(
             f"the exchange's entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}"
         )
-    limits = [to_int(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")]
-    return Instrument(symbol, limits[0], limits[1], limits[2], fields)
+    minimum, maximum, step = (
+        to_decimal(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")
+    )
+    return Instrument(
+        symbol,
+        None if minimum is None else math.ceil(minimum),
+        None if maximum is None else math.floor(maximum),
+        _to_whole_step(step),
+        fields,
+    )
+
+
+def _to_whole_step(step: Decimal | None) -> int | None:
+    """Return the step between whole numbers: 1 for a fraction such as 0.01 that divides 1. None if it is not known."""
+    if step is None or step <= 0:
+        return None
+    if step == int(step):
+        return int(step)
+    steps_in_one = 1 / step
+    return 1 if steps_in_one == steps_in_one.to_integral_value() else None
 
 
 def _get_data(value: Any) -> Any:

@@ -10,12 +10,14 @@ to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import MemoryBudgets, parse_budget
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent, MustWait
 
 WINDOW_SECONDS = 60.0
 # How much the clock of the exchange can differ from this one in one window.
@@ -24,24 +26,8 @@ MARGIN_SECONDS = 0.1
 MAX_CLOSURE_SECONDS = 300.0
 # A longer wait is divided, so that the task can print its progress.
 MAX_SLEEP_SECONDS = 10.0
-
-
-class Endpoint(NamedTuple):
-    """An endpoint of the API.
-
-    Attributes:
-        name: The name in the file of the budgets.
-        method: The HTTP method.
-        path: The path of the URL.
-        limit: The number of requests in 60 s.
-        writes: Whether a request changes something, so that it must not be repeated without a read.
-    """
-
-    name: str
-    method: str
-    path: str
-    limit: int
-    writes: bool = False
+# A pause after HTTP 429 reaches the whole window after six doublings.
+_MAX_DOUBLINGS = 6
 
 
 class Budget(NamedTuple):
@@ -54,6 +40,25 @@ class Budget(NamedTuple):
 
     request_times: list[float]
     closed_until: float
+
+
+class _Refusals:
+    """What a task has learned from HTTP 429 of one endpoint.
+
+    Attributes:
+        in_a_row: How many requests were refused since the last accepted one.
+        pause: The seconds of the first pause after a refusal. It grows to the time that the last refusals took to end.
+        spacing: The seconds between two requests, after a refusal that the documented limit does not explain.
+        burst_start: When the first of the requests was answered that the exchange accepted before it refused one.
+        burst_size: How many requests these were.
+    """
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+        self.pause = 1.0
+        self.spacing = 0.0
+        self.burst_start = 0.0
+        self.burst_size = 0
 
 
 class Pacer:
@@ -79,111 +84,149 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._budget_store = budget_store
-        self._share = share
-        self._max_wait = max_wait
-        self._clock = clock
+        self.budget_store = budget_store
+        self.share = share
+        self.max_wait = max_wait
+        self.now = clock
         self._sleep = sleep
+        self._refusals: dict[str, _Refusals] = {}
         self.waited = 0.0
         self.on_wait: Callable[[], None] | None = None
-        self._preview: Preview | None = None
 
-    def start_preview(self) -> Preview:
-        """Start a preview for check mode, and return it. The preview counts requests and waits as a real run would.
-
-        The preview starts with the shared budgets and with the time waited so far. It does not sleep, and does not
-        share what it counts. `Preview.simulate` simulates a write. It raises the BudgetSpent of the real run, with the
-        same numbers.
-
-        Until `end_preview`, the preview also counts each real request of this pacer, before the request is sent. So a
-        real read raises BudgetSpent if it would in a real run, even if check mode itself has time left. For the same
-        reason, the order of the steps must come from the preview and not from this pacer.
-
-        The clock of the preview is the real clock plus the simulated waits that check mode has not really waited. As in
-        a real run, a wait for a write also frees the budget of the reads, and no second counts twice.
-        """
-        with self._budget_store.open() as budgets:
-            self._preview = Preview(self, budgets)
-        return self._preview
-
-    def end_preview(self) -> None:
-        """Stop counting real requests in the preview, because a real run would not send the next ones."""
-        self._preview = None
+    @property
+    def wait_left(self) -> float:
+        """The seconds that the task can still wait."""
+        return self.max_wait - self.waited
 
     def get_max_requests(self, endpoint: Endpoint) -> int:
         """Return how many requests the task can send to an endpoint in one window."""
-        return max(1, math.floor(endpoint.limit * self._share + 1e-9))
+        return max(1, math.floor(endpoint.limit * self.share + 1e-9))
 
     def get_delay(self, endpoint: Endpoint, count: int = 1) -> float:
         """Return the seconds until the last of `count` more requests can be sent."""
         if not count:
             return 0.0
-        with self._budget_store.open() as budgets:
+        with self.budget_store.open() as budgets:
             return self._calculate_delay(self._get_budget(budgets, endpoint), endpoint, count)
 
     def take(self, endpoint: Endpoint) -> float:
-        """Wait until a request can be sent, and count it. Return its time, for `record_answer` or `release`."""
-        simulated = self._preview.take(endpoint) if self._preview else 0.0
-        taken_at = self._take(endpoint)
-        if self._preview:
-            self._preview.simulated_times[taken_at] = simulated
-        return taken_at
+        """Wait until a request can be sent, and count it.
 
-    def _take(self, endpoint: Endpoint) -> float:
+        Returns:
+            Its time, for `record_answer` or `release`.
+
+        Raises:
+            BudgetSpent: The wait is longer than the rest of the max wait.
+        """
         while True:
-            with self._budget_store.open() as budgets:
-                budget = self._get_budget(budgets, endpoint)
-                delay = self._calculate_delay(budget, endpoint, 1)
-                if delay <= 0:
-                    now = self._clock()
-                    budgets[endpoint.name] = [[*budget.request_times, now], budget.closed_until]
-                    return now
-            self.check_max_wait({endpoint: 1})
-            self.wait(delay)
+            try:
+                return self.take_now(endpoint)
+            except MustWait:
+                self.wait_for(endpoint)
 
-    def record_answer(self, endpoint: Endpoint, taken_at: float) -> None:
-        """Count a request from now on, because the exchange may have counted it as late as now."""
-        with self._budget_store.open() as budgets:
+    def take_now(self, endpoint: Endpoint) -> float:
+        """Count a request that can be sent now, and return its time. Raise MustWait if it must wait."""
+        with self.budget_store.open() as budgets:
+            budget = self._get_budget(budgets, endpoint)
+            if self._calculate_delay(budget, endpoint, 1) > 0:
+                raise MustWait(f"The rate limit of {endpoint} requires a wait.")
+            now = self.now()
+            budgets[endpoint.name] = [[*budget.request_times, now], budget.closed_until]
+            return now
+
+    def record_answer(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+        """Count a request from now on, because the exchange may have counted it as late as now.
+
+        Args:
+            endpoint: The endpoint.
+            taken_at: The time that `take` returned.
+            accepted: Whether the response is another one than HTTP 429.
+        """
+        with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
             if taken_at in budget.request_times:
                 budget.request_times.remove(taken_at)
-            budgets[endpoint.name] = [[*budget.request_times, self._clock()], budget.closed_until]
-        if self._preview:
-            self._preview.record_answer(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
+            budgets[endpoint.name] = [[*budget.request_times, self.now()], budget.closed_until]
+        if accepted and endpoint.name in self._refusals:
+            self._learn_spacing(endpoint)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Remove a request that was taken but not sent."""
-        with self._budget_store.open() as budgets:
+        with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
             if taken_at in budget.request_times:
                 budget.request_times.remove(taken_at)
             budgets[endpoint.name] = [budget.request_times, budget.closed_until]
-        if self._preview:
-            self._preview.release(endpoint, self._preview.simulated_times.pop(taken_at, taken_at))
 
-    def close_budget(self, endpoint: Endpoint, seconds: float) -> None:
-        """Send no request to an endpoint for some seconds, because the exchange answered that its budget is spent."""
-        with self._budget_store.open() as budgets:
+    def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
+        """Close a budget after HTTP 429, for all processes of the machine.
+
+        The documented limit does not explain the refusal, because the budget had room for the request. So the exchange
+        also limits bursts, or another program uses the same key. Both can end soon, so the first pauses are short: 1, 2
+        and 4 seconds.
+
+        Args:
+            endpoint: The endpoint.
+            retry_after: The seconds of the Retry-After header, or None without a valid header.
+        """
+        refusals = self._refusals.setdefault(endpoint.name, _Refusals())
+        refusals.in_a_row += 1
+        with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
-            until = self._clock() + min(seconds, MAX_CLOSURE_SECONDS)
+            # The last request is the refused one.
+            accepted = budget.request_times[: max(0, len(budget.request_times) - refusals.in_a_row)]
+            if refusals.in_a_row == 1:
+                refusals.burst_start = accepted[0] if accepted else self.now()
+                refusals.burst_size = len(accepted)
+            if refusals.in_a_row == 1 and retry_after is not None:
+                # Use only the first Retry-After. A wrong value could repeat forever.
+                seconds = retry_after
+            else:
+                seconds = min(WINDOW_SECONDS, refusals.pause * 2.0 ** min(refusals.in_a_row - 1, _MAX_DOUBLINGS))
+            until = self.now() + min(seconds, MAX_CLOSURE_SECONDS)
             budgets[endpoint.name] = [budget.request_times, max(budget.closed_until, until)]
-        if self._preview:
-            self._preview.close_budget(endpoint, seconds)
+
+    def _learn_spacing(self, endpoint: Endpoint) -> None:
+        """After refusals, spread the next requests as the exchange did, but not slower than the documented limit."""
+        refusals = self._refusals[endpoint.name]
+        if refusals.in_a_row:
+            refusals.pause = min(WINDOW_SECONDS, refusals.pause * (2.0 ** min(refusals.in_a_row, _MAX_DOUBLINGS) - 1))
+        if refusals.in_a_row and refusals.burst_size:
+            observed = (self.now() - refusals.burst_start) / refusals.burst_size
+            refusals.spacing = min(observed, WINDOW_SECONDS / self.get_max_requests(endpoint))
+        refusals.in_a_row = 0
 
     def check_max_wait(self, planned: Mapping[Endpoint, int]) -> None:
         """Raise BudgetSpent if the planned requests of an endpoint do not fit into the rest of the max wait."""
         waits = [(self.get_delay(endpoint, count), endpoint, count) for endpoint, count in planned.items() if count]
         seconds, endpoint, count = max(waits, default=(0.0, None, 0))
-        if endpoint is None or seconds <= 0 or self.waited + seconds <= self._max_wait:
-            return
-        max_requests = self.get_max_requests(endpoint)
-        requests = "1 request" if max_requests == 1 else f"{max_requests} requests"
-        raise BudgetSpent(
-            f"the rate limit of {endpoint.method} {endpoint.path} ({requests} in 60 s for this task) needs a wait of "
-            f"about {math.ceil(seconds)} s for {count} more, but rate_limit_timeout leaves only "
-            f"{math.floor(self._max_wait - self.waited)} s of {self._max_wait:g} s: increase it, or run the task again "
-            "later"
-        )
+        if endpoint is not None and seconds > 0 and seconds > self.wait_left:
+            raise self.describe_spent(endpoint, count)
+
+    def describe_spent(self, endpoint: Endpoint, count: int = 1) -> BudgetSpent:
+        """Return the error of requests that do not fit into the rest of the max wait."""
+        seconds = math.ceil(self.get_delay(endpoint, count))
+        left = f"rate_limit_timeout ({self.max_wait:g} s) allows only {max(0, math.floor(self.wait_left))} s more"
+        advice = "Increase rate_limit_timeout, or run the task again later."
+        refused = self._refusals[endpoint.name].in_a_row if endpoint.name in self._refusals else 0
+        if refused:
+            times = "" if refused == 1 else f" {refused} times in a row"
+            return BudgetSpent(
+                f"The exchange answered {endpoint} with HTTP 429 (too many requests){times}. The next request is due "
+                f"in about {seconds} s, but {left}. {advice} Check whether another program uses the same key."
+            )
+        requests = "1 more request" if count == 1 else f"{count} more requests"
+        limit = f"limit: {self.get_max_requests(endpoint)} in 60 s"
+        return BudgetSpent(f"Sending {requests} to {endpoint} takes about {seconds} s ({limit}), but {left}. {advice}")
+
+    def is_refused(self, endpoint: Endpoint) -> bool:
+        """Return whether the last request to an endpoint was refused with HTTP 429."""
+        return endpoint.name in self._refusals and self._refusals[endpoint.name].in_a_row > 0
+
+    def wait_for(self, endpoint: Endpoint) -> None:
+        """Wait until one request can be sent. Raise BudgetSpent if that takes longer than the rest of the max wait."""
+        self.check_max_wait({endpoint: 1})
+        self.wait(self.get_delay(endpoint))
 
     def wait(self, seconds: float) -> None:
         """Sleep because of a rate limit."""
@@ -196,45 +239,133 @@ class Pacer:
 
     def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
         """Return the budget of an endpoint without requests that no longer count, and without impossible times."""
-        now = self._clock()
+        now = self.now()
         sent, closed = parse_budget(budgets.get(endpoint.name))
         # Older requests than these cannot delay the next one. The limit also bounds the time for a large file.
         request_times = sorted(t for t in sent if now - WINDOW_SECONDS - MARGIN_SECONDS < t <= now)[-endpoint.limit :]
         return Budget(request_times, closed if now < closed <= now + MAX_CLOSURE_SECONDS else 0.0)
 
     def _calculate_delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
-        now = self._clock()
+        now = self.now()
         allowed = self.get_max_requests(endpoint)
+        spacing = self._refusals[endpoint.name].spacing if endpoint.name in self._refusals else 0.0
         start = max(now, budget.closed_until)
         times = list(budget.request_times)
         for _request in range(count):
             due = times[-allowed] + WINDOW_SECONDS + MARGIN_SECONDS if len(times) >= allowed else start
-            times.append(max(start, due))
+            spaced = times[-1] + spacing if spacing and times else start
+            times.append(max(start, due, spaced))
         return times[-1] - now
 
 
-class Preview(Pacer):
-    """Does what the pacer of a real run would do. See Pacer.start_preview.
+class Preview:
+    """The pacer of check mode: it sends the real requests of check mode, and simulates those of a real run.
 
-    Attributes:
-        simulated_times: The simulated time of each real request that was taken.
+    A real request is counted twice: in the shared budgets, and in a copy of them that nobody else sees. A simulated
+    request is counted only in the copy. So `get_delay` and the waits are those of a real run, and an error of the max
+    wait has the same numbers.
+
+    The clock of the preview is the real clock plus the simulated waits that check mode has not really waited, plus the
+    time that the simulated responses take. No second counts twice, and a wait for a write also frees the budget of the
+    reads, as in a real run.
+
+    Args:
+        real: The pacer of the task.
     """
 
-    def __init__(self, real: Pacer, budgets: Mapping[str, Any]) -> None:
-        super().__init__(
-            MemoryBudgets(budgets), real._share, real._max_wait, self._get_simulated_time, lambda seconds: None
-        )
-        self._real = real
+    def __init__(self, real: Pacer) -> None:
+        self.real = real
         self._answer_seconds = 0.0
-        self.simulated_times: dict[float, float] = {}
+        # The time that check mode spent on requests that a real run would not send, and the waits in it.
+        self._extra_seconds = 0.0
+        self._extra_waited = 0.0
+        self._stopped_at: float | None = None
+        with real.budget_store.open() as budgets:
+            copy = MemoryBudgets(budgets)
+        self._simulated = Pacer(copy, real.share, real.max_wait, self.now, lambda seconds: None)
+        self._simulated.waited = real.waited
+        self._simulated_times: dict[float, float] = {}
+        self.get_delay = self._simulated.get_delay
+        self.get_max_requests = self._simulated.get_max_requests
+        self.check_max_wait = self._simulated.check_max_wait
+        self.describe_spent = self._simulated.describe_spent
+        self.is_refused = self._simulated.is_refused
+        self.wait = self._simulated.wait
+
+    @property
+    def waited(self) -> float:
+        """The seconds that a real run would have waited so far."""
+        self.now()
+        return self._simulated.waited
+
+    @property
+    def max_wait(self) -> float:
+        """The seconds that the task can wait in total."""
+        return self.real.max_wait
+
+    @property
+    def wait_left(self) -> float:
+        """The seconds that a real run could still wait."""
+        return self.max_wait - self.waited
+
+    @property
+    def on_wait(self) -> Callable[[], None] | None:
+        """Called every ten seconds during a wait of check mode itself."""
+        return self.real.on_wait
+
+    @on_wait.setter
+    def on_wait(self, callback: Callable[[], None] | None) -> None:
+        self.real.on_wait = callback
+
+    def now(self) -> float:
+        """Return the time of a real run, in seconds of the monotonic clock."""
+        if self._stopped_at is not None:
+            return self._stopped_at
+        # A real run takes at least as long as check mode: it sends the same reads, and writes too.
+        simulated, real_waited = self._simulated, self.real.waited - self._extra_waited
+        simulated.waited = max(simulated.waited, real_waited - self._answer_seconds)
+        return self.real.now() - self._extra_seconds + (simulated.waited - real_waited) + self._answer_seconds
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the clock of the preview for requests that a real run would not send now."""
+        self._stopped_at = self.now()
+        started, waited = self.real.now(), self.real.waited
+        try:
+            yield
+        finally:
+            self._stopped_at = None
+            self._extra_seconds += self.real.now() - started
+            self._extra_waited += self.real.waited - waited
 
     def simulate(self, endpoint: Endpoint, seconds: float) -> None:
-        """Simulate a request whose answer takes some seconds. Raise BudgetSpent as `take` does."""
-        taken_at = self.take(endpoint)
+        """Simulate a request whose response takes some seconds. Raise BudgetSpent as `Pacer.take` does."""
+        taken_at = self._simulated.take(endpoint)
         self._answer_seconds += seconds
-        self.record_answer(endpoint, taken_at)
+        self._simulated.record_answer(endpoint, taken_at)
 
-    def _get_simulated_time(self) -> float:
-        # A real run takes at least as long as check mode: it sends the same reads, and writes too.
-        self.waited = max(self.waited, self._real.waited - self._answer_seconds)
-        return self._real._clock() + (self.waited - self._real.waited) + self._answer_seconds
+    def take(self, endpoint: Endpoint) -> float:
+        """Do what `Pacer.take` does, for a real request."""
+        simulated_at = self._simulated.take(endpoint)
+        taken_at = self.real.take(endpoint)
+        self._simulated_times[taken_at] = simulated_at
+        return taken_at
+
+    def take_now(self, endpoint: Endpoint) -> float:
+        """Refuse a write: check mode sends none."""
+        raise RuntimeError(f"check mode must not send {endpoint}")
+
+    def record_answer(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+        """Do what `Pacer.record_answer` does."""
+        self.real.record_answer(endpoint, taken_at, accepted)
+        self._simulated.record_answer(endpoint, self._simulated_times.pop(taken_at, taken_at), accepted)
+
+    def release(self, endpoint: Endpoint, taken_at: float) -> None:
+        """Do what `Pacer.release` does."""
+        self.real.release(endpoint, taken_at)
+        self._simulated.release(endpoint, self._simulated_times.pop(taken_at, taken_at))
+
+    def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
+        """Do what `Pacer.handle_refusal` does."""
+        self.real.handle_refusal(endpoint, retry_after)
+        self._simulated.handle_refusal(endpoint, retry_after)

@@ -24,7 +24,11 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread, Timer
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    CoinSwitchError,
+    Unclear,
+    Unreachable,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
     AuthBase,
     Session,
@@ -271,9 +275,9 @@ class Transport:
                 return sock
         raise last_error
 
-    def _explain(self, error: Exception, attempt: _Attempt) -> Unclear:
+    def _explain(self, error: Exception, attempt: _Attempt) -> CoinSwitchError:
         """Return the error in our own words. The message of a library can contain the password of a proxy."""
-        if isinstance(error, Unclear):
+        if isinstance(error, CoinSwitchError):
             return error
         causes = list(_list_causes(error))
         timeouts = (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError)

@@ -14,10 +14,17 @@ from functools import partial
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, get_clock_offset
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    OPEN_ORDERS,
+    POSITIONS,
+    WRITE_LEVERAGE,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     CoinSwitchError,
+    Ends,
     InputRefused,
     NotConfigured,
+    RateLimited,
     Refused,
     Unclear,
     Unconfirmed,
@@ -25,11 +32,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
     MAX_SPAN_MS,
-    OPEN_ORDERS,
     ORDERS_PER_PAGE,
-    POSITIONS,
     RECENT_MS,
-    WRITE_LEVERAGE,
     Futures,
     Instrument,
     to_int,
@@ -37,7 +41,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import check_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, build_error
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import (
     ASSET_FIELDS,
     BALANCE_FIELDS,
@@ -108,7 +112,10 @@ def _map_to_itself(*values: str) -> dict[str, Any]:
 # For facts that are not known: each possible value, with the value of the quirk in the sandbox (`--like`).
 READINGS: dict[str, dict[str, Any]] = {
     "numbers": _map_to_itself("text", "number", "decimal"),
-    "unset_leverage": _map_to_itself("default", "400", "404", "422", "message", "null"),
+    "unset_leverage": _map_to_itself(
+        *("default", "400", "403", "404", "409", "422", "message", "null"),
+        *("zero", "zero-number", "blank", "leverage-null", "empty-fields", "empty-object"),
+    ),
     "unknown_symbol": _map_to_itself("400", "404", "422", "message"),
     "positions_without_symbol": _map_to_itself("all", "422"),
     "flat_positions": _map_to_itself("message", "list"),
@@ -229,7 +236,7 @@ class Findings:
         try:
             value = read()
         except CoinSwitchError as error:
-            if error.stops_task:
+            if error.ends is not Ends.NOTHING:
                 raise
             failed = error
         return Outcome(value, failed, self.answers[-1] if len(self.answers) > count_before else None)
@@ -297,20 +304,22 @@ def check(futures: Futures, trial: Trial, context: Context) -> Result:
     """
     findings = Findings(futures.client)
     result: dict[str, Any] = {"changed": False}
-    failure = None
+    failure: str | None = None
+    error: dict[str, Any] | None = None
     try:
         if trial.symbol is None:
             _read_all(futures, findings)
         else:
-            failure = _WriteTrial(futures, findings, trial.symbol, trial.leverage, result).run(
-                writes=not context.check_mode
-            )
-    except CoinSwitchError as error:
-        failure = str(error)
+            task = _WriteTrial(futures, findings, trial.symbol, trial.leverage, result)
+            failure = task.run(writes=not context.check_mode)
+            error = None if failure is None else build_error("not_restored")
+    except CoinSwitchError as caught:
+        failure, error = str(caught), build_error(caught.kind, caught.status)
     _note_all_answers(findings)
     rows = findings.get_rows()
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == NOT_HANDLED]
     if not_handled and failure is None:
+        error = build_error("not_handled")
         failure = (
             f"NOT HANDLED: {', '.join(not_handled)}: do not use the collection with this exchange yet, and attach the "
             "transcript to an issue"
@@ -319,6 +328,7 @@ def check(futures: Futures, trial: Trial, context: Context) -> Result:
     return Result(
         {**result, "handled": failure is None, "facts": rows, "table": table, "transcript": findings.get_transcript()},
         failure,
+        error=error,
     )
 
 
@@ -433,9 +443,18 @@ def _read_leverages(futures: Futures, findings: Findings, symbols: list[str]) ->
 
 
 def _describe_unset(outcome: Outcome) -> str:
-    """Return how the exchange answers without a leverage: a status, only a message, or null."""
+    """Return how the exchange answers without a leverage: a status, only a message, or the form of an empty value."""
     status = outcome.last_answer.answer.status if outcome.last_answer else 0
-    return str(status) if status >= 300 else "message" if outcome.data == "absent" else "null"
+    data = outcome.data
+    if status >= 300:
+        return str(status)
+    if not isinstance(data, dict):
+        return "message" if data == "absent" else "null"
+    if not any(data.get(name) for name in ("symbol", "exchange")):
+        return "empty-fields" if data else "empty-object"
+    value = data.get("leverage")
+    forms = {None: "leverage-null", "": "blank"}
+    return forms.get(value, "zero" if isinstance(value, str) else "zero-number")
 
 
 def _note_leverage(findings: Findings, outcome: Outcome) -> None:
@@ -580,7 +599,7 @@ def _note_buckets(findings: Findings) -> None:
     leverage_answers = [recorded for recorded in findings.answers if recorded.request.path == path]
     writes = [recorded for recorded in leverage_answers if recorded.request.method == WRITE_LEVERAGE.method]
     refused = [recorded for recorded in writes if recorded.answer.status == 429]
-    if refused and len(writes) <= WRITE_LEVERAGE.limit * MAX_SHARE:
+    if refused and len(writes) - len(refused) <= WRITE_LEVERAGE.limit * MAX_SHARE:
         findings.note("leverage_buckets", "shared/busy")
 
 
@@ -675,7 +694,7 @@ class _WriteTrial:
         """Write a leverage, read it back, and note the facts that this shows."""
         # The leverage is not known until it is read back.
         self._result["leverage"] = None
-        outcome = self._findings.record(lambda: self._futures.set_leverage(self._symbol, value))
+        outcome = self._write(value)
         now = self._read_back()
         if outcome.error is None:
             self._findings.note("read_back", "at once" if now == value else "another value", handled=now == value)
@@ -688,6 +707,14 @@ class _WriteTrial:
             self._findings.note("limit_answer", "clamp" if clamped else _describe_write_answer(outcome))
         if isinstance(outcome.error, Unclear):
             raise outcome.error
+
+    def _write(self, value: int) -> Outcome:
+        """Write a leverage. Wait for the rate limit as often as needed. Raise BudgetSpent if that takes too long."""
+        while True:
+            self._futures.client.real_pacer.wait_for(WRITE_LEVERAGE)
+            outcome = self._findings.record(lambda: self._futures.set_leverage(self._symbol, value))
+            if outcome.error is None or outcome.error.kind != RateLimited.kind:
+                return outcome
 
     def _read_back(self) -> int:
         self._futures.client.reset_connection()
@@ -704,7 +731,7 @@ class _WriteTrial:
                 if self._result["leverage"] == self._before:
                     return
                 self._result["leverage"] = None
-                self._findings.record(lambda: self._futures.set_leverage(self._symbol, self._before))
+                self._write(self._before)
                 self._read_back()
             except CoinSwitchError:
                 # Try once more. Without success, `run` returns the failure.

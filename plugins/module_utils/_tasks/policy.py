@@ -61,6 +61,36 @@ def read_policy(options: Mapping[str, Any]) -> Policy:
     return Policy(entries, options["enforce"], options["on_blocked"], single)
 
 
+def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a task that failed before its first request. Each symbol of a valid policy has a row.
+
+    Args:
+        options: The options of the task.
+        error: The facts of the failure.
+    """
+    try:
+        entries = read_policy(options).entries
+    except InputRefused:
+        entries = []
+    rows: list[dict[str, Any]] = [
+        {
+            "symbol": entry.symbol,
+            "exchange": str(options["exchange"]).upper(),
+            "leverage": None,
+            "previous_leverage": None,
+            "changed": False,
+            "desired_leverage": entry.leverage,
+            "outcome": "unknown",
+            "cause": error.get("kind"),
+            "reason": "The task failed before it sent a request.",
+            "blockers": [],
+            "positions": None,
+        }
+        for entry in entries
+    ]
+    return {"diff": {"before": {}, "after": {}}, "results": rows}
+
+
 def check_symbol(value: Any, single: bool = True) -> str:
     """Return a symbol in upper case. Raise InputRefused with a suggestion if it is not valid.
 
@@ -113,17 +143,6 @@ def _format_value(value: Any) -> str:
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def differs(current: int | None, desired: int, enforce: str) -> bool:
-    """Return whether the current leverage must be changed.
-
-    Args:
-        current: The current leverage. None if the symbol was never configured.
-        desired: The desired leverage.
-        enforce: EXACT or MAXIMUM.
-    """
-    return current != desired and (enforce == EXACT or (current is not None and current > desired))
-
-
 def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | None:
     """Return why the limits of the symbol do not allow a leverage, or None if they allow it.
 
@@ -143,7 +162,8 @@ def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | 
     ):
         return None
     bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
-    return f"a leverage of {leverage} is not allowed: the exchange accepts {bounds} in steps of {step}"
+    steps = "" if step == 1 else f" in steps of {step}"
+    return f"The exchange allows {bounds}{steps} for this symbol."
 
 
 def describe_unknown_symbol(name: str, exchange: str, instruments: Mapping[str, Any]) -> str:
@@ -151,4 +171,5 @@ def describe_unknown_symbol(name: str, exchange: str, instruments: Mapping[str, 
     import difflib
 
     similar = difflib.get_close_matches(name, instruments, n=1)
-    return f"{exchange} does not list this symbol: " + (f"did you mean {similar[0]}?" if similar else "check the name")
+    advice = f"Did you mean {similar[0]}?" if similar else "Check the name."
+    return f"{exchange} does not list this symbol. {advice}"

@@ -42,26 +42,30 @@ class Progress:
         """Whether the task is long and its progress is printed."""
         return self._print_line is not None and self._is_long
 
-    def start(self, symbols: int, seconds: float) -> None:
-        """Print the number of symbols, and the seconds that the rate limits require if all of them are written."""
+    def start(self, plan: str, seconds: float) -> None:
+        """Print the plan of a task that is expected to take longer than a few seconds.
+
+        Args:
+            plan: How many requests the task sends at most, and how long the rate limits require.
+            seconds: The seconds that the rate limits of the real requests require.
+        """
         self._is_long = seconds > MIN_TASK_SECONDS
-        writes = "none to write in check mode" if self._check_mode else f"at most {symbols} to write"
-        self._print(f"{symbols} symbols to read, {writes}, at most about {seconds:.0f} s")
+        self._print(f"{plan} (check mode, nothing is written)" if self._check_mode else plan)
 
-    def finished(self, row: Any) -> None:
-        """Print the change or the problem of a symbol (a Row). A symbol that stays unchanged prints nothing."""
-        if row.outcome == "changed":
-            before = "not configured" if row.previous is None else row.previous
+    def finished(self, symbol: str, verdict: Any, reason: str) -> None:
+        """Print the change or the problem of a symbol. A symbol that stays unchanged prints nothing."""
+        if verdict.outcome == "changed":
+            before = "not configured" if verdict.previous is None else verdict.previous
             verb = "would change " if self._check_mode else ""
-            self._print(f"{row.symbol} {verb}{before} -> {row.leverage}")
-        elif row.outcome != "unchanged":
-            self._print(f"{row.symbol} {row.outcome}: {row.reason}")
+            self._print(f"{symbol} {verb}{before} -> {verdict.leverage}")
+        elif verdict.outcome != "unchanged":
+            self._print(f"{symbol} {verdict.outcome}: {reason}")
 
-    def waiting(self, read: int, written: int, rows: int, to_write: int, seconds: float) -> None:
-        """Print how much is done, at most once in ten seconds."""
+    def waiting(self, read: int, symbols: int, to_write: int, why: str, seconds: float) -> None:
+        """Print how much is done, why the task waits, and for how long. At most one line in ten seconds."""
         if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
-            writes = "" if self._check_mode else f", written {written} of {written + to_write}"
-            self._print(f"read {read} of {rows}{writes}, about {seconds:.0f} s left")
+            writes = "" if self._check_mode else f", {to_write} to write"
+            self._print(f"read {read} of {symbols}{writes}, waits for {why}, about {seconds:.0f} s left")
 
     def _print(self, text: str) -> None:
         if self._print_line is not None and self._is_long:

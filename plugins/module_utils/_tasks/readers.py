@@ -19,18 +19,23 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.clie
     MAX_SKEW_SECONDS,
     get_clock_offset,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    OPEN_ORDERS,
+    POSITIONS,
+    READ_LEVERAGE,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     CoinSwitchError,
+    Ends,
     KeysRefused,
     NotConfigured,
+    NotListed,
     Refused,
+    Reworded,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
     MAX_SPAN_MS,
-    OPEN_ORDERS,
     ORDERS_PER_PAGE,
-    POSITIONS,
-    READ_LEVERAGE,
     Futures,
     Instrument,
     to_int,
@@ -69,11 +74,11 @@ class _SymbolReader:
         try:
             return read_symbol(symbol)
         except CoinSwitchError as error:
-            if error.stops_task:
+            if error.ends is not Ends.NOTHING:
                 raise
             if isinstance(error, Refused) and error.is_from_api:
                 self.check_listed(self._names)
-            raise CoinSwitchError(f"{symbol}: {error}") from None
+            raise Reworded(f"{symbol}: {error}", error) from None
 
     def check_listed(self, symbols: list[str]) -> None:
         """Raise CoinSwitchError if the exchange does not list one of the symbols. Only the first call checks this."""
@@ -85,10 +90,10 @@ class _SymbolReader:
         try:
             return self._futures.get_instruments()
         except CoinSwitchError as error:
-            if error.stops_task:
+            if error.ends is not Ends.NOTHING:
                 raise
-            problem = f"it is not known whether {self._futures.exchange} lists {', '.join(symbols)}"
-            raise CoinSwitchError(f"{problem}: {error}") from None
+            problem = f"It is not known whether {self._futures.exchange} lists {', '.join(symbols)}."
+            raise Reworded(f"{problem} {error}", error) from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
         """Check the symbols without rows: the exchange gives the same answer for a flat and for an unknown symbol."""
@@ -101,7 +106,7 @@ def _check_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange
         f"{symbol}: {describe_unknown_symbol(symbol, exchange, listed)}" for symbol in symbols if symbol not in listed
     ]
     if unknown:
-        raise CoinSwitchError("; ".join(unknown))
+        raise NotListed(" ".join(unknown))
 
 
 def read_leverages(futures: Futures, names: list[str]) -> Result:

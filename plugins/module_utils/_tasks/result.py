@@ -11,9 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, NamedTuple, Sequence
 
-# The start of the reason if the leverage of a symbol could not be read. The report on many accounts searches for it, to
-# find the accounts that were not reached.
-NOT_READ = "the current leverage is not known"
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 
 # No real result has so many levels. Ansible fails at about 300.
 MAX_DEPTH = 32
@@ -26,11 +24,23 @@ class Result(NamedTuple):
         values: What the task returns.
         failure: The message of the failure. None if the task succeeds.
         warnings: The warnings.
+        error: The facts of the failure for programs, as `error` of the result. None if the task succeeds.
     """
 
     values: dict[str, Any]
     failure: str | None = None
     warnings: Sequence[str] = ()
+    error: dict[str, Any] | None = None
+
+
+def build_error(kind: str, status: int | None = None) -> dict[str, Any]:
+    """Return `error` of a result: a stable word, and the HTTP status if there was a response."""
+    return {"kind": kind} if status is None else {"kind": kind, "status": status}
+
+
+def fail(error: CoinSwitchError, message: str = "") -> Result:
+    """Return the result of a task that failed before it had a result. Without a message, use that of the error."""
+    return Result({}, message or str(error), error=build_error(error.kind, error.status))
 
 
 def to_plain(value: Any, depth: int = 0) -> Any:

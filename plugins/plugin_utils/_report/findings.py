@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import NOT_READ
-
 # The outcomes of a symbol, the worst first.
 OUTCOMES = ("unknown", "refused", "blocked", "drifted", "changed", "unchanged")
 IN_POLICY = ("changed", "unchanged")
@@ -16,6 +14,8 @@ IN_POLICY = ("changed", "unchanged")
 # The severities, the most dangerous first. An unknown leverage can be above the policy, so it comes early.
 SEVERITIES = ("above_policy", "not_reached", "unknown", "refused", "blocked", "below_policy")
 ABOVE_POLICY, NOT_REACHED, UNKNOWN, REFUSED, BLOCKED, BELOW_POLICY = SEVERITIES
+
+NOT_READ = "the current leverage is not known"
 
 Row = dict[str, Any]
 

@@ -16,13 +16,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "extensions"))
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as _futures
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints as _endpoints
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import FACTS
 from sandbox.transcripts import readings
 
 ROOT = Path(__file__).resolve().parents[3]
-ENDPOINTS = [value for value in vars(_futures).values() if isinstance(value, Endpoint)]
+ENDPOINTS = [value for value in vars(_endpoints).values() if isinstance(value, Endpoint)]
 
 
 def read_rows() -> list[list[str]]:

@@ -21,8 +21,15 @@ GAP = "…"
 # Strings of at least three words that are not messages.
 OTHER_TEXTS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
-    *("symbols to read, …, at most about … s", "at most … to write", "none to write in check mode"),  # progress
-    "read … of …, about … s left",
+    "but rate_limit_timeout allows … s, so not everything may be done",  # the end of the plan
+    # Progress.
+    *("(check mode, nothing is written)", "read … of …, waits for …, about … s left", "the rate limit"),
+    # The steps of a symbol: the values of Step.
+    *("read the leverage for the first time", "read the limits of the symbol", "write the desired leverage"),
+    *("pause before the next write", "read the leverage after a write", "pause before the second read back"),
+    *("read what blocks the change", "do nothing more"),
+    # Errors that the code always catches, and a defect whose text is never shown.
+    *("The rate limit of … requires a wait", "check mode must not send"),
     # Observations of the check of the API.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
     *("no clear answer", "upper case alone"),

@@ -148,8 +148,11 @@ BY_MEANING: dict[Meaning, str] = {
 BY_NAME = {name: meaning for meaning, names in BY_MEANING.items() for name in names.split()}
 # All other faults: their names begin with the status.
 BY_STATUS = {401: Meaning.KEYS_REFUSED, 408: Meaning.UNCLEAR, 429: Meaning.RATE_LIMITED}
-# The exchange may use these answers for a symbol that was never configured.
-NEVER_CONFIGURED = {"400", "404", "422", "echo-keys", "maintenance"}
+# The exchange may use these answers for a symbol that was never configured: each refusal of the API itself.
+NEVER_CONFIGURED = {
+    *("400", "403", "404", "405", "409", "418", "422", "451", "echo-keys", "maintenance"),
+    *("leverage-zero", "leverage-null", "leverage-blank"),
+}
 
 
 def meaning_of(endpoint: str, fault_name: str) -> Meaning:
@@ -237,14 +240,19 @@ def expect_after_btc_write(cell: Cell) -> ExpectedEnd:
         return ends_with("BTCUSDT", False, 1, "changed")
     if cell.meaning is Meaning.RATE_LIMITED:
         is_changed = cell.takes_effect or not cell.always
-        max_writes = 11 if cell.always else 2
+        max_writes = 16 if cell.always else 2
         return ends_with(
-            "BTCUSDT" if is_changed else "", not is_changed, max_writes, "changed" if is_changed else "refused"
+            "BTCUSDT" if is_changed else "", not is_changed, max_writes, "changed" if is_changed else "not_written"
         )
+    if cell.meaning is Meaning.KEYS_REFUSED:
+        return ends_with("", True, 2, "not_written")
     if cell.takes_effect:
         return ends_with("BTCUSDT", False, 1, "changed")
     if cell.meaning is not Meaning.UNCLEAR:
-        return ends_with("", True, 1, "refused")
+        # A redirect and an answer without the desired leverage do not say whether the write was carried out.
+        is_redirect = cell.fault_name.startswith(("redirect", "3"))
+        is_clear = cell.meaning is Meaning.REFUSED and not is_redirect
+        return ends_with("", True, 1, "refused" if is_clear else "unknown")
     if cell.always:
         return ends_with("", True, 1 + RETRIES, "unknown")
     return ends_with("BTCUSDT", False, 2, "changed")
@@ -286,15 +294,15 @@ def expect_many_symbols_in_check_mode(cell: Cell) -> ExpectedEnd:
     if cell.endpoint in ("read_leverage", "instruments"):
         real_run = expect_many_symbols(cell)
         return ExpectedEnd(real_run.changes, real_run.failed, 0)
+    if cell.endpoint == "positions" and cell.meaning is Meaning.KEYS_REFUSED:
+        # The positions are read first.
+        return ends_with("", True, 0, warned=True)
     return ends_with("BTCUSDT ETHUSDT", False, 0, warned=not (cell.is_answered or reads_each_symbol(cell)))
 
 
 def expect_blocked_symbol(cell: Cell) -> ExpectedEnd:
     """A position is open, so the exchange refuses the write. The task looks for the reason in the other endpoints."""
     reads_position = cell.endpoint != "positions" or (cell.is_answered and cell.meaning is not Meaning.NO_DATA)
-    # If the keys are refused for the instruments, they are refused for the positions, too.
-    if cell.endpoint == "instruments" and cell.meaning is Meaning.KEYS_REFUSED:
-        reads_position = False
     return ends_with("", True, 1, "blocked" if reads_position else "refused", warned=not cell.is_answered)
 
 
@@ -472,8 +480,8 @@ def cells_of(endpoint: str, task: Task | InfoTask) -> Iterator[Cell]:
     for fault_name in ALL_FAULTS:
         if fault_name.endswith("-done") and endpoint != "write_leverage":
             continue  # a read has no effect
-        if fault_name == "401-done":
-            continue  # the exchange checks the keys before it carries out a request
+        if fault_name in ("401-done", "429-done"):
+            continue  # the exchange checks the keys and the rate limit before it carries out a request
         if not uses_all_faults and FIRST_IN_CLASS.get(fault_name, fault_name) != fault_name:
             continue
         always = Cell(endpoint, fault_name, always=True)

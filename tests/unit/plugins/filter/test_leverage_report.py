@@ -19,9 +19,9 @@ from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report impo
     FilterModule,
     leverage_report,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import NOT_READ
 
 jsonschema = import_module("jsonschema")  # has no types
+NOT_READ = "the current leverage is not known"
 ROOT = Path(__file__).resolve().parents[4]
 BLOCKERS = [{"kind": "position", "position_id": "3f1c", "side": "LONG", "size": "0.010"}]
 

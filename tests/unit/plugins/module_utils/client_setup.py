@@ -214,7 +214,7 @@ def prepare_symbols(new_setup: NewSetup, count: int, *args: Any, **options: Any)
         The setup, and a policy that changes nothing: a desired leverage of 10 for each symbol.
     """
     policy = {f"COIN{number}USDT": 10 for number in range(count)}
-    setup = new_setup(*args, latency=0.05, current=policy, **options)
+    setup = new_setup(*args, **{"latency": 0.05, "current": policy, **options})
     for symbol in policy:
         setup.exchange.list_instrument(symbol)
     return setup, policy

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -120,11 +121,29 @@ def test_work_learns_whether_the_task_runs_in_check_mode(run_module: Run) -> Non
     assert run_module(main)["check"] is False
 
 
-def test_empty_result_is_returned_on_failure(run_module: Run) -> None:
-    result = run_module(make_main(make_failing_work(InputRefused("no")), empty_result={"rows": []}))
-    assert result["rows"] == []
-    result = run_module(make_main(lambda *_: Result({"rows": [1]}), empty_result={"rows": []}))
-    assert result == {"changed": False, "rows": [1], "requests": 0}
+def build_empty(_options: Any, error: dict[str, Any]) -> dict[str, Any]:
+    return {"rows": [], "why": error["kind"]}
+
+
+def test_empty_result_is_returned_only_on_failure(run_module: Run) -> None:
+    result = run_module(make_main(make_failing_work(InputRefused("no")), empty_result=build_empty))
+    assert (result["rows"], result["why"]) == ([], "input")
+    result = run_module(make_main(lambda *_: Result({"rows": [1]}), empty_result=build_empty))
+    assert (result["rows"], "why" in result) == ([1], False)
+
+
+def test_result_names_the_exchange_and_the_account(run_module: Run, sandbox: SharedSandbox) -> None:
+    result = run_module(make_main(lambda *_: Result({})))
+    assert result["api_url"] == sandbox.url
+    assert result["account"] == hashlib.sha256(API_KEY.encode()).hexdigest()[:16]
+
+
+def test_each_symbol_has_a_row_if_the_keys_are_missing(run_module: Run) -> None:
+    result = run_module(without_connection=True, leverages={"BTCUSDT": 10, "ETHUSDT": 5})
+    assert [(row["symbol"], row["desired_leverage"]) for row in result["results"]] == [("BTCUSDT", 10), ("ETHUSDT", 5)]
+    assert {(row["outcome"], row["cause"]) for row in result["results"]} == {("unknown", "input")}
+    assert result["account"] is None
+    assert result["error"] == {"kind": "input"}
 
 
 # --- run ---
@@ -139,10 +158,11 @@ def test_change_returns_the_result_and_the_diff(run_module: Run, account: Accoun
         "previous_leverage": 10,
         "outcome": "changed",
     }
-    assert result == {
+    assert {name: value for name, value in result.items() if name not in ("api_url", "account")} == {
         "changed": True,
         "diff": {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}},
-        "results": [{**row, "changed": True}],
+        "results": [{**row, "changed": True, "desired_leverage": 13}],
+        "check_mode": False,
         "plan": "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s",
         "requests": 2,
         **row,
@@ -155,6 +175,7 @@ def test_change_returns_the_result_and_the_diff(run_module: Run, account: Accoun
 def test_check_mode_returns_the_result_without_a_write(run_module: Run, account: Account, exchange: Exchange) -> None:
     result = run_module(symbol="BTCUSDT", leverage=13, check=True)
     assert result["changed"] is True
+    assert result["check_mode"] is True
     assert result["leverage"] == 13
     assert result["requests"] == len(exchange.requests) == 8
     assert exchange.count(WRITE) == 0
@@ -165,14 +186,15 @@ def test_several_leverages_are_set(run_module: Run, account: Account) -> None:
     result = run_module(leverages={"BTCUSDT": 13, "ethusdt": "7"})
     assert result["changed"] is True
     assert account.leverage == {"BTCUSDT": 13, "ETHUSDT": 7}
-    assert result["requests"] == 5
+    # All positions, a read of each symbol, the limits of all symbols, and a write of each symbol.
+    assert result["requests"] == 6
 
 
 def test_warnings_are_passed_to_ansible(run_module: Run, account: Account, warnings: list[str]) -> None:
     account.open_position("BTCUSDT", "LONG", "0.010")
     assert "failed" not in run_module(symbol="BTCUSDT", leverage=13, on_blocked="warn")
     (warning,) = warnings
-    assert warning.startswith("BTCUSDT: leverage stays 10 instead of 13: blocked by an open position")
+    assert warning.startswith("BTCUSDT: the leverage is still 10, not 13. An open position (LONG 0.010) blocks")
 
 
 def test_invalid_combinations_of_options_are_refused(run_module: Run, account: Account, exchange: Exchange) -> None:
@@ -197,13 +219,20 @@ def test_invalid_combinations_of_options_are_refused(run_module: Run, account: A
 
 def test_failed_task_returns_its_results(run_module: Run, account: Account) -> None:
     account.open_position("BTCUSDT", "LONG", "0.010")
+    explanation = (
+        "BTCUSDT: the leverage is still 10, not 13. An open position (LONG 0.010) blocks the change. "
+        "Close the position first."
+    )
+    observation = (
+        " The exchange refused POST /trade/api/v2/futures/leverage with HTTP 400: "
+        '"Leverage cannot be changed with open positions or orders".'
+    )
     for check in (True, False):
         result = run_module(symbol="BTCUSDT", leverage=13, check=check)
         assert result["failed"] is True
-        assert result["msg"] == (
-            "BTCUSDT: leverage stays 10 instead of 13: blocked by an open position (LONG 0.010); "
-            "close the position first"
-        )
+        assert result["msg"] == explanation + ("" if check else observation)
+        # In check mode, there was no response to a write.
+        assert result["error"] == ({"kind": "position"} if check else {"kind": "position", "status": 400})
         assert result["outcome"] == "blocked"
         assert result["changed"] is False
         assert result["requests"] > 1
@@ -265,18 +294,28 @@ def test_missing_library_is_reported_in_the_words_of_ansible(
     result = run_module(symbol="BTCUSDT", leverage=10)
     assert result["failed"] is True
     assert result["msg"].startswith(f"Failed to import the required Python library ({library}) on ")
+    assert result["error"] == {"kind": "library_missing"}
     assert result["requests"] == 0
 
 
 def test_known_error_is_returned_as_the_message(run_module: Run) -> None:
     result = run_module(make_main(make_failing_work(InputRefused("no such thing"))))
-    assert result == {"failed": True, "msg": "no such thing", "changed": False, "requests": 0}
+    assert result == {
+        "failed": True,
+        "msg": "no such thing",
+        "error": {"kind": "input"},
+        "changed": False,
+        "requests": 0,
+        "api_url": result["api_url"],
+        "account": result["account"],
+    }
 
 
 def test_defect_is_reported_without_the_text_of_its_exception(run_module: Run) -> None:
     result = run_module(make_main(make_failing_work(KeyError(SECRET_KEY))))
-    assert result["msg"].startswith("internal error in this collection (KeyError at test_module.py:")
-    assert set(result) == {"failed", "msg", "changed", "requests"}
+    assert result["msg"].startswith("Internal error in this collection (KeyError at test_module.py:")
+    assert result["error"] == {"kind": "internal_error"}
+    assert set(result) == {"failed", "msg", "error", "changed", "requests", "api_url", "account"}
 
 
 def test_no_secret_in_the_result_message_or_warnings(run_module: Run, warnings: list[str]) -> None:
@@ -314,9 +353,25 @@ def test_unusual_values_of_the_exchange_can_be_returned(
         "data": [{"symbol": "BTCUSDT", "position_size": value, "position_side": value, "position_id": value}]
     }
     exchange.add_fault(POSITIONS, Fault(body=body), times=None)
-    exchange.add_fault(WRITE, Fault(status=400, body={"message": value}), times=None)
+    exchange.add_fault(WRITE, FAULTS["400"], times=None)
     result = run_module(symbol="BTCUSDT", leverage=13)
     assert result["outcome"] == "blocked"
+    assert "\n" not in result["msg"]
+    assert len(result["msg"]) < 1000
+
+
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: repr(value)[:12])
+def test_only_a_refusal_with_a_message_of_text_comes_from_the_api(
+    run_module: Run, account: Account, exchange: Exchange, value: Any
+) -> None:
+    account.open_position("BTCUSDT", "LONG", "0.010")
+    exchange.add_fault(WRITE, Fault(status=400, body={"message": value}), times=None)
+    result = run_module(symbol="BTCUSDT", leverage=13)
+    # No error of the API is as long as the longest value.
+    is_from_api = isinstance(value, str) and len(value) < 1000
+    assert (result["outcome"], result["results"][0]["cause"]) == (
+        ("blocked", "position") if is_from_api else ("refused", "refused_before_api")
+    )
     assert "\n" not in result["msg"]
     assert len(result["msg"]) < 1000
 

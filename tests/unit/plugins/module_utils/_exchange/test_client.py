@@ -15,15 +15,23 @@ from typing import Any
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client as _client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    READ_LEVERAGE,
+    VALIDATE,
+    WRITE_LEVERAGE,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     BudgetSpent,
     CoinSwitchError,
+    Effect,
+    Ends,
     KeysRefused,
+    MustWait,
+    RateLimited,
     Refused,
     Unclear,
     Unreachable,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import READ_LEVERAGE, WRITE_LEVERAGE
 from sandbox import FAULTS
 
 from ..client_setup import API_KEY, NOW, READ, WRITE, ClientSetup, Fault
@@ -31,6 +39,7 @@ from ..client_setup import API_KEY, NOW, READ, WRITE, ClientSetup, Fault
 NewSetup = Callable[..., ClientSetup]
 PARAMS = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2"}
 PATH = "/trade/api/v2/futures/leverage"
+VALIDATE_KEYS = "validate_keys"
 
 
 def read(setup: ClientSetup) -> Any:
@@ -93,17 +102,62 @@ def test_read_raises_unclear_after_the_last_retry(new_setup: NewSetup, retries: 
     setup.exchange.add_fault(READ, FAULTS["503"], times=None)
     with pytest.raises(Unclear) as raised:
         read(setup)
-    assert str(raised.value) == f'the exchange answered GET {PATH} with HTTP 503: "Service Unavailable"'
-    assert not raised.value.stops_task
+    assert str(raised.value) == f'The exchange answered GET {PATH} with HTTP 503: "Service Unavailable".'
+    assert raised.value.status == 503
+    assert raised.value.ends is Ends.NOTHING
     assert setup.client.request_count == 1 + retries
     assert len(setup.clock.slept) == retries
 
 
-def test_write_is_never_retried(setup: ClientSetup) -> None:
-    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
-    with pytest.raises(Unclear):
+@pytest.mark.parametrize(
+    "fault", ["400", "401", "403-html", "429", "429-retry-after", "500", "503", "drop-before", "garbage", "redirect"]
+)
+def test_write_is_sent_once_and_never_waits(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS[fault], times=None)
+    with pytest.raises(CoinSwitchError):
         write(setup)
+    assert setup.sent == [WRITE]
     assert setup.client.request_count == 1
+    assert setup.clock.slept == []
+
+
+def test_write_that_must_wait_is_not_sent(setup: ClientSetup) -> None:
+    for _write in range(10):
+        write(setup)
+    with pytest.raises(MustWait, match=rf"^The rate limit of POST {PATH} requires a wait\.$"):
+        write(setup)
+    assert setup.sent == [WRITE] * 10
+    assert setup.client.request_count == 10
+    assert (setup.clock.slept, setup.pacer.waited) == ([], 0)
+    setup.pacer.wait_for(WRITE_LEVERAGE)
+    write(setup)
+    assert setup.sent == [WRITE] * 11
+
+
+def test_write_is_not_sent_into_a_slot_that_another_process_took(new_setup: NewSetup) -> None:
+    setup = new_setup(machine="one")
+    other = new_setup(machine="one", same_account_as=setup)
+    for _write in range(10):
+        write(other)
+    with pytest.raises(MustWait):
+        write(setup)
+    assert setup.client.request_count == 0
+    assert setup.clock.slept == []
+
+
+def test_write_after_429_must_wait(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, Fault(status=429, headers={"Retry-After": "30"}))
+    with pytest.raises(RateLimited) as raised:
+        write(setup)
+    assert (raised.value.retry_after, raised.value.status, raised.value.effect) == (30, 429, Effect.NONE)
+    assert setup.current == {"BTCUSDT": 10}
+    assert setup.pacer.get_delay(WRITE_LEVERAGE) == pytest.approx(30)
+    setup.clock.now += 29.9
+    with pytest.raises(MustWait):
+        write(setup)
+    setup.clock.now += 0.1
+    write(setup)
+    assert setup.current == {"BTCUSDT": 13}
     assert setup.clock.slept == []
 
 
@@ -115,7 +169,7 @@ def test_unreachable_address_is_retried_only_if_a_retry_can_succeed(
     with pytest.raises(Unreachable) as raised:
         read(setup)
     assert raised.value.can_retry is can_retry
-    assert raised.value.stops_task
+    assert (raised.value.ends, raised.value.effect) == (Ends.ALL, Effect.NONE)
     assert len(setup.clock.slept) == pauses
     assert setup.client.request_count == 0, "a request that was not sent is not counted"
     assert setup.pacer.get_delay(READ_LEVERAGE, 20) == 0, "the budget is unused"
@@ -169,51 +223,65 @@ def test_pause_doubles_up_to_8_seconds_with_random_variation(setup: ClientSetup)
         assert len(set(setup.clock.slept)) == 200
 
 
-# --- Client._send_paced ---
+# --- The rate limit ---
+
+# The value of the header, and its seconds. None for a value that is not valid.
+RETRY_AFTER: list[tuple[str | None, float | None]] = [
+    (None, None),
+    ("", None),
+    ("0", 1),
+    ("1", 1),
+    ("2", 2),
+    ("30", 30),
+    ("300", 300),
+    ("301", None),
+    ("99999999999999999999", None),
+    ("-5", None),
+    ("1.5", None),
+    ("soon", None),
+    ("0x10", None),
+    ("\u0663", None),
+    (formatdate(NOW + 25, usegmt=True), 25),
+    (formatdate(NOW + 300, usegmt=True), 300),
+    (formatdate(NOW + 301, usegmt=True), None),
+    (formatdate(NOW, usegmt=True), 1),
+    (formatdate(NOW - 5, usegmt=True), None),
+]
 
 
-@pytest.mark.parametrize(
-    ("retry_after", "wait"),
-    [
-        (None, 60),
-        ("", 60),
-        ("0", 1),
-        ("1", 1),
-        ("2", 2),
-        ("30", 30),
-        ("300", 300),
-        ("301", 60),
-        ("99999999999999999999", 60),
-        ("-5", 60),
-        ("1.5", 60),
-        ("soon", 60),
-        ("0x10", 60),
-        ("\u0663", 60),
-        (formatdate(NOW + 25, usegmt=True), 25),
-        (formatdate(NOW + 300, usegmt=True), 300),
-        (formatdate(NOW + 301, usegmt=True), 60),
-        (formatdate(NOW, usegmt=True), 1),
-        (formatdate(NOW - 5, usegmt=True), 60),
-    ],
-)
-@pytest.mark.parametrize("send", [read, write])
-def test_429_waits_for_a_valid_retry_after_or_else_60_seconds(
-    setup: ClientSetup, send: Callable[[ClientSetup], Any], retry_after: str | None, wait: float
-) -> None:
+def make_429(retry_after: str | None) -> Fault:
     value = retry_after.encode().decode("latin-1") if retry_after else retry_after
-    fault = Fault(status=429, headers={"Retry-After": value})
-    for endpoint in (READ, WRITE):
-        setup.exchange.add_fault(endpoint, fault)
-    assert "data" in send(setup)
+    return Fault(status=429, headers={"Retry-After": value})
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), RETRY_AFTER)
+def test_read_waits_for_a_valid_retry_after_or_else_one_second(
+    setup: ClientSetup, retry_after: str | None, seconds: float | None
+) -> None:
+    setup.exchange.add_fault(READ, make_429(retry_after))
+    assert "data" in read(setup)
+    wait = 1 if seconds is None else seconds
     assert setup.clock.slept == pytest.approx([wait])
     assert setup.pacer.waited == pytest.approx(wait)
     assert setup.client.request_count == 2
 
 
-def test_second_429_waits_60_seconds_despite_retry_after(setup: ClientSetup) -> None:
-    setup.exchange.add_fault(READ, FAULTS["429-retry-after"], times=3)
+@pytest.mark.parametrize(("retry_after", "seconds"), RETRY_AFTER)
+def test_refused_write_holds_a_valid_retry_after(
+    setup: ClientSetup, retry_after: str | None, seconds: float | None
+) -> None:
+    setup.exchange.add_fault(WRITE, make_429(retry_after))
+    with pytest.raises(RateLimited) as raised:
+        write(setup)
+    assert raised.value.retry_after == seconds
+    assert setup.clock.slept == []
+
+
+def test_pauses_grow_and_ignore_a_repeated_retry_after(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, Fault(status=429, headers={"Retry-After": "30"}), times=4)
     read(setup)
-    assert setup.clock.slept == pytest.approx([1, 60, 60])
+    assert setup.clock.slept == pytest.approx([30, 2, 4, 8])
+    assert setup.client.request_count == 5, "one request after each pause"
 
 
 def test_429_does_not_count_as_a_retry(new_setup: NewSetup) -> None:
@@ -222,15 +290,32 @@ def test_429_does_not_count_as_a_retry(new_setup: NewSetup) -> None:
     assert "data" in read(setup)
 
 
-@pytest.mark.parametrize(("max_wait", "requests"), [(59, 1), (60, 2), (600, 11)])
-def test_repeated_429_raises_budget_spent_after_the_max_wait(
-    new_setup: NewSetup, max_wait: float, requests: int
+def test_real_limit_below_the_documented_one_is_not_an_error(new_setup: NewSetup) -> None:
+    """The exchange accepts 15 reads in 60 s, and documents 20."""
+    setup = new_setup(current={"BTCUSDT": 10}, limits={READ: 15})
+    for _read in range(16):
+        assert "data" in read(setup)
+    # Refused requests count against the documented limit. So the fifth one was the last that fits into 60 s.
+    assert setup.clock.slept == pytest.approx([1, 2, 4, 8, 45.1])
+    assert setup.exchange.refused_by_rate_limit == 5
+
+
+@pytest.mark.parametrize(
+    ("max_wait", "requests", "due", "left"), [(0, 1, 1, 0), (59, 6, 32, 28), (63, 7, 60, 0), (600, 15, 60, 57)]
+)
+def test_endless_429_ends_at_the_max_wait(
+    new_setup: NewSetup, max_wait: float, requests: int, due: int, left: int
 ) -> None:
     setup = new_setup(max_wait=max_wait)
     setup.exchange.add_fault(READ, FAULTS["429"], times=None)
     with pytest.raises(BudgetSpent) as raised:
         read(setup)
-    assert raised.value.was_sent
+    times = "" if requests == 1 else f" {requests} times in a row"
+    assert str(raised.value) == (
+        f"The exchange answered GET {PATH} with HTTP 429 (too many requests){times}. The next request is due in about "
+        f"{due} s, but rate_limit_timeout ({max_wait} s) allows only {left} s more. Increase rate_limit_timeout, or "
+        "run the task again later. Check whether another program uses the same key."
+    )
     assert setup.client.request_count == requests
     assert setup.pacer.waited <= max_wait
 
@@ -241,7 +326,7 @@ def test_nothing_is_sent_if_the_budget_is_already_spent(new_setup: NewSetup) -> 
         setup.pacer.take(READ_LEVERAGE)
     with pytest.raises(BudgetSpent) as raised:
         read(setup)
-    assert not raised.value.was_sent
+    assert (raised.value.effect, raised.value.status) == (Effect.NONE, None)
     assert setup.sent == []
     assert setup.client.request_count == 0
 
@@ -265,42 +350,89 @@ def test_every_2xx_status_returns_the_value(setup: ClientSetup, status: int) -> 
     assert read_with_answer(setup, {"a": 1}, status) == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    ("status", "advice"),
-    [
-        (300, " (a redirect, which signed requests do not follow: check api_url)"),
-        (307, " (a redirect, which signed requests do not follow: check api_url)"),
-        (399, " (a redirect, which signed requests do not follow: check api_url)"),
-        (400, ""),
-        (403, " (check api_url, and that the IP address of this machine is allowed to use the API)"),
-        (404, " (check api_url)"),
-        (405, ""),
-        (409, ""),
-        (422, ""),
-        (499, ""),
-    ],
-)
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422, 499])
 @pytest.mark.parametrize("send", [read, write])
-def test_3xx_or_4xx_raises_refused_without_a_retry(
-    setup: ClientSetup, send: Callable[[ClientSetup], Any], status: int, advice: str
+def test_4xx_raises_refused_without_a_retry(
+    setup: ClientSetup, send: Callable[[ClientSetup], Any], status: int
 ) -> None:
     for endpoint in (READ, WRITE):
         setup.exchange.add_fault(endpoint, Fault(status=status, body={"message": "No way"}), times=None)
     with pytest.raises(Refused) as raised:
         send(setup)
     method = "GET" if send is read else "POST"
-    assert str(raised.value) == f'the exchange refused {method} {PATH} with HTTP {status}{advice}: "No way"'
+    assert str(raised.value) == f'The exchange refused {method} {PATH} with HTTP {status}: "No way".'
     assert (raised.value.status, raised.value.exchange_message, raised.value.is_from_api) == (status, "No way", True)
-    assert not raised.value.stops_task
+    assert (raised.value.effect, raised.value.ends) == (Effect.NONE, Ends.NOTHING)
     assert setup.client.request_count == 1
     assert setup.clock.slept == []
+
+
+@pytest.mark.parametrize("status", [300, 302, 307, 399, 400, 403, 404, 422, 499])
+@pytest.mark.parametrize("send", [read, write])
+def test_3xx_or_4xx_of_a_server_in_front_of_the_api_raises_refused_without_a_retry(
+    setup: ClientSetup, send: Callable[[ClientSetup], Any], status: int
+) -> None:
+    for endpoint in (READ, WRITE):
+        setup.exchange.add_fault(endpoint, Fault(status=status, body="<h1>No way</h1>"), times=None)
+    with pytest.raises(Refused) as raised:
+        send(setup)
+    method = "GET" if send is read else "POST"
+    assert str(raised.value) == str(Refused(status, "No way", f"{method} {PATH}", is_from_api=False))
+    assert (raised.value.status, raised.value.exchange_message, raised.value.is_from_api) == (status, "No way", False)
+    assert raised.value.effect is (Effect.POSSIBLE if status < 400 else Effect.NONE)
+    assert setup.client.request_count == 1
+    assert setup.clock.slept == []
+
+
+@pytest.mark.parametrize("status", [300, 307, 399])
+@pytest.mark.parametrize("body", [{"message": "Moved"}, "<p>Moved</p>"])
+def test_redirect_names_api_url_whatever_its_body_is(setup: ClientSetup, status: int, body: Any) -> None:
+    with pytest.raises(Refused) as raised:
+        read_with_answer(setup, body, status)
+    assert str(raised.value).endswith(f'{status}: "Moved". Signed requests do not follow a redirect. Check api_url.')
+    assert raised.value.effect is Effect.POSSIBLE
 
 
 @pytest.mark.parametrize("status", [408, 500, 501, 520, 599, 600, 999])
 def test_status_408_or_from_500_raises_unclear(new_setup: NewSetup, status: int) -> None:
     setup = new_setup(retries=0)
-    with pytest.raises(Unclear, match=f'^the exchange answered GET {PATH} with HTTP {status}: "x"$'):
+    with pytest.raises(Unclear, match=rf'^The exchange answered GET {PATH} with HTTP {status}: "x"\.$') as raised:
         read_with_answer(setup, {"message": "x"}, status)
+    assert (raised.value.status, raised.value.effect) == (status, Effect.POSSIBLE)
+
+
+@pytest.mark.parametrize("age", ["0", "1", "3600", "x"])
+@pytest.mark.parametrize("status", [200, 202, 302, 400, 404, 500])
+def test_response_of_a_cache_raises_unclear(new_setup: NewSetup, status: int, age: str) -> None:
+    """A cached reading can be older than a write, whatever its status is."""
+    setup = new_setup(current={"BTCUSDT": 10}, retries=1)
+    with pytest.raises(Unclear) as raised:
+        read_with_answer(setup, {"data": {**PARAMS, "leverage": "10"}}, status, Age=age)
+    assert str(raised.value) == (
+        f"A cache answered GET {PATH} instead of the exchange (the response has the header Age). Check the proxy."
+    )
+    assert raised.value.status == status
+    assert setup.client.request_count == 2
+
+
+def test_read_that_a_cache_answered_once_is_retried(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, Fault(headers={"age": "5"}))
+    assert read(setup)["data"]["leverage"] == "10"
+    assert setup.client.request_count == 2
+
+
+def test_write_that_a_cache_answered_has_a_possible_effect(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, Fault(headers={"AGE": "0"}))
+    with pytest.raises(Unclear, match=rf"^A cache answered POST {PATH} instead of the exchange ") as raised:
+        write(setup)
+    assert raised.value.effect is Effect.POSSIBLE
+    assert setup.client.request_count == 1
+
+
+def test_status_is_the_one_of_the_last_answer(setup: ClientSetup) -> None:
+    assert setup.client.status == 0
+    read_with_answer(setup, {}, 202)
+    assert setup.client.status == 202
 
 
 # --- Client._parse_json ---
@@ -348,7 +480,45 @@ def test_answer_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, 
     setup = new_setup(retries=0)
     with pytest.raises(Unclear) as raised:
         read_with_answer(setup, body)
-    assert str(raised.value) == f"the exchange's answer is not JSON{quote}"
+    assert str(raised.value) == f"The response of the exchange is not JSON{quote}. Check api_url and the proxy."
+    assert raised.value.status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ('{"data": {"symbol": "BTCUSDT", "leverage": "10", "leverage": "13"}}', "leverage"),
+        ('{"data": {"symbol": "BTCUSDT", "leverage": "13", "leverage": "13"}}', "leverage"),
+        ('{"data": null, "data": {"symbol": "BTCUSDT", "leverage": "13"}}', "data"),
+        ('{"a": [{"b": {"c": 1, "d": 2, "c": 3}}]}', "c"),
+        ('{"\\u0061": 1, "a": 2}', "a"),
+        ('{"a\\nb": 1, "a\\nb": 2}', "a b"),
+        ('{"": 1, "": 2}', ""),
+    ],
+)
+def test_repeated_key_raises_unclear(new_setup: NewSetup, body: str, key: str) -> None:
+    setup = new_setup(retries=1)
+    with pytest.raises(Unclear) as raised:
+        read_with_answer(setup, body)
+    assert str(raised.value) == f"The response repeats the key '{key}', so it is ambiguous."
+    assert (raised.value.status, raised.value.effect) == (200, Effect.POSSIBLE)
+    assert setup.client.request_count == 2
+
+
+def test_same_key_in_different_objects_is_no_repetition(setup: ClientSetup) -> None:
+    assert read_with_answer(setup, '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}') == {
+        "a": {"a": 1},
+        "b": [{"a": 1}, {"a": 1}],
+    }
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 270])
+def test_message_of_a_repeated_key_contains_no_secret(new_setup: NewSetup, padding: str) -> None:
+    """Half of a secret at the end of a shortened text is a secret, too."""
+    name = f"{padding} {API_KEY}"
+    with pytest.raises(Unclear) as raised:
+        read_with_answer(new_setup(retries=0), f'{{"{name}": 1, "{name}": 2}}')
+    assert API_KEY[:8] not in str(raised.value)
 
 
 # --- Client._describe_body ---
@@ -388,69 +558,131 @@ def test_refusal_quotes_the_message_or_the_text_of_the_body(
         read_with_answer(setup, body, 400)
     assert raised.value.exchange_message == api_message
     assert raised.value.is_from_api is envelope
-    assert str(raised.value).endswith(f': "{api_message}"' if api_message else "with HTTP 400")
+    assert str(raised.value) == str(Refused(400, api_message, f"GET {PATH}", envelope))
 
 
 @pytest.mark.parametrize("message", [False, True])
 def test_text_after_64_kib_is_not_quoted(new_setup: NewSetup, message: bool) -> None:
     text = " " * (64 * 1024 - 6) + "seen" + "  " + "not seen"
-    with pytest.raises(Unclear, match=r'^the exchange.* "seen"$'):
+    with pytest.raises(Unclear, match=r'^The .*: "seen"\.( Check api_url and the proxy\.)?$'):
         read_with_answer(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
 
 
-# --- Client._raise_keys_refused ---
+# --- Refused keys ---
+
+NOT_A_PAIR = "secret_key and api_key are not a pair. Copy both from the same pair."
+VALID_ELSEWHERE = (
+    "The exchange accepts these keys for other requests (Validate keys), but not for futures. Do not create a new "
+    "pair. Ask the support of the exchange whether futures are enabled for this account."
+)
+VALID_NOWHERE = (
+    "The keys are a pair, but the exchange accepts them nowhere. The pair may have been replaced or revoked. Use the "
+    "current pair of the account. If there is none, create a new pair. That stops every other program of the account."
+)
+NOT_KNOWN = "The keys are a pair, and it is not known whether the exchange accepts them elsewhere. Run api_key_info."
 
 
-def test_401_reports_keys_that_do_not_match_before_the_clock(new_setup: NewSetup) -> None:
-    setup = new_setup(keys=(API_KEY, "11" * 32))
+def read_with_refused_keys(setup: ClientSetup, body: Any = "", **headers: str | None) -> KeysRefused:
+    """Return the error of a read that the exchange answers with HTTP 401, whenever it is sent."""
     with pytest.raises(KeysRefused) as raised:
-        read_with_answer(setup, "", 401, Date=formatdate(NOW + 300, usegmt=True))
-    assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): secret_key and api_key are not a pair: copy both from the same pair"
-    )
+        read_with_answer(setup, body, 401, **headers)
+    assert (raised.value.ends, raised.value.effect, raised.value.status) == (Ends.ALL, Effect.NONE, 401)
+    return raised.value
+
+
+def test_read_with_refused_keys_is_repeated_once_with_a_new_time(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0, latency=0.5)
+    setup.exchange.add_fault(READ, FAULTS["401"])
+    assert read(setup)["data"]["leverage"] == "10"
+    assert setup.sent == [READ, READ]
+    assert setup.clock.slept == []
+    first, second = (int(request.headers["x-auth-epoch"]) for request in setup.exchange.requests)
+    assert second == first + 1000
+
+
+def test_refused_keys_are_reported_even_if_the_repetition_does_not_fit(new_setup: NewSetup) -> None:
+    setup = new_setup(max_wait=0)
+    for _request in range(19):
+        setup.pacer.take(READ_LEVERAGE)
+    assert str(read_with_refused_keys(setup)).startswith("The exchange refused the keys with HTTP 401. ")
+    assert setup.client.request_count >= 1
+
+
+def test_write_with_refused_keys_is_not_repeated_and_names_no_cause(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, Fault(status=401, body={"message": "Invalid Access"}), times=None)
+    with pytest.raises(KeysRefused) as raised:
+        write(setup)
+    assert str(raised.value) == 'The exchange refused the keys with HTTP 401: "Invalid Access".'
+    assert raised.value.exchange_message == "Invalid Access"
+    assert setup.sent == [WRITE]
+
+
+def test_keys_that_do_not_match_are_reported_before_the_clock(new_setup: NewSetup) -> None:
+    setup = new_setup(keys=(API_KEY, "11" * 32))
+    error = read_with_refused_keys(setup, Date=formatdate(NOW + 300, usegmt=True))
+    assert str(error) == f"The exchange refused the keys with HTTP 401. {NOT_A_PAIR}"
+    assert setup.sent == [READ, READ], "Validate keys would say nothing new"
 
 
 @pytest.mark.parametrize(
-    ("skew", "explanation"),
-    [
-        (
-            300,
-            "the clock of this machine is 300 s behind the clock of the exchange, which accepts at most 60 s: synchron",
-        ),
-        (
-            -300,
-            "the clock of this machine is 300 s ahead of the clock of the exchange, which accepts at most 60 s: synchr",
-        ),
-        (61, "the clock of this machine is 61 s behind the clock of the exchange"),
-        (-61, "the clock of this machine is 61 s ahead of the clock of the exchange"),
-        (60, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
-        (
-            -60,
-            "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair",
-        ),
-        (0, "the keys are a pair and the clock is correct, so the pair may have been replaced or revoked (a new pair"),
-    ],
+    ("skew", "direction"), [(300, "behind"), (-300, "ahead of"), (61, "behind"), (-61, "ahead of")]
 )
-def test_401_reports_the_clock_only_if_it_is_more_than_60_seconds_off(
-    setup: ClientSetup, skew: float, explanation: str
-) -> None:
-    with pytest.raises(KeysRefused) as raised:
-        read_with_answer(setup, {"message": "Invalid Access"}, 401, Date=formatdate(NOW + skew, usegmt=True))
-    assert str(raised.value).startswith(f'the exchange refused the keys (HTTP 401: "Invalid Access"): {explanation}')
-    assert str(raised.value).endswith((": synchronize the clock (NTP)", ": create a new pair and use both of its keys"))
-    assert raised.value.stops_task
-    assert setup.client.request_count == 1
-
-
-@pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Nov 2023 22:13:20 GMT", "0"])
-def test_401_without_a_valid_date_does_not_report_the_clock(setup: ClientSetup, date: str | None) -> None:
-    with pytest.raises(KeysRefused) as raised:
-        read_with_answer(setup, "", 401, Date=date)
-    assert str(raised.value) == (
-        "the exchange refused the keys (HTTP 401): the keys are a pair and the clock was not checked (the answer "
-        "has no valid date), so the pair may have been replaced or revoked (a new pair revokes the old one): create a "
-        "new pair and use both of its keys"
+def test_clock_that_is_more_than_60_seconds_off_is_reported(setup: ClientSetup, skew: int, direction: str) -> None:
+    error = read_with_refused_keys(setup, {"message": "Invalid Access"}, Date=formatdate(NOW + skew, usegmt=True))
+    assert str(error) == (
+        f'The exchange refused the keys with HTTP 401: "Invalid Access". The clock of this machine is {abs(skew)} s '
+        f"{direction} the clock of the exchange. It accepts at most 60 s. Synchronize the clock (NTP)."
     )
+    assert error.exchange_message == "Invalid Access"
+    assert setup.sent == [READ, READ], "Validate keys would say nothing new"
+
+
+@pytest.mark.parametrize("date", [formatdate(NOW + 60, usegmt=True), formatdate(NOW - 60, usegmt=True), None])
+def test_keys_that_are_valid_elsewhere_are_not_to_be_replaced(setup: ClientSetup, date: str | None) -> None:
+    error = read_with_refused_keys(setup, {"message": "No futures"}, Date=date)
+    assert str(error) == f'The exchange refused the keys with HTTP 401: "No futures". {VALID_ELSEWHERE}'
+    assert error.exchange_message == "No futures"
+    assert setup.sent == [READ, READ, VALIDATE_KEYS]
+
+
+@pytest.mark.parametrize("date", [formatdate(NOW, usegmt=True), None, "", "yesterday", "Thu, 99 Nov 2023", "0"])
+def test_keys_that_are_valid_nowhere_may_be_revoked(setup: ClientSetup, date: str | None) -> None:
+    setup.exchange.add_fault(VALIDATE_KEYS, FAULTS["401"], times=None)
+    error = read_with_refused_keys(setup, Date=date)
+    assert str(error) == f"The exchange refused the keys with HTTP 401. {VALID_NOWHERE}"
+    assert setup.sent == [READ, READ, VALIDATE_KEYS], "Validate keys is asked once"
+
+
+@pytest.mark.parametrize("fault", ["400", "403-html", "404", "503", "drop-before", "garbage", "redirect"])
+def test_unclear_answer_of_validate_keys_gives_no_advice_to_replace_the_keys(new_setup: NewSetup, fault: str) -> None:
+    setup = new_setup(retries=0)
+    setup.exchange.add_fault(VALIDATE_KEYS, FAULTS[fault], times=None)
+    error = read_with_refused_keys(setup)
+    assert str(error) == f"The exchange refused the keys with HTTP 401. {NOT_KNOWN}"
+    assert setup.sent == [READ, READ, VALIDATE_KEYS]
+
+
+def test_spent_budget_of_validate_keys_gives_no_advice_to_replace_the_keys(new_setup: NewSetup) -> None:
+    setup = new_setup(max_wait=0)
+    for _request in range(20):
+        setup.pacer.take(VALIDATE)
+    assert str(read_with_refused_keys(setup)).endswith(NOT_KNOWN)
+    assert setup.sent == [READ, READ]
+
+
+def test_validate_keys_asks_itself_only_once_more(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(VALIDATE_KEYS, FAULTS["401"], times=None)
+    with pytest.raises(KeysRefused) as raised:
+        setup.client.request(VALIDATE)
+    assert str(raised.value) == f'The exchange refused the keys with HTTP 401: "Unauthorized". {VALID_NOWHERE}'
+    assert setup.sent == [VALIDATE_KEYS, VALIDATE_KEYS]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_from_api"), [("<h1>Proxy login</h1>", False), ({"message": "Invalid Access"}, True)]
+)
+def test_401_says_whether_the_api_itself_refused(setup: ClientSetup, body: Any, is_from_api: bool) -> None:
+    assert read_with_refused_keys(setup, body).is_from_api is is_from_api
 
 
 # --- get_clock_offset ---

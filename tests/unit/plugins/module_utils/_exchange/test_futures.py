@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as _futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    Effect,
     NotConfigured,
     Refused,
     Unconfirmed,
@@ -46,16 +47,14 @@ VALID_LEVERAGES: list[tuple[Any, int]] = [
     ("13.000", 13),
     ("1.3e1", 13),
     ("013", 13),
+    ("+13", 13),
 ]
+EMPTY_LEVERAGES: list[Any] = [None, "", 0, "0", "0.0", "-0", "0e5", {}, {"value": None}]
 INVALID_LEVERAGES: list[Any] = [
-    None,
     True,
     False,
-    "",
     " ",
     "ten",
-    0,
-    "0",
     -13,
     "-13",
     13.5,
@@ -64,10 +63,18 @@ INVALID_LEVERAGES: list[Any] = [
     "Infinity",
     "1e99",
     [],
-    {},
     [13],
+    {"value": 13},
     "13x",
     "1e99999999999999999999",
+    # Decimal accepts these, but they are ambiguous.
+    "1_3",
+    " 13",
+    "13 ",
+    "13\n",
+    "\u0661\u0663",
+    "\uff11\uff13",
+    "1\u0663",
 ]
 
 
@@ -87,10 +94,16 @@ def test_leverage_is_accepted_as_text_or_number(
 
 ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
     *({"data": {"symbol": "BTCUSDT", "leverage": leverage}} for leverage in INVALID_LEVERAGES),
-    {"data": {"symbol": "BTCUSDT"}},
+    *(
+        {"data": {"symbol": symbol, "leverage": leverage}}
+        for symbol in ("ETHUSDT", None)
+        for leverage in ("13", *EMPTY_LEVERAGES)
+        if symbol or leverage == "13"
+    ),
     {"data": {"leverage": "13"}},
-    {"data": {"symbol": None, "leverage": "13"}},
-    {"data": {"symbol": "ETHUSDT", "leverage": "13"}},
+    {"data": {"exchange": "EXCHANGE_1", "symbol": "BTCUSDT", "leverage": None}},
+    {"data": {"exchange": "EXCHANGE_1", "symbol": "BTCUSDT"}},
+    {"data": {"symbol": "ETHUSDT"}},
     {"data": {"symbol": ["BTCUSDT"], "leverage": "13"}},
     {"data": {"symbol": "BTCUSDT", "exchange": "EXCHANGE_1", "leverage": "13"}},
     {"data": {"symbol": "BTCUSDT", "exchange": None, "leverage": "13"}},
@@ -99,7 +112,6 @@ ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
     {"data": "13"},
     {"data": 13},
     {"data": False},
-    {"data": {}},
     {},
     {"status": "ok"},
     [],
@@ -113,28 +125,58 @@ ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
 def test_answer_without_a_valid_leverage_raises_an_error(setup: ClientSetup, value: Any) -> None:
     set_answer(setup, READ, value)
     set_answer(setup, WRITE, value)
-    message = r"^the exchange's answer (for BTCUSDT contains no leverage of this symbol|contains no data): "
+    message = (
+        r"^(The response for BTCUSDT contains no leverage of this symbol|the exchange's answer contains no data): "
+    )
     with pytest.raises(Unexpected, match=message):
         setup.futures.get_leverage("BTCUSDT")
-    with pytest.raises(Unconfirmed, match=r"^the exchange did not confirm the change, and answered "):
+    with pytest.raises(Unconfirmed, match=r"^The exchange did not confirm the change\. It answered HTTP 200: "):
         setup.futures.set_leverage("BTCUSDT", 13)
     assert setup.sent == [READ, WRITE]
 
 
-@pytest.mark.parametrize(
-    "value", [{"message": "Leverage is not set"}, {"data": None, "message": "Leverage is not set"}]
-)
-def test_message_without_data_raises_not_configured(setup: ClientSetup, value: Any) -> None:
+NEVER_CONFIGURED: list[tuple[Any, str]] = [
+    ({"message": "Leverage is not set"}, "Leverage is not set"),
+    ({"message": ""}, ""),
+    *(
+        (value, str(value))
+        for value in (
+            {"data": None},
+            {"data": ""},
+            {"data": 0},
+            {"data": "0"},
+            {"data": {}},
+            {"data": {"symbol": "", "exchange": "", "leverage": ""}},
+            {"data": {"symbol": None, "exchange": None, "leverage": None}},
+            {"data": {"leverage": 0}},
+            {"data": {"symbol": "BTCUSDT"}},
+            {"data": {"symbol": "btcusdt", "exchange": "exchange_2"}},
+            *({"data": {"symbol": "BTCUSDT", "leverage": leverage}} for leverage in EMPTY_LEVERAGES),
+        )
+    ),
+    ({"data": None, "message": "Leverage is not set"}, "Leverage is not set"),
+    ({"data": {"symbol": "BTCUSDT", "leverage": "0"}, "message": "Success"}, "Success"),
+]
+
+
+@pytest.mark.parametrize(("value", "exchange_message"), NEVER_CONFIGURED, ids=str)
+def test_response_without_a_leverage_or_with_zero_raises_not_configured(
+    setup: ClientSetup, value: Any, exchange_message: str
+) -> None:
     set_answer(setup, READ, value)
     with pytest.raises(NotConfigured) as raised:
         setup.futures.get_leverage("BTCUSDT")
-    assert str(raised.value) == 'the exchange returns no leverage: "Leverage is not set"'
+    assert str(raised.value) == f'The exchange returned no leverage: "{exchange_message}".'
+    assert raised.value.exchange_message == exchange_message
+    assert raised.value.effect is Effect.NONE
+    assert setup.sent == [READ]
 
 
-def test_null_data_raises_not_configured(setup: ClientSetup) -> None:
-    set_answer(setup, READ, {"data": None})
-    with pytest.raises(NotConfigured):
-        setup.futures.get_leverage("BTCUSDT")
+@pytest.mark.parametrize(("value", "_exchange_message"), NEVER_CONFIGURED, ids=str)
+def test_empty_leverage_does_not_confirm_a_write(setup: ClientSetup, value: Any, _exchange_message: str) -> None:
+    set_answer(setup, WRITE, value)
+    with pytest.raises(Unconfirmed):
+        setup.futures.set_leverage("BTCUSDT", 13)
 
 
 @pytest.mark.parametrize("message", [5, None, {}, [], True])
@@ -144,32 +186,36 @@ def test_message_that_is_not_text_raises_unexpected(setup: ClientSetup, message:
         setup.futures.get_leverage("BTCUSDT")
 
 
-@pytest.mark.parametrize(
-    ("fault", "error_type"),
-    [
-        ("400", NotConfigured),
-        ("404", NotConfigured),
-        ("422", NotConfigured),
-        ("403", Refused),
-        ("409", Refused),
-        ("400-html", Refused),
-        ("404-html", Refused),
-        ("422-empty", Refused),
-        ("redirect", Refused),
-    ],
-)
-def test_refusal_raises_not_configured_only_if_the_api_itself_sent_it(
-    setup: ClientSetup, fault: str, error_type: type[Exception]
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422, 499])
+@pytest.mark.parametrize("exchange_message", ["Leverage is not set", ""])
+def test_every_refusal_of_the_api_itself_raises_not_configured(
+    setup: ClientSetup, status: int, exchange_message: str
 ) -> None:
-    setup.exchange.add_fault(READ, FAULTS[fault])
-    with pytest.raises(error_type) as raised:
+    setup.exchange.add_fault(READ, Fault(status=status, body={"message": exchange_message}))
+    with pytest.raises(NotConfigured) as raised:
         setup.futures.get_leverage("BTCUSDT")
-    assert raised.value.__class__ is error_type
-    assert "the exchange refused GET /trade/api/v2/futures/leverage with HTTP" in str(raised.value)
+    quote = f': "{exchange_message}"' if exchange_message else ""
+    assert str(raised.value) == f"The exchange refused GET /trade/api/v2/futures/leverage with HTTP {status}{quote}."
+    assert raised.value.exchange_message == exchange_message
+    assert raised.value.is_from_api
+
+
+@pytest.mark.parametrize("fault", ["400-html", "403-html", "404-html", "409-html", "422-empty"])
+def test_refusal_in_front_of_the_api_says_nothing_about_the_leverage(setup: ClientSetup, fault: str) -> None:
+    setup.exchange.add_fault(READ, FAULTS[fault])
+    with pytest.raises(Refused, match=r"^A server in front of the API refused GET /trade/api/v2/futures/leverage "):
+        setup.futures.get_leverage("BTCUSDT")
+
+
+@pytest.mark.parametrize("body", [{"message": "Temporary Redirect"}, "<p>Temporary Redirect</p>", ""])
+def test_redirect_says_nothing_about_the_leverage(setup: ClientSetup, body: Any) -> None:
+    setup.exchange.add_fault(READ, Fault(redirect="/trade/api/v2/time", body=body))
+    with pytest.raises(Refused, match=r" Signed requests do not follow a redirect\. Check api_url\.$"):
+        setup.futures.get_leverage("BTCUSDT")
 
 
 @pytest.mark.parametrize(
-    ("value", "api_message"),
+    ("value", "exchange_message"),
     [
         ({"data": {"symbol": "BTCUSDT", "leverage": "12"}}, "{'data': {'symbol': 'BTCUSDT', 'leverage': '12'}}"),
         ({"message": "Try later"}, "Try later"),
@@ -177,12 +223,52 @@ def test_refusal_raises_not_configured_only_if_the_api_itself_sent_it(
         ([], "[]"),
     ],
 )
-def test_unconfirmed_error_quotes_the_answer(setup: ClientSetup, value: Any, api_message: str) -> None:
-    set_answer(setup, WRITE, value)
+@pytest.mark.parametrize("status", [200, 202])
+def test_unconfirmed_error_quotes_the_response_and_its_status(
+    setup: ClientSetup, value: Any, exchange_message: str, status: int
+) -> None:
+    setup.exchange.add_fault(WRITE, Fault(status=status, body=value))
     with pytest.raises(Unconfirmed) as raised:
         setup.futures.set_leverage("BTCUSDT", 13)
-    assert raised.value.exchange_message == api_message
-    assert str(raised.value) == f'the exchange did not confirm the change, and answered "{api_message}"'
+    assert raised.value.exchange_message == exchange_message
+    assert raised.value.status == status
+    assert raised.value.effect is Effect.POSSIBLE
+    assert str(raised.value) == (
+        f'The exchange did not confirm the change. It answered HTTP {status}: "{exchange_message}".'
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "is_refusal"),
+    [
+        (200, {"message": "Margin is locked"}, True),
+        (200, {"message": ""}, True),
+        (200, {"message": "Margin is locked", "data": None}, True),
+        (200, {"message": "Margin is locked", "data": {}}, False),
+        (200, {"message": "Done", "data": {"symbol": "BTCUSDT", "leverage": "12"}}, False),
+        (200, {"message": 5}, False),
+        (200, {"data": None}, False),
+        (200, [], False),
+        (201, {"message": "Created"}, False),
+        (202, {"message": "Accepted"}, False),
+    ],
+)
+def test_only_a_200_with_nothing_but_a_message_is_a_refusal_in_words(
+    setup: ClientSetup, status: int, value: Any, is_refusal: bool
+) -> None:
+    setup.exchange.add_fault(WRITE, Fault(status=status, body=value))
+    with pytest.raises(Unconfirmed) as raised:
+        setup.futures.set_leverage("BTCUSDT", 13)
+    assert raised.value.is_refusal is is_refusal
+    assert raised.value.is_from_api is (isinstance(value, dict) and isinstance(value.get("message"), str))
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_any_2xx_that_repeats_the_leverage_confirms_the_write(setup: ClientSetup, status: int) -> None:
+    body = {"data": {"symbol": "BTCUSDT", "leverage": "13"}}
+    setup.exchange.add_fault(WRITE, Fault(status=status, body=body))
+    setup.futures.set_leverage("BTCUSDT", 13)
+    assert setup.sent == [WRITE]
 
 
 # --- Futures.get_instruments ---
@@ -206,18 +292,53 @@ def test_instruments_are_returned_by_symbol_with_integer_limits(new_setup: NewSe
     [
         ({"min_leverage": "1", "max_leverage": "25", "leverage_step": 1}, (1, 25, 1)),
         ({"min_leverage": 1, "max_leverage": 25.0, "leverage_step": "1.0"}, (1, 25, 1)),
+        # A fraction allows only the whole numbers between the limits.
+        ({"min_leverage": "0.5", "max_leverage": "25.9", "leverage_step": "0.5"}, (1, 25, 1)),
+        ({"min_leverage": 1.01, "max_leverage": 100.5, "leverage_step": 0.01}, (2, 100, 1)),
+        ({"min_leverage": "0", "max_leverage": "0.9", "leverage_step": "0.1"}, (0, 0, 1)),
+        ({"min_leverage": "5", "max_leverage": "75", "leverage_step": "5.0"}, (5, 75, 5)),
         ({}, (None, None, None)),
         ({"min_leverage": None, "max_leverage": "", "leverage_step": "half"}, (None, None, None)),
-        ({"min_leverage": "0.5", "max_leverage": True, "leverage_step": []}, (None, None, None)),
+        ({"min_leverage": "1_0", "max_leverage": True, "leverage_step": []}, (None, None, None)),
+        ({"min_leverage": "\u0661", "max_leverage": " 25", "leverage_step": {}}, (None, None, None)),
     ],
 )
-def test_limit_that_is_not_a_whole_number_is_none(
-    setup: ClientSetup, fields: dict[str, Any], limits: tuple[Any, ...]
-) -> None:
+def test_limits_are_whole_numbers_or_none(setup: ClientSetup, fields: dict[str, Any], limits: tuple[Any, ...]) -> None:
     set_answer(setup, INSTRUMENTS, {"data": {"btcusdt": fields}})
     instruments = setup.futures.get_instruments()
     assert list(instruments) == ["BTCUSDT"]
     assert instruments["BTCUSDT"][1:4] == limits
+    assert all(limit is None or limit.__class__ is int for limit in instruments["BTCUSDT"][1:4])
+
+
+@pytest.mark.parametrize(
+    ("step", "whole_step"),
+    [
+        ("1", 1),
+        ("2", 2),
+        ("0.01", 1),
+        ("0.25", 1),
+        ("0.2", 1),
+        ("1e-2", 1),
+        # These allow some whole numbers only, or start at an unknown number.
+        ("0.3", None),
+        ("0.75", None),
+        ("1.5", None),
+        ("2.5", None),
+        ("0", None),
+        ("-1", None),
+        ("-0.01", None),
+    ],
+)
+def test_step_that_is_a_fraction_must_divide_1(setup: ClientSetup, step: str, whole_step: int | None) -> None:
+    set_answer(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
+    assert setup.futures.get_instruments()["BTCUSDT"].leverage_step == whole_step
+
+
+@pytest.mark.parametrize("step", ["1e-30", "3e-30", "0." + "0" * 35 + "1"])
+def test_step_with_very_many_digits_is_no_error(setup: ClientSetup, step: str) -> None:
+    set_answer(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
+    assert setup.futures.get_instruments()["BTCUSDT"].leverage_step in (1, None)
 
 
 @pytest.mark.parametrize(
@@ -468,6 +589,26 @@ def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cur
         (1.5, None),
         ("", None),
         ("5,5", None),
+        (".5", Decimal("0.5")),
+        ("5.", 5),
+        ("+5", 5),
+        ("5E+1", 50),
+        ("1e1000", None),
+        ("1_0", None),
+        ("1__0", None),
+        (" 5", None),
+        ("5 ", None),
+        ("5\n", None),
+        ("\u0665", None),
+        ("\uff15", None),
+        ("5\u0660", None),
+        ("\u00b2", None),
+        ("0x5", None),
+        (".", None),
+        ("+", None),
+        ("e5", None),
+        ("5e", None),
+        ("--5", None),
         ([], None),
         ({}, None),
     ],
@@ -481,7 +622,8 @@ def test_decimal_returns_a_finite_number_or_none(value: Any, number: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [(13, 13), ("13", 13), ("13.0", 13), ("13.5", None), ("x", None), (True, None), ("1e2", 100)]
+    ("value", "number"),
+    [(13, 13), ("13", 13), ("13.0", 13), ("13.5", None), ("x", None), (True, None), ("1e2", 100), ("1_3", None)],
 )
 def test_to_int_returns_a_whole_number_or_none(value: Any, number: int | None) -> None:
     returned = _futures.to_int(value)

@@ -1,207 +1,84 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of budgets and pacing: bursts up to the limit, no unnecessary wait, and budgets that processes share."""
+"""Pacing: bursts up to the limit, no unnecessary wait, short pauses after an early HTTP 429, and the preview."""
 
 from __future__ import annotations
 
 import copy
-import errno
-import fcntl
 import heapq
 import json
-import os
 import random
-import re
-import shutil
-import stat
-import subprocess
-import sys
 import tempfile
 import unittest.mock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import budgets as _budgets
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import (
-    MAX_LOCK_WAIT_SECONDS,
-    BudgetStore,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore, MemoryBudgets
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import READ_LEVERAGE, Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent, Ends, MustWait
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import (
     MARGIN_SECONDS,
     MAX_CLOSURE_SECONDS,
     WINDOW_SECONDS,
-    Endpoint,
     Pacer,
+    Preview,
 )
 
 from ..client_setup import Clock
-
-# The names say how many requests the endpoint allows in one window.
-THREE_PER_WINDOW = Endpoint("three", "GET", "/three", 3)
-TEN_PER_WINDOW = Endpoint("ten", "POST", "/ten", 10, writes=True)
-START = 1000.0
-# Seconds until a request no longer counts.
-FULL_WINDOW = WINDOW_SECONDS + MARGIN_SECONDS
-
-NewPacer = Callable[..., Pacer]
-NewProcess = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(START)
+from .pacing_setup import (
+    FULL_WINDOW,
+    NO_FILE_DESCRIPTOR,
+    START,
+    TEN_PER_WINDOW,
+    THREE_PER_WINDOW,
+    NewPacer,
+    make_failing,
+    send_requests,
+)
 
 
-@pytest.fixture
-def new_pacer(clock: Clock, tmp_path: Path) -> NewPacer:
-    """A function that builds a pacer. By default, all pacers share the budgets of one key on one machine."""
-
-    def build(
-        share: float = 1.0, max_wait: float = 600.0, identity: str = "key", directory: Path | None = None
-    ) -> Pacer:
-        budget_store = BudgetStore(identity, str(directory or tmp_path / "budgets"))
-        return Pacer(budget_store, share, max_wait, clock, clock.sleep)
-
-    return build
+def refuse(pacer: Pacer | Preview, endpoint: Endpoint = THREE_PER_WINDOW, retry_after: float | None = None) -> float:
+    """Send a request that is refused with HTTP 429 at once. Return the time at which it was sent."""
+    taken = pacer.take(endpoint)
+    pacer.record_answer(endpoint, taken, accepted=False)
+    pacer.handle_refusal(endpoint, retry_after)
+    return taken
 
 
-@pytest.fixture
-def budgets_file(new_pacer: NewPacer, tmp_path: Path) -> Path:
-    """The file with the shared budgets. It contains one request to TEN_PER_WINDOW."""
-    new_pacer().take(TEN_PER_WINDOW)
-    (path,) = (tmp_path / "budgets").iterdir()
-    return path
+class RealLimit:
+    """The rate limit of an exchange that does not do what it documents: `count` requests in any `seconds`.
 
+    Attributes:
+        accepted: The times of the accepted requests.
+        refused: The times of the refused requests.
+    """
 
-PROCESS_SETUP = """
-import os
-import sys
-sys.path.insert(0, {tests_folder!r})
-# This makes the collection importable.
-import conftest
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import BudgetSpent
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint, Pacer
+    def __init__(self, clock: Callable[[], float], count: int, seconds: float, refused_count: bool = False) -> None:
+        self._clock = clock
+        self._count = count
+        self._seconds = seconds
+        self._refused_count = refused_count
+        self.accepted: list[float] = []
+        self.refused: list[float] = []
 
-def take():
-    try:
-        Pacer(BudgetStore("key", {budgets_folder!r}), 1.0, 0.0).take(Endpoint("three", "GET", "/three", 3))
-    except BudgetSpent:
-        return 1
-    return 0
-
-"""
-# Start processes that wait for the pipe to close. Then each sends one request.
-# Print how many were sent, and how many were refused.
-TAKE_AT_THE_SAME_TIME = """
-ready, go = os.pipe()
-children = []
-for _child in range({processes}):
-    child = os.fork()
-    if not child:
-        os.close(go)
-        os.read(ready, 1)
-        os._exit(take())
-    children.append(child)
-os.close(go)
-exit_codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-print(exit_codes.count(0), exit_codes.count(1))
-"""
-HOLD_THE_LOCK = """
-with BudgetStore("key", {budgets_folder!r}).open():
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def new_process(tmp_path: Path) -> Iterator[NewProcess]:
-    """A function that starts another Python process with the same budgets."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(code: str, **values: Any) -> subprocess.Popen[str]:
-        values["tests_folder"] = str(Path(__file__).resolve().parents[3])
-        values["budgets_folder"] = str(tmp_path / "budgets")
-        command = [sys.executable, "-c", (PROCESS_SETUP + code).format(**values)]
-        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def send_requests(pacer: Pacer, count: int, endpoint: Endpoint = THREE_PER_WINDOW) -> list[float]:
-    """Send requests that are answered at once. Return the time at which each was sent."""
-    sent = []
-    for _request in range(count):
-        taken = pacer.take(endpoint)
-        pacer.record_answer(endpoint, taken)
-        sent.append(taken)
-    return sent
-
-
-def count_open_files() -> int:
-    return len(os.listdir("/dev/fd"))
-
-
-def make_failing(error: BaseException) -> Callable[..., Any]:
-    """Return a function that accepts any arguments and raises the error."""
-
-    def fail(*_arguments: Any, **_options: Any) -> Any:
-        raise error
-
-    return fail
-
-
-DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
-NO_FILE_DESCRIPTOR = OSError(errno.EMFILE, "Too many open files")
-
-
-def write_half(file: int, content: bytes, offset: int, real_pwrite: Any = os.pwrite) -> int:
-    """Replace os.pwrite: write only the first half of the content."""
-    return int(real_pwrite(file, content[: len(content) // 2], offset))
-
-
-def create_file(path: Path) -> None:
-    path.write_text("")
-
-
-def create_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def create_folder_for_the_group(path: Path) -> None:
-    path.mkdir()
-    path.chmod(0o770)
-
-
-def create_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def create_link_to_file(path: Path) -> None:
-    target = path.with_name("target")
-    target.write_text("precious")
-    path.symlink_to(target)
-
-
-def create_link_to_folder(path: Path) -> None:
-    target = path.with_name("target")
-    target.mkdir(mode=0o700)
-    path.symlink_to(target)
-
-
-def create_dangling_link(path: Path) -> None:
-    path.symlink_to(path.with_name("none"))
+    def send(self, pacer: Pacer | Preview, endpoint: Endpoint = READ_LEVERAGE) -> None:
+        """Send one request, again and again until it is accepted."""
+        while True:
+            taken = pacer.take(endpoint)
+            now = self._clock()
+            counted = self.accepted + (self.refused if self._refused_count else [])
+            accepted = sum(now - time < self._seconds for time in counted) < self._count
+            (self.accepted if accepted else self.refused).append(now)
+            pacer.record_answer(endpoint, taken, accepted)
+            if accepted:
+                return
+            pacer.handle_refusal(endpoint, None)
 
 
 class RequestLog:
@@ -269,439 +146,9 @@ def test_endpoint_reads_unless_writes_is_set() -> None:
     assert TEN_PER_WINDOW.writes
 
 
-# --- BudgetStore ---
-
-
-def test_file_is_private_and_does_not_contain_the_key(new_pacer: NewPacer, tmp_path: Path) -> None:
-    directory = tmp_path / "budgets"
-    send_requests(new_pacer(identity="https://coinswitch.co 03a107bff3ce"), 1)
-    (path,) = directory.iterdir()
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert re.fullmatch(r"[0-9a-f]{32}\.json", path.name)
-    assert "03a107bff3ce" not in path.name + path.read_text()
-    assert json.loads(path.read_text()) == {"three": [[START], 0.0]}
-
-
-def test_each_key_has_its_own_budgets(new_pacer: NewPacer, clock: Clock) -> None:
-    send_requests(new_pacer(identity="one"), 3)
-    send_requests(new_pacer(identity="two"), 3)
-    assert clock.slept == []
-    assert new_pacer(identity="one").get_delay(THREE_PER_WINDOW) > 0
-
-
-def test_fifty_processes_together_stay_within_the_limit(new_process: NewProcess) -> None:
-    output, _errors = new_process(TAKE_AT_THE_SAME_TIME, processes=50).communicate()
-    assert output == "3 47\n"
-
-
-# --- BudgetStore.open ---
-
-
-def test_budgets_of_other_endpoints_are_kept(new_pacer: NewPacer, budgets_file: Path) -> None:
-    budgets_file.write_text(json.dumps({"later version": {"a": 1}, "ten": [[START], 0.0]}))
-    send_requests(new_pacer(), 1)
-    assert json.loads(budgets_file.read_text()) == {
-        "later version": {"a": 1},
-        "ten": [[START], 0.0],
-        "three": [[START], 0.0],
-    }
-
-
-def test_error_inside_open_changes_nothing_and_releases_the_lock(
-    new_pacer: NewPacer, budgets_file: Path, tmp_path: Path
-) -> None:
-    before = budgets_file.read_text()
-    budget_store = BudgetStore("key", str(tmp_path / "budgets"))
-
-    def fail() -> None:
-        with budget_store.open() as budgets:
-            budgets["three"] = [[START], 0.0]
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert budgets_file.read_text() == before
-    with budgets_file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@pytest.mark.parametrize(
-    "error_number", [errno.EROFS, errno.EMFILE, errno.EDQUOT, errno.ENOLCK, errno.EIO, errno.ESTALE]
-)
-@pytest.mark.parametrize(
-    "call", ["os.makedirs", "os.lstat", "os.open", "os.fstat", "fcntl.flock", "os.read", "os.ftruncate", "os.pwrite"]
-)
-def test_file_system_error_is_not_raised(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch, call: str, error_number: int
-) -> None:
-    pacer = new_pacer()
-    open_files = count_open_files()
-    with monkeypatch.context() as patch:
-        patch.setattr(call, make_failing(OSError(error_number, "broken")))
-        assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
-    assert count_open_files() == open_files
-
-
-def test_no_file_is_left_open(new_pacer: NewPacer, budgets_file: Path) -> None:
-    open_files = count_open_files()
-    send_requests(new_pacer(), 3)
-    assert count_open_files() == open_files
-
-
-# --- BudgetStore._opened ---
-
-
-def test_deleted_folder_is_created_again(new_pacer: NewPacer, budgets_file: Path) -> None:
-    pacer = new_pacer()
-    send_requests(pacer, 1)
-    shutil.rmtree(budgets_file.parent)
-    send_requests(pacer, 1)
-    assert budgets_file.exists()
-
-
-def test_budgets_are_in_memory_if_the_folder_cannot_be_created(
-    new_pacer: NewPacer, clock: Clock, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    send_requests(new_pacer(directory=tmp_path / "file" / "budgets"), 4)
-    assert clock.slept == pytest.approx([FULL_WINDOW])
-
-
-@pytest.mark.parametrize(
-    "create", [create_file, create_link_to_folder, create_folder_for_the_group, create_dangling_link]
-)
-def test_folder_that_another_user_could_control_is_not_used(
-    new_pacer: NewPacer, clock: Clock, tmp_path: Path, create: Callable[[Path], None]
-) -> None:
-    directory = tmp_path / "created by another user"
-    create(directory)
-    sent = send_requests(new_pacer(directory=directory), 4)
-    assert sent == pytest.approx([START] * 3 + [START + FULL_WINDOW]), "the budgets are in memory"
-    assert new_pacer(directory=directory).get_delay(THREE_PER_WINDOW) == 0
-    assert not directory.is_dir() or list(directory.iterdir()) == []
-
-
-def test_folder_of_another_user_is_not_used(
-    new_pacer: NewPacer, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "created by another user"
-    directory.mkdir(mode=0o700)
-    pacer = new_pacer(directory=directory)
-    other_user = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: other_user)
-    send_requests(pacer, 4)
-    assert clock.slept == pytest.approx([FULL_WINDOW])
-    assert list(directory.iterdir()) == []
-
-
-@pytest.mark.parametrize("create", [create_link_to_file, create_folder, create_pipe])
-def test_link_or_folder_or_pipe_instead_of_the_file_is_not_used(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, create: Callable[[Path], None]
-) -> None:
-    budgets_file.unlink()
-    create(budgets_file)
-    before = budgets_file.lstat().st_mode
-    assert send_requests(new_pacer(), 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
-    assert budgets_file.lstat().st_mode == before
-    if budgets_file.is_symlink():
-        assert budgets_file.read_text() == "precious"
-
-
-# --- BudgetStore._is_locked ---
-
-
-def test_lock_that_another_process_keeps_is_waited_for_only_once(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pacer = new_pacer()
-    send_requests(pacer, 2)
-    before = budgets_file.read_text()
-    pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
-    with budgets_file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        open_files = count_open_files()
-        assert pacer.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW), (
-            "the budgets that the pacer read last count"
-        )
-        assert MAX_LOCK_WAIT_SECONDS / 2 <= sum(pauses) <= MAX_LOCK_WAIT_SECONDS + 0.1
-        assert max(pauses) < 0.1
-        pauses.clear()
-        assert send_requests(pacer, 2) == pytest.approx([START, START + FULL_WINDOW])
-        assert pauses == [], "the pacer does not wait for this lock again"
-        assert count_open_files() == open_files
-    assert budgets_file.read_text() == before
-
-
-def test_file_that_is_replaced_during_the_wait_for_its_lock_is_opened_again(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with budgets_file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-        def replace(_seconds: float) -> None:
-            new_file = budgets_file.with_name("new_file")
-            new_file.write_text(json.dumps({"three": [[START] * 3, 0.0]}))
-            new_file.replace(budgets_file)
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-        monkeypatch.setattr("time.sleep", replace)
-        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-# --- _get_default_directory ---
-
-
-def test_default_folder_is_a_folder_of_the_user_in_the_temporary_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Pacer(BudgetStore("key"), 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
-    (directory,) = tmp_path.iterdir()
-    assert directory.name == f"tradeops.coinswitch-{os.geteuid()}"
-    assert len(list(directory.iterdir())) == 1
-
-
-def test_budgets_are_in_memory_if_there_is_no_temporary_folder(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tempfile.gettempdir", make_failing(FileNotFoundError(2, "No usable temporary directory found"))
-    )
-    pacer = Pacer(BudgetStore("key"), 1.0, 600.0, clock, clock.sleep)
-    assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
-
-
-# --- _get_clock_identity ---
-
-
-@pytest.mark.parametrize("prefix", ["boot", "time namespace", "host without a boot id"])
-def test_budgets_of_another_clock_are_not_used(
-    new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
-) -> None:
-    send_requests(new_pacer(), 3)
-    assert new_pacer().get_delay(THREE_PER_WINDOW) > 0
-    clocks = iter(["one", "two", "one"])
-    monkeypatch.setattr(_budgets, "_get_clock_identity", lambda: f"{prefix} {next(clocks)}")
-    send_requests(new_pacer(), 3)
-    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
-    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-def test_clock_identity_contains_the_boot_id_and_the_time_namespace() -> None:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert _budgets._get_clock_identity() == f"{boot} {os.stat('/proc/self/ns/time').st_ino}"
-
-
-@pytest.mark.parametrize("start", [999_960.0, 999_961.0, 1_000_020.0])
-def test_clock_identity_without_a_boot_id_contains_the_host_and_its_start(
-    monkeypatch: pytest.MonkeyPatch, start: float
-) -> None:
-    monkeypatch.setattr(_budgets, "open", make_failing(FileNotFoundError(2, "no /proc")), raising=False)
-    monkeypatch.setattr("time.time", lambda: start + 500.0)
-    monkeypatch.setattr("time.monotonic", lambda: 500.0)
-    assert str(start // 60) in _budgets._get_clock_identity()
-    assert os.uname().nodename in _budgets._get_clock_identity()
-
-
-# --- _lock ---
-
-
-def test_lock_that_another_process_releases_is_waited_for(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send_requests(new_pacer(), 3)
-    with budgets_file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(file, fcntl.LOCK_UN))
-        assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-def test_lock_that_nfs_reports_as_denied_is_waited_for(
-    new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_flock = fcntl.flock
-    send_requests(new_pacer(), 3)
-    denied = [PermissionError(errno.EACCES, "Permission denied")] * 3
-
-    def flock(descriptor: int, operation: int) -> None:
-        if denied:
-            raise denied.pop()
-        real_flock(descriptor, operation)
-
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr(fcntl, "flock", flock)
-    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-def test_lock_of_a_killed_process_is_released(
-    new_process: NewProcess, new_pacer: NewPacer, clock: Clock, tmp_path: Path
-) -> None:
-    send_requests(new_pacer(), 3)
-    other_process = new_process(HOLD_THE_LOCK)
-    assert other_process.stdout
-    assert other_process.stdout.readline() == "held\n"
-    other_process.kill()
-    other_process.wait()
-    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-# --- _unlock_and_close ---
-
-
-def test_child_process_that_inherits_the_file_does_not_keep_the_lock(budgets_file: Path, tmp_path: Path) -> None:
-    with BudgetStore("key", str(tmp_path / "budgets")).open():
-        inherited = [
-            os.dup(int(name))
-            for name in os.listdir("/dev/fd")
-            if os.path.realpath(f"/dev/fd/{name}") == str(budgets_file)
-        ]
-    assert inherited
-    with budgets_file.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    for descriptor in inherited:
-        os.close(descriptor)
-
-
-def test_error_of_close_is_not_raised(new_pacer: NewPacer, budgets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_close = os.close
-
-    def close(descriptor: int) -> None:
-        real_close(descriptor)
-        raise OSError(errno.EDQUOT, "Disk quota exceeded")
-
-    pacer = new_pacer()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "close", close)
-        send_requests(pacer, 3)
-    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-
-
-# --- _read ---
-
-
-INVALID_CONTENTS: list[Any] = [
-    b"",
-    b"{",
-    b"\0" * 100,
-    b"\xff\xfe",
-    b"[]",
-    b"null",
-    b'"three"',
-    b"[" * 100_000,
-    b'{"three": null}',
-    b'{"three": []}',
-    b'{"three": [[], []]}',
-    b'{"three": [{}, 0]}',
-    b'{"three": [[], 0, 0]}',
-    b'{"three": 5}',
-    b'{"three": [["a", null, true, [], {}], "b"]}',
-    b'{"three": [[NaN, Infinity, -Infinity], NaN]}',
-    b'{"three": [[1e308, 1e400], 1e400]}',
-    b'{"three": [[true, false], true]}',
-    # Times before or after this window, such as those of another boot.
-    b'{"three": [[1, 2, 3, 900, 939.8], 999]}',
-    b'{"three": [[1000.1, 2000, 99999], 1301]}',
-    b'{"three": [[-1, -1000], -5]}',
-    b'{"three": [[' + b"9" * 5000 + b"], 0]}",
-    b'{"three": [[' + b"9" * 400 + b"], " + b"9" * 400 + b"]}",
-    b'{"other": "x"}',
-    # Larger than the largest file that is read.
-    b'{"three": [[1000, 1000, 1000], 0], "other": "' + b"x" * (1 << 20) + b'"}',
-]
-
-
-@pytest.mark.parametrize("content", INVALID_CONTENTS, ids=lambda content: str(content[:40]))
-def test_invalid_content_is_ignored(new_pacer: NewPacer, clock: Clock, budgets_file: Path, content: bytes) -> None:
-    budgets_file.write_bytes(content)
-    assert send_requests(new_pacer(), 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
-
-
-def test_unreadable_file_counts_as_empty(new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    send_requests(new_pacer(), 3)
-    monkeypatch.setattr(os, "read", make_failing(DISK_FULL))
-    assert new_pacer().get_delay(THREE_PER_WINDOW) == 0
-
-
-# --- _write ---
-
-
-def test_shorter_content_replaces_longer_content_completely(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path
-) -> None:
-    send_requests(new_pacer(), 3)
-    clock.now += 2 * FULL_WINDOW
-    send_requests(new_pacer(), 1)
-    assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
-
-
-def test_file_that_is_too_large_is_truncated(new_pacer: NewPacer, clock: Clock, budgets_file: Path) -> None:
-    os.truncate(budgets_file, 256 << 20)
-    send_requests(new_pacer(), 1)
-    assert budgets_file.stat().st_size < 1000
-    assert json.loads(budgets_file.read_text())["three"] == [[clock()], 0.0]
-
-
-@pytest.mark.parametrize("pwrite", [make_failing(DISK_FULL), write_half])
-def test_full_disk_does_not_lose_the_requests_of_the_pacer(
-    new_pacer: NewPacer, clock: Clock, monkeypatch: pytest.MonkeyPatch, pwrite: Any
-) -> None:
-    pacer = new_pacer()
-    send_requests(pacer, 1)
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    assert send_requests(pacer, 3) == pytest.approx([START, START, START + FULL_WINDOW])
-    pacer.close_budget(TEN_PER_WINDOW, 30)
-    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(30)
-
-
-# --- _merged ---
-
-
-def test_requests_that_could_not_be_written_are_added_to_the_file_later(
-    new_pacer: NewPacer, clock: Clock, budgets_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pacer = new_pacer()
-    send_requests(pacer, 1)
-    clock.now += 1
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", make_failing(NO_FILE_DESCRIPTOR))
-        send_requests(pacer, 1)
-        pacer.close_budget(TEN_PER_WINDOW, 30)
-    clock.now += 1
-    send_requests(new_pacer(), 1)
-    pacer.get_delay(THREE_PER_WINDOW)
-    assert new_pacer().get_delay(THREE_PER_WINDOW, 1) == pytest.approx(FULL_WINDOW - 2), (
-        "one request of the other pacer and two of this pacer, and each counts once"
-    )
-    assert new_pacer().get_delay(THREE_PER_WINDOW, 3) == pytest.approx(FULL_WINDOW)
-    assert new_pacer().get_delay(TEN_PER_WINDOW) == pytest.approx(29)
-
-
-# --- Pacer.start_preview ---
-
-
-def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pacer: NewPacer) -> None:
-    send_requests(new_pacer(), 2)
-    pacer = new_pacer(max_wait=FULL_WINDOW + 5)
-    pacer.wait(5)
-    preview = pacer.start_preview()
-    assert preview.get_delay(THREE_PER_WINDOW) == 0
-    assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW - 5)
-    send_requests(preview, 2)
-    assert preview.waited == pytest.approx(FULL_WINDOW)
-
-
-# --- Pacer.end_preview ---
-
-
-def test_requests_after_end_preview_do_not_count_in_the_preview(new_pacer: NewPacer) -> None:
-    pacer = new_pacer(max_wait=0)
-    preview = pacer.start_preview()
-    send_requests(preview, 3)
-    with pytest.raises(BudgetSpent):
-        pacer.take(THREE_PER_WINDOW)
-    pacer.end_preview()
-    send_requests(pacer, 3)
-    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+def test_text_of_an_endpoint_is_its_method_and_path() -> None:
+    assert str(THREE_PER_WINDOW) == "GET /three"
+    assert str(TEN_PER_WINDOW) == "POST /ten"
 
 
 # --- Pacer.get_max_requests ---
@@ -844,6 +291,8 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
         log = RequestLog()
         answered: list[float] = []
         closed_until = 0.0
+        # The pacers that were refused. They can space their requests.
+        refused: set[int] = set()
         for index, event, latency, answer_latency in events:
             pacer = pacers[index]
             if event == "pause":
@@ -851,6 +300,7 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
             elif event == "fork":
                 stores[index] = copy.deepcopy(stores[index])
                 pacers[index] = build(stores[index])
+                refused.discard(index)
             elif event == "no file":
                 # The pacer cannot open the file once, and sends nothing in the meantime.
                 with unittest.mock.patch("os.open", make_failing(NO_FILE_DESCRIPTOR)):
@@ -859,20 +309,69 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
                 counted = sorted(time for time in answered if clock() - FULL_WINDOW < time)
                 window_is_full = len(counted) >= THREE_PER_WINDOW.limit
                 free_at = counted[-THREE_PER_WINDOW.limit] + FULL_WINDOW if window_is_full else 0.0
-                now = clock()
+                earliest = max(free_at, closed_until, clock())
+                # Even spaced requests are never slower than the documented limit.
+                spaced = answered[-1] + WINDOW_SECONDS / THREE_PER_WINDOW.limit if answered else 0.0
+                latest = max(earliest, spaced) if index in refused else earliest
                 taken = pacer.take(THREE_PER_WINDOW)
-                assert taken == pytest.approx(max(free_at, closed_until, now), abs=1e-6), (
-                    "exactly when the window is free"
-                )
+                assert earliest - 1e-6 <= taken <= latest + 1e-6, "exactly when the window is free"
                 clock.now += latency
                 log.times.append(clock())
                 clock.now += answer_latency
-                pacer.record_answer(THREE_PER_WINDOW, taken)
+                pacer.record_answer(THREE_PER_WINDOW, taken, accepted=event != "429")
                 answered.append(clock())
                 if event == "429":
-                    pacer.close_budget(THREE_PER_WINDOW, answer_latency)
-                    closed_until = max(closed_until, clock() + answer_latency)
+                    is_first = index not in refused
+                    refused.add(index)
+                    pacer.handle_refusal(THREE_PER_WINDOW, answer_latency)
+                    with stores[index].open() as budgets:
+                        closure = budgets["three"][1]
+                    if is_first:
+                        assert closure == pytest.approx(max(closed_until, clock() + answer_latency), abs=1e-6)
+                    closed_until = max(closed_until, closure)
         assert not log.times or log.max_in_one_window() <= THREE_PER_WINDOW.limit
+
+
+# --- Pacer.take_now ---
+
+
+def test_take_now_counts_a_request_that_can_be_sent_now(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    assert [pacer.take_now(THREE_PER_WINDOW) for _request in range(3)] == [START] * 3
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+
+
+def test_take_now_never_waits_and_changes_nothing_if_the_request_must_wait(
+    new_pacer: NewPacer, clock: Clock, budgets_file: Path
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 3)
+    before = budgets_file.read_text()
+    clock.now += FULL_WINDOW - 0.001
+    with pytest.raises(MustWait, match=r"^The rate limit of GET /three requires a wait\.$"):
+        pacer.take_now(THREE_PER_WINDOW)
+    assert (clock.slept, pacer.waited) == ([], 0)
+    assert budgets_file.read_text() == before
+    clock.now += 0.002
+    assert pacer.take_now(THREE_PER_WINDOW) == clock()
+
+
+def test_take_now_respects_a_closure_by_another_process(new_pacer: NewPacer, clock: Clock) -> None:
+    refuse(new_pacer(), TEN_PER_WINDOW, retry_after=20)
+    pacer = new_pacer()
+    with pytest.raises(MustWait):
+        pacer.take_now(TEN_PER_WINDOW)
+    clock.now += 20
+    assert pacer.take_now(TEN_PER_WINDOW) == clock()
+
+
+def test_take_now_sees_a_slot_that_another_process_took_after_the_delay_was_read(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 2)
+    assert pacer.get_delay(THREE_PER_WINDOW) == 0
+    send_requests(new_pacer(), 1)
+    with pytest.raises(MustWait):
+        pacer.take_now(THREE_PER_WINDOW)
 
 
 # --- Pacer.record_answer ---
@@ -914,45 +413,188 @@ def test_released_request_does_not_count(new_pacer: NewPacer) -> None:
     assert pacer.get_delay(THREE_PER_WINDOW) == 0
 
 
-# --- Pacer.close_budget ---
+# --- Pacer.handle_refusal ---
 
 
-def test_closed_budget_reopens_after_the_given_seconds(new_pacer: NewPacer, clock: Clock) -> None:
+@pytest.mark.parametrize("seconds", [0.5, 1, 20, 300])
+def test_first_refusal_closes_the_budget_for_the_seconds_of_retry_after(
+    new_pacer: NewPacer, clock: Clock, seconds: float
+) -> None:
     pacer = new_pacer()
-    send_requests(pacer, 1)
-    pacer.close_budget(THREE_PER_WINDOW, 20)
-    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+    refuse(pacer, retry_after=seconds)
+    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(seconds)
     assert pacer.get_delay(TEN_PER_WINDOW) == 0
-    assert pacer.take(THREE_PER_WINDOW) == pytest.approx(START + 20)
-    assert clock.slept == pytest.approx([20])
+    assert pacer.take(THREE_PER_WINDOW) == pytest.approx(START + seconds)
+    assert clock.slept == pytest.approx([seconds])
 
 
 def test_earlier_requests_still_count_after_a_closure(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
-    send_requests(pacer, 3)
-    pacer.close_budget(THREE_PER_WINDOW, 20)
+    send_requests(pacer, 2)
+    refuse(pacer, retry_after=20)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
-    pacer.close_budget(THREE_PER_WINDOW, 100)
-    assert pacer.get_delay(THREE_PER_WINDOW, 3) == pytest.approx(100)
-    assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(100 + FULL_WINDOW)
+    other = new_pacer()
+    other.handle_refusal(THREE_PER_WINDOW, 100)
+    assert other.get_delay(THREE_PER_WINDOW, 3) == pytest.approx(100)
+    assert other.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(100 + FULL_WINDOW)
 
 
 def test_shorter_closure_does_not_replace_a_longer_one(new_pacer: NewPacer) -> None:
-    pacer = new_pacer()
-    pacer.close_budget(THREE_PER_WINDOW, 60)
-    pacer.close_budget(THREE_PER_WINDOW, 1)
-    assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(60)
+    new_pacer().handle_refusal(THREE_PER_WINDOW, 60)
+    new_pacer().handle_refusal(THREE_PER_WINDOW, 1)
+    assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(60)
 
 
 def test_closure_is_limited_to_300_seconds(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
-    pacer.close_budget(THREE_PER_WINDOW, 1e9)
+    pacer.handle_refusal(THREE_PER_WINDOW, 1e9)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(MAX_CLOSURE_SECONDS) == 300
 
 
 def test_closure_applies_to_all_pacers(new_pacer: NewPacer) -> None:
-    new_pacer().close_budget(THREE_PER_WINDOW, 20)
+    refuse(new_pacer(), retry_after=20)
     assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("accepted", [0, 1, 5, 19])
+def test_pauses_after_early_refusals_are_short_at_first_and_double_up_to_60_seconds(
+    new_pacer: NewPacer, clock: Clock, accepted: int
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, accepted, READ_LEVERAGE)
+    pauses = []
+    for _refusal in range(9):
+        pacer.handle_refusal(READ_LEVERAGE, None)
+        pauses.append(pacer.get_delay(READ_LEVERAGE))
+        clock.now += pauses[-1]
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+
+
+def test_only_the_first_refusal_in_a_row_uses_retry_after(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    for _refusal in range(4):
+        refuse(pacer, TEN_PER_WINDOW, retry_after=5)
+    refuse(pacer, TEN_PER_WINDOW, retry_after=5)
+    assert clock.slept == pytest.approx([5, 2, 4, 8])
+
+
+def test_first_pause_of_a_later_series_is_as_long_as_the_series_before(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    for _round in range(2):
+        for _refusal in range(3):
+            refuse(pacer, TEN_PER_WINDOW)
+        send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert clock.slept == pytest.approx([1, 2, 4, 7, 14, 28])
+
+
+def test_first_pause_is_never_longer_than_60_seconds(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    for _refusal in range(8):
+        refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    clock.now += 2 * FULL_WINDOW
+    refuse(pacer, TEN_PER_WINDOW)
+    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(60)
+
+
+def test_thousands_of_refusals_in_a_row_are_no_error(new_pacer: NewPacer, clock: Clock) -> None:
+    """A task can wait for many hours: rate_limit_timeout has no practical maximum."""
+    pacer = Pacer(MemoryBudgets(), 1.0, 1e9, clock, clock.sleep)
+    for _refusal in range(1100):
+        refuse(pacer)
+    assert clock.slept[-1] == pytest.approx(60, abs=0.2)
+
+
+@pytest.mark.parametrize("refused_count", [False, True])
+def test_real_limit_below_the_documented_one_costs_seconds_and_not_a_minute_for_each_refusal(
+    new_pacer: NewPacer, clock: Clock, refused_count: bool
+) -> None:
+    """The exchange accepts 5 reads in 10 s, and documents 20 in 60 s."""
+    pacer = new_pacer()
+    exchange = RealLimit(clock, 5, 10.0, refused_count)
+    for _read in range(25):
+        exchange.send(pacer)
+    # A minute for each refusal: 4 minutes. Here: the pauses take 15 s, and then the documented limit a read in 3 s.
+    assert clock() - START <= 90
+    assert len(exchange.refused) <= 5
+    assert len(set(exchange.refused)) == len(exchange.refused)
+    times = exchange.accepted + exchange.refused
+    pauses = [min(later for later in times if later > time) - time for time in exchange.refused]
+    assert pauses == pytest.approx([1, 2, 4, 8][: len(pauses)]), "each pause is followed by one request"
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(1, 3.0), (2, 5.0), (4, 12.0), (5, 10.0), (10, 20.0)])
+@pytest.mark.parametrize("refused_count", [False, True])
+def test_any_real_limit_with_the_documented_average_is_learned_after_a_few_refusals(
+    new_pacer: NewPacer, clock: Clock, count: int, seconds: float, refused_count: bool
+) -> None:
+    pacer = new_pacer()
+    exchange = RealLimit(clock, count, seconds, refused_count)
+    for _read in range(40):
+        exchange.send(pacer)
+    assert len(exchange.refused) <= 6
+    assert clock() - START <= 2 * 40 * WINDOW_SECONDS / READ_LEVERAGE.limit
+
+
+# --- Pacer._learn_spacing ---
+
+
+def test_requests_after_an_early_refusal_are_spaced_as_the_exchange_accepted_them(
+    new_pacer: NewPacer, clock: Clock
+) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 4, TEN_PER_WINDOW)
+    refuse(pacer, TEN_PER_WINDOW)
+    refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert clock() == pytest.approx(START + 3)
+    # The exchange accepted 4 requests in 3 s.
+    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(0.75)
+    assert pacer.get_delay(TEN_PER_WINDOW, 2) == pytest.approx(1.5)
+    with pytest.raises(MustWait):
+        pacer.take_now(TEN_PER_WINDOW)
+    assert send_requests(pacer, 2, TEN_PER_WINDOW) == pytest.approx([START + 3.75, START + 4.5])
+
+
+def test_learned_spacing_is_never_slower_than_the_documented_limit(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    for _refusal in range(5):
+        refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert pacer.get_delay(TEN_PER_WINDOW) == pytest.approx(WINDOW_SECONDS / 10)
+
+
+def test_nothing_is_learned_if_no_request_was_accepted_before_the_refusal(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert pacer.get_delay(TEN_PER_WINDOW) == 0
+
+
+def test_nothing_is_learned_for_other_endpoints(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 2, TEN_PER_WINDOW)
+    refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    slept = len(clock.slept)
+    send_requests(pacer, 3, THREE_PER_WINDOW)
+    assert len(clock.slept) == slept
+
+
+# --- Pacer.is_refused ---
+
+
+def test_endpoint_is_refused_until_a_request_is_accepted(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    assert not pacer.is_refused(TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert not pacer.is_refused(TEN_PER_WINDOW)
+    refuse(pacer, TEN_PER_WINDOW)
+    assert pacer.is_refused(TEN_PER_WINDOW)
+    assert not pacer.is_refused(THREE_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert not pacer.is_refused(TEN_PER_WINDOW)
 
 
 # --- Pacer.check_max_wait ---
@@ -966,23 +608,24 @@ def test_closure_applies_to_all_pacers(new_pacer: NewPacer) -> None:
         ({THREE_PER_WINDOW: 3}, None),
         ({THREE_PER_WINDOW: 5, TEN_PER_WINDOW: 0}, None),
         ({THREE_PER_WINDOW: 6, TEN_PER_WINDOW: 20}, None),
-        ({THREE_PER_WINDOW: 7}, ("GET /three (3", 121, 7)),
-        ({THREE_PER_WINDOW: 4, TEN_PER_WINDOW: 21}, ("POST /ten (10", 121, 21)),
-        ({THREE_PER_WINDOW: 10, TEN_PER_WINDOW: 21}, ("GET /three (3", 181, 10)),
+        ({THREE_PER_WINDOW: 7}, ("GET /three", 3, 121, 7)),
+        ({THREE_PER_WINDOW: 4, TEN_PER_WINDOW: 21}, ("POST /ten", 10, 121, 21)),
+        ({THREE_PER_WINDOW: 10, TEN_PER_WINDOW: 21}, ("GET /three", 3, 181, 10)),
     ],
 )
-def test_expect_raises_if_the_requests_need_more_than_max_wait(
-    new_pacer: NewPacer, clock: Clock, ahead: dict[Endpoint, int], needed: tuple[str, int, int] | None
+def test_check_max_wait_raises_if_the_requests_need_more_than_max_wait(
+    new_pacer: NewPacer, clock: Clock, ahead: dict[Endpoint, int], needed: tuple[str, int, int, int] | None
 ) -> None:
     pacer = new_pacer(max_wait=61)
     if needed is None:
         pacer.check_max_wait(ahead)
     else:
-        name, seconds, count = needed
+        name, limit, seconds, count = needed
         with pytest.raises(BudgetSpent) as spent:
             pacer.check_max_wait(ahead)
-        assert f"the rate limit of {name} " in str(spent.value)
-        assert f"needs a wait of about {seconds} s for {count} more, " in str(spent.value)
+        assert str(spent.value).startswith(
+            f"Sending {count} more requests to {name} takes about {seconds} s (limit: {limit} in 60 s), but "
+        )
     assert clock.slept == []
     assert pacer.get_delay(THREE_PER_WINDOW) == 0, "check_max_wait takes nothing"
 
@@ -994,11 +637,10 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
     with pytest.raises(BudgetSpent) as spent:
         pacer.take(THREE_PER_WINDOW)
     assert str(spent.value) == (
-        "the rate limit of GET /three (3 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but "
-        "rate_limit_timeout leaves only 60 s of 60 s: increase it, or run the task again later"
+        "Sending 1 more request to GET /three takes about 61 s (limit: 3 in 60 s), but rate_limit_timeout (60 s) "
+        "allows only 60 s more. Increase rate_limit_timeout, or run the task again later."
     )
-    assert spent.value.stops_task
-    assert not spent.value.was_sent
+    assert spent.value.ends is Ends.ENDPOINT
     assert clock.slept == []
     clock.now += 0.05
     pacer.take(THREE_PER_WINDOW)
@@ -1008,7 +650,9 @@ def test_take_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPa
 def test_max_wait_limits_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer(max_wait=100.5, share=0.5)
     send_requests(pacer, 2)
-    with pytest.raises(BudgetSpent, match=r"\(1 request in 60 s for this task\) .* leaves only 40 s of 100.5 s: "):
+    with pytest.raises(
+        BudgetSpent, match=r"\(limit: 1 in 60 s\), but rate_limit_timeout \(100\.5 s\) allows only 40 s more\. "
+    ):
         pacer.take(THREE_PER_WINDOW)
     assert len(clock.slept) == 1
 
@@ -1025,7 +669,7 @@ def test_wait_of_less_than_a_second_is_refused_if_max_wait_is_0(new_pacer: NewPa
     pacer = new_pacer(max_wait=0)
     send_requests(pacer, 3)
     clock.now += FULL_WINDOW - 0.25
-    with pytest.raises(BudgetSpent, match="needs a wait of about 1 s for 1 more"):
+    with pytest.raises(BudgetSpent, match=r"^Sending 1 more request to GET /three takes about 1 s "):
         pacer.take(THREE_PER_WINDOW)
 
 
@@ -1036,19 +680,89 @@ def test_requests_without_a_wait_are_allowed_if_max_wait_is_spent(new_pacer: New
     send_requests(pacer, 3)
 
 
+# --- Pacer.describe_spent ---
+
+
+def test_message_of_a_refused_endpoint_says_http_429_and_how_often(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=10)
+    refuse(pacer, TEN_PER_WINDOW)
+    assert str(pacer.describe_spent(TEN_PER_WINDOW)) == (
+        "The exchange answered POST /ten with HTTP 429 (too many requests). The next request is due in about 1 s, but "
+        "rate_limit_timeout (10 s) allows only 10 s more. Increase rate_limit_timeout, or run the task again later. "
+        "Check whether another program uses the same key."
+    )
+    for _refusal in range(3):
+        refuse(pacer, TEN_PER_WINDOW)
+    with pytest.raises(BudgetSpent) as spent:
+        pacer.take(TEN_PER_WINDOW)
+    assert str(spent.value) == (
+        "The exchange answered POST /ten with HTTP 429 (too many requests) 4 times in a row. The next request is due "
+        "in about 8 s, but rate_limit_timeout (10 s) allows only 3 s more. Increase rate_limit_timeout, or run the "
+        "task again later. Check whether another program uses the same key."
+    )
+
+
+def test_message_says_429_no_longer_after_an_accepted_request(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    refuse(pacer, TEN_PER_WINDOW)
+    send_requests(pacer, 1, TEN_PER_WINDOW)
+    assert "429" not in str(pacer.describe_spent(TEN_PER_WINDOW, 30))
+
+
+def test_message_never_allows_a_negative_time(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=5)
+    pacer.wait(10)
+    assert "rate_limit_timeout (5 s) allows only 0 s more." in str(pacer.describe_spent(THREE_PER_WINDOW, 4))
+
+
+# --- Pacer.wait_for ---
+
+
+def test_wait_for_waits_until_one_request_can_be_sent_and_counts_none(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    send_requests(pacer, 3)
+    pacer.wait_for(THREE_PER_WINDOW)
+    assert clock.slept == pytest.approx([FULL_WINDOW])
+    assert pacer.get_delay(THREE_PER_WINDOW, 3) == 0
+
+
+def test_wait_for_raises_before_a_wait_that_is_longer_than_max_wait(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer(max_wait=60)
+    send_requests(pacer, 3)
+    with pytest.raises(BudgetSpent):
+        pacer.wait_for(THREE_PER_WINDOW)
+    assert (clock.slept, pacer.waited) == ([], 0)
+
+
 # --- Pacer.wait ---
 
 
 def test_waited_is_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> None:
-    pacer = new_pacer()
+    pacer = new_pacer(max_wait=100)
     send_requests(pacer, 4)
     assert pacer.waited == pytest.approx(FULL_WINDOW)
     pacer.wait(2.5)
     assert pacer.waited == pytest.approx(FULL_WINDOW + 2.5)
+    assert pacer.wait_left == pytest.approx(100 - FULL_WINDOW - 2.5)
     assert clock.slept[-1] == 2.5
 
 
-# --- Pacer._budget ---
+@pytest.mark.parametrize(
+    ("seconds", "pauses"), [(10, [10]), (10.5, [10, 0.5]), (25, [10, 10, 5]), (30, [10, 10, 10]), (0, [0])]
+)
+def test_long_wait_calls_on_wait_every_ten_seconds(
+    new_pacer: NewPacer, clock: Clock, seconds: float, pauses: list[float]
+) -> None:
+    pacer = new_pacer()
+    calls: list[float] = []
+    pacer.on_wait = lambda: calls.append(clock())
+    pacer.wait(seconds)
+    assert clock.slept == pytest.approx(pauses)
+    assert calls == [START + 10 * number for number in range(1, len(pauses))]
+    assert pacer.waited == seconds
+
+
+# --- Pacer._get_budget ---
 
 
 def test_requests_that_left_the_window_are_deleted_from_the_file(
@@ -1075,12 +789,52 @@ def test_valid_times_of_the_file_count(new_pacer: NewPacer, budgets_file: Path) 
 # --- Preview ---
 
 
-def test_preview_does_not_sleep_and_does_not_change_the_file(
+def simulate(preview: Preview, count: int, endpoint: Endpoint = THREE_PER_WINDOW) -> list[float]:
+    """Simulate requests that are answered at once. Return the time of a real run after each."""
+    times = []
+    for _request in range(count):
+        preview.simulate(endpoint, 0.0)
+        times.append(preview.now())
+    return times
+
+
+def send_real(preview: Preview, count: int, endpoint: Endpoint = THREE_PER_WINDOW) -> None:
+    """Send real requests of check mode that are answered at once."""
+    for _request in range(count):
+        preview.record_answer(endpoint, preview.take(endpoint))
+
+
+def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pacer: NewPacer) -> None:
+    send_requests(new_pacer(), 2)
+    pacer = new_pacer(max_wait=FULL_WINDOW + 5)
+    pacer.wait(5)
+    preview = Preview(pacer)
+    assert preview.get_delay(THREE_PER_WINDOW) == 0
+    assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW - 5)
+    simulate(preview, 2)
+    assert preview.waited == pytest.approx(FULL_WINDOW)
+    assert preview.max_wait == FULL_WINDOW + 5
+    assert preview.wait_left == pytest.approx(5)
+
+
+def test_real_requests_count_in_the_preview_and_simulated_ones_do_not_count_in_the_pacer(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=0)
+    preview = Preview(pacer)
+    send_real(preview, 1)
+    simulate(preview, 2)
+    assert pacer.get_delay(THREE_PER_WINDOW, 2) == 0
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
+    with pytest.raises(BudgetSpent):
+        preview.take(THREE_PER_WINDOW)
+    assert pacer.get_delay(THREE_PER_WINDOW, 2) == 0, "a request that does not fit is not counted"
+
+
+def test_simulated_requests_do_not_sleep_and_do_not_change_the_file(
     new_pacer: NewPacer, clock: Clock, budgets_file: Path
 ) -> None:
     pacer = new_pacer()
     before = budgets_file.read_text()
-    assert send_requests(pacer.start_preview(), 7) == pytest.approx(
+    assert simulate(Preview(pacer), 7) == pytest.approx(
         [START] * 3 + [START + FULL_WINDOW] * 3 + [START + 2 * FULL_WINDOW]
     )
     assert clock.slept == []
@@ -1089,64 +843,169 @@ def test_preview_does_not_sleep_and_does_not_change_the_file(
     assert budgets_file.read_text() == before
 
 
-def test_preview_raises_the_error_of_a_real_run(new_pacer: NewPacer, clock: Clock, tmp_path: Path) -> None:
-    def get_error(pacer: Pacer) -> str:
-        with pytest.raises(BudgetSpent) as spent:
-            send_requests(pacer, 12)
-        return str(spent.value)
+def test_simulated_request_counts_from_its_answer(new_pacer: NewPacer) -> None:
+    preview = Preview(new_pacer())
+    for _request in range(3):
+        preview.simulate(THREE_PER_WINDOW, 4.0)
+    assert preview.now() == pytest.approx(START + 12)
+    assert preview.waited == 0, "a response takes time, but that is no wait for a rate limit"
+    assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 8)
 
-    predicted = get_error(new_pacer(max_wait=100.5, directory=tmp_path / "check").start_preview())
-    assert predicted == get_error(new_pacer(max_wait=100.5, directory=tmp_path / "real"))
-    assert "needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves only 40 s of 100.5 s" in predicted
+
+def test_check_mode_cannot_send_a_write(new_pacer: NewPacer) -> None:
+    preview = Preview(new_pacer())
+    with pytest.raises(RuntimeError, match=r"^check mode must not send POST /ten$"):
+        preview.take_now(TEN_PER_WINDOW)
+
+
+def test_preview_raises_the_error_of_a_real_run(new_pacer: NewPacer, clock: Clock, tmp_path: Path) -> None:
+    with pytest.raises(BudgetSpent) as predicted:
+        simulate(Preview(new_pacer(max_wait=100.5, directory=tmp_path / "check")), 12)
+    with pytest.raises(BudgetSpent) as real:
+        send_requests(new_pacer(max_wait=100.5, directory=tmp_path / "real"), 12)
+    assert str(predicted.value) == str(real.value)
+    assert "takes about 61 s (limit: 3 in 60 s), but rate_limit_timeout (100.5 s) allows only 40 s more." in str(
+        predicted.value
+    )
 
 
 @pytest.mark.parametrize("order", ["rw" * 12, "r" * 12 + "w" * 12, "w" * 12 + "r" * 12, "rrw" * 6 + "wwr" * 4])
 @pytest.mark.parametrize("max_wait", [600, 185, 125, 65, 0])
 @pytest.mark.parametrize("latency", [0.0, 0.4])
+@pytest.mark.parametrize("write_latency", [0.0, 0.75])
 def test_real_reads_and_simulated_writes_wait_as_long_as_a_real_run(
-    new_pacer: NewPacer, clock: Clock, tmp_path: Path, order: str, max_wait: float, latency: float
+    new_pacer: NewPacer,
+    clock: Clock,
+    tmp_path: Path,
+    order: str,
+    max_wait: float,
+    latency: float,
+    write_latency: float,
 ) -> None:
-    """In both runs, the order of reads ("r") and writes ("w") is the same, and a write has no latency."""
+    """In both runs, the order of reads ("r") and writes ("w") is the same."""
 
-    def run(reader: Pacer, writer: Pacer) -> tuple[list[float], str]:
-        """Return the time waited so far after each request, and the message of the error that ended the run."""
-        waits = []
+    def send(pacer: Pacer | Preview, endpoint: Endpoint, seconds: float) -> None:
+        if isinstance(pacer, Preview) and endpoint.writes:
+            pacer.simulate(endpoint, seconds)
+            return
+        taken = pacer.take(endpoint)
+        clock.now += seconds
+        pacer.record_answer(endpoint, taken)
+
+    def collect(pacer: Pacer | Preview) -> tuple[list[float], str]:
+        """Return the time waited so far and the time after each request, and the message of the last error."""
+        numbers = []
+        started = pacer.now()
+        requests = {"r": (THREE_PER_WINDOW, latency), "w": (TEN_PER_WINDOW, write_latency)}
         try:
             for letter in order:
-                pacer, endpoint = (reader, THREE_PER_WINDOW) if letter == "r" else (writer, TEN_PER_WINDOW)
-                taken = pacer.take(endpoint)
-                clock.now += latency if letter == "r" else 0
-                pacer.record_answer(endpoint, taken)
-                waits.append(writer.waited)
+                send(pacer, *requests[letter])
+                numbers += [pacer.waited, pacer.now() - started]
         except BudgetSpent as error:
-            return waits, str(error)
-        return waits, ""
+            return numbers, str(error)
+        return numbers, ""
 
-    pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "check")
-    predicted_waits, predicted_error = run(pacer, pacer.start_preview())
-    pacer = new_pacer(max_wait=max_wait, directory=tmp_path / "real")
-    real_waits, real_error = run(pacer, pacer)
-    assert predicted_waits == pytest.approx(real_waits)
+    predicted_numbers, predicted_error = collect(Preview(new_pacer(max_wait=max_wait, directory=tmp_path / "check")))
+    real_numbers, real_error = collect(new_pacer(max_wait=max_wait, directory=tmp_path / "real"))
+    assert predicted_numbers == pytest.approx(real_numbers)
     assert predicted_error == real_error
 
 
 def test_real_wait_counts_as_a_wait_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
-    pacer = new_pacer()
-    preview = pacer.start_preview()
+    preview = Preview(new_pacer())
     send_requests(new_pacer(), 3)
-    send_requests(pacer, 1)
+    send_real(preview, 1)
     assert clock.slept == pytest.approx([FULL_WINDOW])
     assert preview.waited == pytest.approx(FULL_WINDOW)
-    assert preview.take(TEN_PER_WINDOW) == pytest.approx(clock())
+    assert preview.now() == pytest.approx(clock())
 
 
 def test_closure_of_the_pacer_closes_the_budget_of_the_preview(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
-    preview = pacer.start_preview()
-    send_requests(pacer, 1)
-    pacer.close_budget(THREE_PER_WINDOW, 20)
+    preview = Preview(pacer)
+    assert not preview.is_refused(THREE_PER_WINDOW)
+    refuse(preview, retry_after=20)
+    assert preview.is_refused(THREE_PER_WINDOW)
+    assert pacer.is_refused(THREE_PER_WINDOW)
     assert preview.get_delay(THREE_PER_WINDOW) == pytest.approx(20)
-    send_requests(pacer, 1)
+    send_real(preview, 1)
     assert clock.slept == pytest.approx([20])
     assert preview.waited == pytest.approx(20)
-    assert preview.take(TEN_PER_WINDOW) == pytest.approx(clock())
+    assert preview.now() == pytest.approx(clock())
+    assert not preview.is_refused(THREE_PER_WINDOW)
+
+
+def test_check_mode_learns_from_refused_reads_as_a_real_run_does(
+    new_pacer: NewPacer, clock: Clock, tmp_path: Path
+) -> None:
+    def run(pacer: Pacer | Preview) -> tuple[list[float], float]:
+        started = clock()
+        exchange = RealLimit(clock, 5, 10.0)
+        for _read in range(25):
+            exchange.send(pacer)
+        return [time - started for time in exchange.accepted + exchange.refused], pacer.waited
+
+    check_times, check_waited = run(Preview(new_pacer(directory=tmp_path / "check")))
+    real_times, real_waited = run(new_pacer(directory=tmp_path / "real"))
+    assert check_times == pytest.approx(real_times)
+    assert check_waited == pytest.approx(real_waited)
+
+
+def test_released_request_counts_neither_in_the_pacer_nor_in_the_preview(new_pacer: NewPacer) -> None:
+    pacer = new_pacer()
+    preview = Preview(pacer)
+    simulate(preview, 5)
+    preview.release(THREE_PER_WINDOW, preview.take(THREE_PER_WINDOW))
+    assert pacer.get_delay(THREE_PER_WINDOW, 3) == 0
+    assert preview.get_delay(THREE_PER_WINDOW) == 0
+    assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW)
+
+
+def test_on_wait_of_the_preview_is_called_only_during_real_waits(new_pacer: NewPacer, clock: Clock) -> None:
+    preview = Preview(new_pacer())
+    calls: list[float] = []
+    preview.on_wait = lambda: calls.append(clock())
+    simulate(preview, 7)
+    assert calls == []
+    send_requests(new_pacer(), 3)
+    send_real(preview, 1)
+    assert len(calls) == 6
+    assert preview.on_wait is not None
+
+
+def test_requests_while_the_preview_is_stopped_take_no_time_of_a_real_run(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer()
+    preview = Preview(pacer)
+    send_requests(new_pacer(), 3)
+    simulate(preview, 3, TEN_PER_WINDOW)
+    with preview.stopped():
+        send_requests(pacer, 1)
+        clock.now += 5
+    assert clock() == pytest.approx(START + FULL_WINDOW + 5)
+    assert preview.now() == pytest.approx(START)
+    assert preview.waited == 0
+    assert preview.get_delay(THREE_PER_WINDOW, 3) == 0, "the request is none of a real run"
+    clock.now += 2
+    assert preview.now() == pytest.approx(START + 2)
+
+
+def test_clock_that_is_read_while_the_preview_is_stopped_does_not_change(new_pacer: NewPacer, clock: Clock) -> None:
+    """The progress of the task is printed during a wait."""
+    pacer = new_pacer()
+    preview = Preview(pacer)
+    seen: list[tuple[float, float]] = []
+    preview.on_wait = lambda: seen.append((preview.now(), preview.waited))
+    with preview.stopped():
+        pacer.wait(25)
+    assert (preview.now(), preview.waited) == (START, 0)
+    assert seen == [(START, 0), (START, 0)]
+
+
+def test_error_while_the_preview_is_stopped_starts_its_clock_again(new_pacer: NewPacer, clock: Clock) -> None:
+    pacer = new_pacer(max_wait=0)
+    preview = Preview(pacer)
+    send_requests(pacer, 3)
+    with pytest.raises(BudgetSpent), preview.stopped():
+        pacer.take(THREE_PER_WINDOW)
+    clock.now += 7
+    assert preview.now() == pytest.approx(START + 7)

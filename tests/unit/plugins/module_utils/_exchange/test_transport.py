@@ -479,13 +479,13 @@ def test_name_lookup_stops_after_the_timeout(new_transport: NewTransport, monkey
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    with pytest.raises(Unclear, match="timeout"):
+    with pytest.raises(Unreachable, match="timeout"):
         new_transport("https://exchange.invalid", timeout=SHORT_TIMEOUT)(READ_TIME)
     test_ends.set()
 
 
 def test_tls_handshake_stops_after_the_timeout(new_transport: NewTransport) -> None:
-    with RawServer(lambda connection: None) as silent_server, pytest.raises(Unclear):
+    with RawServer(lambda connection: None) as silent_server, pytest.raises(Unreachable):
         new_transport(silent_server.url.replace("http:", "https:"), timeout=SHORT_TIMEOUT)(READ_TIME)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as _futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints as _endpoints
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_check as _api_check
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import FACTS, READINGS, Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
@@ -62,25 +62,12 @@ def prepare_setup(new_setup: NewSetup, quirks: Quirks | None = None, **options: 
 # --- READINGS ---
 
 
-# The check shows these readings with another word, and reports that they are not handled.
-READINGS_NOT_HANDLED = {
-    "unset_leverage": {
-        "403",
-        "409",
-        "500",
-        "zero",
-        "zero-number",
-        "blank",
-        "leverage-null",
-        "empty-fields",
-        "empty-object",
-    }
-}
+# The check does not handle these readings, so the transcript does not contain them.
+READINGS_NOT_HANDLED = {"unset_leverage": {"500"}}
 
 
-@pytest.mark.parametrize("reading", sorted(READINGS_NOT_HANDLED["unset_leverage"]))
-def test_unclear_answer_for_a_never_configured_symbol_is_not_handled(new_setup: NewSetup, reading: Any) -> None:
-    report = run_check(prepare_setup(new_setup, Quirks(unset_leverage=reading)))
+def test_unclear_answer_for_a_never_configured_symbol_is_not_handled(new_setup: NewSetup) -> None:
+    report = run_check(prepare_setup(new_setup, Quirks(unset_leverage="500")))
     assert get_verdicts(report)["unset_leverage"] == "NOT HANDLED"
     assert "unset_leverage" not in report.values["transcript"]["quirks"]
 
@@ -168,12 +155,12 @@ def test_playbook_uses_at_most_half_of_each_rate_limit_and_never_waits(new_setup
     run_check(setup)
     run_check(setup, Trial("DOGEUSDT", 7), writes=False)
     run_check(setup, Trial("DOGEUSDT", 7))
-    limits = {value.name: value.limit for value in vars(_futures).values() if isinstance(value, Endpoint)}
+    limits = {value.name: value.limit for value in vars(_endpoints).values() if isinstance(value, Endpoint)}
     limits["validate_keys"] = limits.pop("validate")
     for endpoint, count in Counter(setup.sent).items():
         assert endpoint is not None
         assert count <= limits[endpoint] / 2, endpoint
-    assert setup.clock.slept == []
+    assert not any(setup.clock.slept)
 
 
 @pytest.mark.parametrize(("name", "value"), READINGS_SHOWN_BY_READS, ids=str)
@@ -227,6 +214,15 @@ MALFORMED_BODIES: list[Any] = [
 ]
 
 
+# Null, zero and empty values say that the symbol was never configured.
+BODIES_WITHOUT_A_LEVERAGE: list[Any] = [
+    {"data": None},
+    {"data": {}},
+    {"data": {"BTCUSDT": None}},
+    {"data": {"leverage": {}}},
+]
+
+
 @pytest.mark.parametrize("endpoint", ["*", READ, POSITIONS, ORDERS, "instruments", "wallet", "time", "validate_keys"])
 @pytest.mark.parametrize("body", MALFORMED_BODIES, ids=str)
 def test_malformed_answers_make_a_report_without_a_defect(new_setup: NewSetup, endpoint: str, body: Any) -> None:
@@ -236,7 +232,7 @@ def test_malformed_answers_make_a_report_without_a_defect(new_setup: NewSetup, e
     assert json.dumps(report.values)
     assert report.values["handled"] is (report.failure is None)
     if endpoint == READ:
-        assert report.values["handled"] is (body == {"data": None})
+        assert report.values["handled"] is (body in BODIES_WITHOUT_A_LEVERAGE)
 
 
 # --- _read_all ---
@@ -259,7 +255,8 @@ def test_refused_keys_stop_the_check(new_setup: NewSetup) -> None:
     report = run_check(setup)
     assert report.failure is not None
     assert "secret_key and api_key are not a pair" in report.failure
-    assert len(setup.sent) == 2
+    assert report.error == {"kind": "keys", "status": 401}
+    assert setup.sent == ["time", "validate_keys", "validate_keys"]
 
 
 def test_unreachable_exchange_is_reported(new_setup: NewSetup, unused_url: str) -> None:
@@ -326,7 +323,6 @@ def test_only_symbols_that_are_traded_are_read(new_setup: NewSetup) -> None:
     [
         ("other-symbol", "unset_leverage"),
         ("nan", "unset_leverage"),
-        ("409", "unset_leverage"),
         ("503", "unset_leverage"),
         ("html", "unset_leverage"),
         ("cut-body", "unset_leverage"),
@@ -339,6 +335,17 @@ def test_unreadable_leverage_is_not_handled(new_setup: NewSetup, fault: str, fac
     assert get_verdicts(report)[fact] == "NOT HANDLED"
     assert report.failure is not None
     assert report.failure.startswith("NOT HANDLED: ")
+
+
+def test_other_refusal_of_the_api_counts_as_never_configured(new_setup: NewSetup) -> None:
+    setup = prepare_setup(new_setup)
+    setup.exchange.add_fault(READ, FAULTS["409"], times=None)
+    report = run_check(setup)
+    assert report.failure is None
+    assert (get_shown(report)["unset_leverage"], get_verdicts(report)["unset_leverage"]) == (
+        "409",
+        "different but handled",
+    )
 
 
 # --- _read_orders ---

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of _blockers: blockers are found with few requests, and a warning says what could not be read."""
+"""Tests of blockers.py: facts are read with few requests, and a warning says what could not be read."""
 
 from __future__ import annotations
 
@@ -9,23 +9,36 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unclear
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import RECENT_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import (
     ORDERS_SPAN_MS,
-    BlockerFinder,
-    Explanation,
+    AccountFacts,
+    describe_blockers,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM
 from sandbox import FAULTS
 
-from ..client_setup import NOW, ORDERS, POSITIONS, ClientSetup, Fault, NewSetup, Quirks
+from ..client_setup import INSTRUMENTS, NOW, ORDERS, POSITIONS, ClientSetup, Fault, NewSetup, Quirks
 
 DAY_MS = 24 * 60 * 60 * 1000
 NOW_MS = int(NOW * 1000)
+POSITION = {"kind": "position", "position_id": "a", "side": "LONG", "size": "1", "mark_price": "5"}
+ORDER = {"kind": "order", "order_id": "5f3a", "side": "BUY", "quantity": "0.01", "price": "1000", "order_type": "LIMIT"}
+
+Found = dict[str, list[dict[str, Any]]]
 
 
-def allow_all(_symbol: str) -> None:
-    """The `describe_limit_violation` argument of `BlockerFinder.find`: every desired leverage is possible."""
+def find(facts: AccountFacts, *symbols: str) -> Found:
+    """Return the blockers of the symbols that have some."""
+    found = facts.fetch_blockers(list(symbols), refresh=True)
+    assert list(found) == list(symbols)
+    return {symbol: rows for symbol, rows in found.items() if rows}
+
+
+def find_kinds(found: Found) -> dict[str, list[str]]:
+    return {symbol: [row["kind"] for row in rows] for symbol, rows in found.items()}
 
 
 def open_order(setup: ClientSetup, symbol: str, age_ms: int) -> str:
@@ -33,78 +46,152 @@ def open_order(setup: ClientSetup, symbol: str, age_ms: int) -> str:
     return setup.account.open_order(symbol, "BUY", "1", "5", created_at=NOW_MS - age_ms)
 
 
-# --- BlockerFinder.find_report ---
+def get_requested_symbols(setup: ClientSetup, endpoint: str) -> list[str | None]:
+    return [request.symbol for request in setup.exchange.requests if request.endpoint == endpoint]
+
+
+# --- AccountFacts.find_violation ---
+
+
+@pytest.mark.parametrize(
+    ("goal", "violation"),
+    [
+        (Goal("BTCUSDT", 10), None),
+        (Goal("XRPUSDT", 7), Violation("limits", "The exchange allows 5 to 75 in steps of 5 for this symbol.")),
+        (Goal("XRPUSDT", 80, MAXIMUM), None),
+        (
+            Goal("BTCUSTD", 10),
+            Violation("not_listed", "EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"),
+        ),
+    ],
+)
+def test_violation_says_why_the_exchange_would_never_accept_the_leverage(
+    setup: ClientSetup, goal: Goal, violation: Violation | None
+) -> None:
+    assert AccountFacts(setup.futures).find_violation(goal) == violation
+
+
+def test_instruments_are_read_once(setup: ClientSetup) -> None:
+    facts = AccountFacts(setup.futures)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        facts.find_violation(Goal(symbol, 10, EXACT))
+    assert setup.sent == [INSTRUMENTS]
+
+
+def test_limits_that_cannot_be_read_raise_the_error(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=0)
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["503"])
+    facts = AccountFacts(setup.futures)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        with pytest.raises(Unclear):
+            facts.find_violation(Goal(symbol, 10))
+    assert setup.sent == [INSTRUMENTS]
+
+
+# --- AccountFacts.fetch_all_positions and AccountFacts.get_positions ---
+
+
+def test_positions_of_the_account_are_read_with_one_request(setup: ClientSetup) -> None:
+    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    assert facts.get_positions("BTCUSDT") is None
+    position_id = setup.account.open_position("BTCUSDT", "LONG", "1")
+    assert facts.fetch_all_positions() is None
+    (row,) = facts.get_positions("BTCUSDT") or []
+    assert (row["position_id"], row["side"], row["size"]) == (position_id, "LONG", "1")
+    assert "symbol" not in row
+    assert facts.get_positions("ETHUSDT") == []
+    assert get_requested_symbols(setup, POSITIONS) == [None]
+
+
+def test_positions_that_cannot_be_read_are_not_known(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=0)
+    setup.exchange.add_fault(POSITIONS, FAULTS["503"])
+    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    error = facts.fetch_all_positions()
+    assert isinstance(error, CoinSwitchError)
+    assert facts.positions_error is error
+    assert facts.get_positions("BTCUSDT") is None
+    assert facts.fetch_all_positions() is None
+    assert facts.positions_error is None
+
+
+# --- AccountFacts.fetch_blockers ---
 
 
 def test_find_returns_nothing_if_no_position_or_order_is_open(setup: ClientSetup) -> None:
-    finder = BlockerFinder(setup.futures)
-    assert finder.find(["BTCUSDT"], allow_all) == {}
-    assert finder.warnings == []
+    facts = AccountFacts(setup.futures)
+    assert find(facts, "BTCUSDT") == {}
+    assert facts.warnings == []
     assert setup.sent == [POSITIONS] + [ORDERS] * 5
 
 
-def test_impossible_desired_leverage_is_returned_without_a_request(setup: ClientSetup) -> None:
+@pytest.mark.parametrize(("refresh", "count"), [(False, 1), (True, 2)])
+def test_positions_are_read_again_after_a_refused_write(setup: ClientSetup, refresh: bool, count: int) -> None:
+    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    facts.fetch_all_positions()
     setup.account.open_position("BTCUSDT", "LONG", "1")
-    found = BlockerFinder(setup.futures).find(["BTCUSDT"], lambda symbol: f"{symbol}: no")
-    assert found == {"BTCUSDT": Explanation("BTCUSDT: no", [])}
-    assert setup.sent == []
-
-
-# --- BlockerFinder._read ---
-
-
-def test_limits_that_cannot_be_read_give_a_warning(setup: ClientSetup) -> None:
-    def raise_unexpected(_symbol: str) -> None:
-        raise Unexpected("no instruments")
-
-    setup.account.open_position("BTCUSDT", "LONG", "1")
-    finder = BlockerFinder(setup.futures)
-    assert set(finder.find(["BTCUSDT"], raise_unexpected)) == {"BTCUSDT"}
-    assert finder.warnings == [
-        "BTCUSDT: the limits could not be read, so it is not known whether they block a change: no instruments"
-    ]
-
-
-# --- BlockerFinder._positions ---
+    found = facts.fetch_blockers(["BTCUSDT"], refresh)
+    assert len(found["BTCUSDT"]) == int(refresh)
+    assert setup.sent.count(POSITIONS) == count
 
 
 def test_positions_of_one_symbol_are_read_with_its_name(setup: ClientSetup) -> None:
     setup.account.open_position("BTCUSDT", "LONG", "1")
     setup.account.open_position("ETHUSDT", "LONG", "1")
-    assert list(BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all)) == ["BTCUSDT"]
-    assert [request.symbol for request in setup.exchange.requests] == ["BTCUSDT", "BTCUSDT"]
+    assert list(find(AccountFacts(setup.futures), "BTCUSDT")) == ["BTCUSDT"]
+    assert get_requested_symbols(setup, POSITIONS) == get_requested_symbols(setup, ORDERS) == ["BTCUSDT"]
 
 
 def test_positions_of_several_symbols_are_read_with_one_request(setup: ClientSetup) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
         setup.account.open_position(symbol, "LONG", "1")
-    assert set(BlockerFinder(setup.futures).find(["BTCUSDT", "ETHUSDT"], allow_all)) == {"BTCUSDT", "ETHUSDT"}
+    assert set(find(AccountFacts(setup.futures), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
     assert [request.symbol for request in setup.exchange.requests] == [None, None]
 
 
 def test_positions_are_read_one_by_one_if_the_exchange_refuses_to_list_all(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(positions_without_symbol="422"))
     setup.account.open_position("ETHUSDT", "LONG", "1")
-    assert set(BlockerFinder(setup.futures).find(["BTCUSDT", "ETHUSDT"], allow_all)) == {"ETHUSDT"}
-    symbols = [request.symbol for request in setup.exchange.requests if request.endpoint == POSITIONS]
-    assert symbols == [None, "BTCUSDT", "ETHUSDT"]
+    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    assert set(find(facts, "BTCUSDT", "ETHUSDT")) == {"ETHUSDT"}
+    # Another search does not try to read all at once again.
+    assert find(facts, "BTCUSDT") == {}
+    assert get_requested_symbols(setup, POSITIONS) == [None, "BTCUSDT", "ETHUSDT", "BTCUSDT"]
+    assert facts.warnings == []
 
 
-def test_positions_are_not_read_one_by_one_after_an_unclear_answer(new_setup: NewSetup) -> None:
+def test_positions_are_not_read_one_by_one_after_an_unclear_response(new_setup: NewSetup) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(POSITIONS, FAULTS["503"], times=None)
-    finder = BlockerFinder(setup.futures)
-    finder.find(["BTCUSDT", "ETHUSDT"], allow_all)
+    open_order(setup, "BTCUSDT", 0)
+    facts = AccountFacts(setup.futures)
+    assert find_kinds(find(facts, "BTCUSDT", "ETHUSDT")) == {"BTCUSDT": ["order"]}
     assert setup.sent.count(POSITIONS) == 1
-    assert finder.warnings == [
+    assert facts.warnings == [
         (
-            "BTCUSDT, ETHUSDT: open positions could not be read, so it is not known whether they block a change: the "
-            'exchange answered GET /trade/api/v2/futures/positions with HTTP 503: "Service Unavailable"'
+            "BTCUSDT, ETHUSDT: open positions could not be read, so it is not known whether they block a change. The "
+            'exchange answered GET /trade/api/v2/futures/positions with HTTP 503: "Service Unavailable".'
         )
     ]
 
 
-# --- BlockerFinder._orders ---
+def test_orders_that_cannot_be_read_give_a_warning(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=0)
+    setup.exchange.add_fault(ORDERS, FAULTS["503"], times=None)
+    setup.account.open_position("BTCUSDT", "LONG", "1")
+    facts = AccountFacts(setup.futures)
+    assert find_kinds(find(facts, "BTCUSDT")) == {"BTCUSDT": ["position"]}
+    (warning,) = facts.warnings
+    assert warning.startswith("BTCUSDT: open orders could not be read, so it is not known whether they block a change.")
+
+
+def test_nothing_more_is_read_after_the_keys_were_refused(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(POSITIONS, FAULTS["401"], times=None)
+    facts = AccountFacts(setup.futures)
+    assert find(facts, "BTCUSDT") == {}
+    assert ORDERS not in setup.sent
+    (warning,) = facts.warnings
+    assert warning.startswith("BTCUSDT: open positions and open orders could not be read, so it is not known")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +199,8 @@ def test_positions_are_not_read_one_by_one_after_an_unclear_answer(new_setup: Ne
 )
 def test_older_orders_are_read_if_nothing_else_blocks(setup: ClientSetup, age_ms: int, requests: int) -> None:
     order_id = open_order(setup, "BTCUSDT", age_ms)
-    found = BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all)
-    assert found["BTCUSDT"].blockers == [
-        {"kind": "order", "order_id": order_id, "side": "BUY", "quantity": "1"},
+    assert find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"] == [
+        {"kind": "order", "order_id": order_id, "side": "BUY", "quantity": "1", "price": "5", "order_type": "LIMIT"}
     ]
     assert setup.sent.count(ORDERS) == requests
 
@@ -122,50 +208,62 @@ def test_older_orders_are_read_if_nothing_else_blocks(setup: ClientSetup, age_ms
 def test_older_orders_are_read_if_one_of_several_symbols_has_no_blocker(setup: ClientSetup) -> None:
     setup.account.open_position("BTCUSDT", "LONG", "1")
     open_order(setup, "ETHUSDT", 20 * DAY_MS)
-    assert set(BlockerFinder(setup.futures).find(["BTCUSDT", "ETHUSDT"], allow_all)) == {"BTCUSDT", "ETHUSDT"}
+    assert set(find(AccountFacts(setup.futures), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
 
 
 def test_order_that_is_received_twice_is_returned_once(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": "a"}] * 2
     setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}), times=None)
-    (explanation,) = BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all).values()
-    assert [row["order_id"] for row in explanation.blockers] == ["a"]
-
-
-# --- _to_position_row and _to_order_row ---
+    assert [row["order_id"] for row in find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"]] == ["a"]
 
 
 @pytest.mark.parametrize("value", [None, [], {"a": 1}, 5, "x" * 50])
 def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: Any) -> None:
-    rows = [{"symbol": "BTCUSDT", "position_size": value, "position_side": value, "position_id": value}]
-    setup.exchange.add_fault(POSITIONS, Fault(body={"data": rows}))
-    orders = [{"symbol": "BTCUSDT", "order_id": value, "side": value, "quantity": value}]
-    setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": orders}}))
-    (explanation,) = BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all).values()
-    assert explanation.blockers == [
-        {"kind": "position", "position_id": value, "side": value, "size": value},
-        {"kind": "order", "order_id": value, "side": value, "quantity": value},
+    position = dict.fromkeys(("position_id", "position_side", "position_size", "mark_price"), value)
+    setup.exchange.add_fault(POSITIONS, Fault(body={"data": [{"symbol": "BTCUSDT", **position}]}))
+    order = dict.fromkeys(("order_id", "side", "quantity", "price", "order_type"), value)
+    setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": [{"symbol": "BTCUSDT", **order}]}}))
+    blockers = find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"]
+    assert blockers == [
+        dict.fromkeys(POSITION, value) | {"kind": "position"},
+        dict.fromkeys(ORDER, value) | {"kind": "order"},
     ]
-    assert "\n" not in explanation.reason
+    assert "\n" not in describe_blockers(blockers)
 
 
-# --- _describe_blockers ---
+# --- describe_blockers ---
 
 
-def test_reason_names_all_blockers_in_one_line(setup: ClientSetup) -> None:
-    setup.account.open_position("BTCUSDT", "LONG", "1")
-    setup.account.open_position("BTCUSDT", "SHORT", "0.5")
-    order_id = open_order(setup, "BTCUSDT", 0)
-    found = BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all)
-    assert found["BTCUSDT"].reason == (
-        f"blocked by 2 open positions (LONG 1, SHORT 0.5) and an open order ({order_id}); "
-        "close the position and cancel the orders first"
-    )
+@pytest.mark.parametrize(
+    ("blockers", "words"),
+    [
+        ([POSITION], "An open position (LONG 1) blocks the change. Close the position first."),
+        ([ORDER], "An open order (BUY 0.01 at 1000, ID 5f3a) blocks the change. Cancel the orders first."),
+        (
+            [{**ORDER, "quantity": "0", "price": "0", "order_type": "TAKE_PROFIT_MARKET"}],
+            "An open order (BUY TAKE_PROFIT_MARKET, ID 5f3a) blocks the change. Cancel the orders first.",
+        ),
+        (
+            [POSITION, {**POSITION, "side": "SHORT", "size": "0.5"}, ORDER],
+            (
+                "2 open positions (LONG 1; SHORT 0.5) and an open order (BUY 0.01 at 1000, ID 5f3a) block the change. "
+                "Close the position and cancel the orders first."
+            ),
+        ),
+        (
+            [POSITION] * 7,
+            (
+                "7 open positions (LONG 1; LONG 1; LONG 1; LONG 1; LONG 1; and 2 more) block the change. "
+                "Close the position first."
+            ),
+        ),
+    ],
+)
+def test_description_names_the_blockers_and_what_to_do(blockers: list[dict[str, Any]], words: str) -> None:
+    assert describe_blockers(blockers) == words
 
 
-def test_reason_is_one_short_line_if_the_exchange_sends_long_text_with_line_breaks(setup: ClientSetup) -> None:
-    rows = [{"symbol": "BTCUSDT", "position_size": "1\n2", "position_side": "LONG\x1b[31m\r\n" * 500}]
-    setup.exchange.add_fault(POSITIONS, Fault(body={"data": rows}))
-    (explanation,) = BlockerFinder(setup.futures).find(["BTCUSDT"], allow_all).values()
-    assert explanation.reason.isprintable()
-    assert len(explanation.reason) < 400
+def test_description_is_one_short_line_if_the_exchange_sends_long_text_with_line_breaks() -> None:
+    words = describe_blockers([{**POSITION, "size": "1\n2", "side": "LONG\x1b[31m\r\n" * 500}])
+    assert words.isprintable()
+    assert len(words) < 400

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of _leverage: the result always shows the leverage that the exchange holds."""
+"""Tests of leverage: the result always shows the leverage that the exchange holds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
     POSITIONS as POSITIONS_ENDPOINT,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import READ_LEVERAGE, WRITE_LEVERAGE
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Endpoint
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    READ_LEVERAGE,
+    WRITE_LEVERAGE,
+    Endpoint,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import FAULTS
 
@@ -155,6 +158,7 @@ def test_unchanged_symbol_sends_one_read(setup: ClientSetup) -> None:
                 "leverage": 10,
                 "previous_leverage": 10,
                 "changed": False,
+                "desired_leverage": 10,
                 "outcome": "unchanged",
             }
         ],
@@ -164,6 +168,7 @@ def test_unchanged_symbol_sends_one_read(setup: ClientSetup) -> None:
         "leverage": 10,
         "previous_leverage": 10,
         "outcome": "unchanged",
+        "check_mode": False,
     }
 
 
@@ -181,6 +186,7 @@ def test_change_sends_one_read_and_one_write(setup: ClientSetup) -> None:
         "leverage": 13,
         "previous_leverage": 10,
         "changed": True,
+        "desired_leverage": 13,
         "outcome": "changed",
     }
     assert report.values["leverage"] == 13
@@ -188,9 +194,9 @@ def test_change_sends_one_read_and_one_write(setup: ClientSetup) -> None:
     assert report.values["outcome"] == "changed"
 
 
-def test_three_unchanged_symbols_send_one_read_each(three_symbols: ClientSetup) -> None:
+def test_three_unchanged_symbols_send_one_read_each_after_the_positions(three_symbols: ClientSetup) -> None:
     report = three_symbols.enforce(CURRENT)
-    assert three_symbols.sent == [READ] * 3
+    assert three_symbols.sent == [POSITIONS] + [READ] * 3
     assert report.failure is None
     assert set(get_outcomes(report).values()) == {"unchanged"}
     assert report.values["plan"] == "reads of leverage: 3, writes: at most 3, rate limits: at most about 0 s"
@@ -198,7 +204,7 @@ def test_three_unchanged_symbols_send_one_read_each(three_symbols: ClientSetup) 
 
 def test_changes_of_several_symbols_read_the_limits_once_and_send_one_write_each(three_symbols: ClientSetup) -> None:
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10})
-    assert sorted(map(str, three_symbols.sent)) == sorted([READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
+    assert sorted(map(str, three_symbols.sent)) == sorted([POSITIONS] + [READ] * 3 + [INSTRUMENTS] + [WRITE] * 2)
     assert report.failure is None
     assert three_symbols.current == {"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}
     assert report.values["diff"] == {
@@ -219,7 +225,7 @@ def test_24_symbols_take_no_longer_than_the_rate_limits_require(new_setup: NewSe
     changes = 24 // nth
     assert report.failure is None
     assert setup.current == change_every(policy, nth)
-    assert setup.sent.count(READ) == 24
+    assert setup.sent.count(READ) == {2: 24, 1: 24 + 14}[nth], "a write with an old reading reads again"
     assert setup.sent.count(WRITE) == changes
     assert setup.sent.count(INSTRUMENTS) == 1
     assert setup.exchange.refused_by_rate_limit == 0
@@ -249,7 +255,7 @@ def test_task_succeeds_if_the_exchange_counts_requests_differently(new_setup: Ne
     report = setup.enforce(change_every(policy, 2))
     assert report.failure is None
     assert setup.current == change_every(policy, 2)
-    assert setup.exchange.refused_by_rate_limit <= 6
+    assert setup.exchange.refused_by_rate_limit <= 12
     assert setup.pacer.waited <= 300
 
 
@@ -262,7 +268,7 @@ def test_task_succeeds_if_another_machine_spends_the_rate_limit(new_setup: NewSe
     report = setup.enforce(change_every(policy, 3))
     assert report.failure is None
     assert setup.current == change_every(policy, 3)
-    assert setup.exchange.refused_by_rate_limit == 1
+    assert setup.exchange.refused_by_rate_limit == 6, "after 0, 1, 3, 7, 15 and 31 seconds"
 
 
 def test_two_tasks_on_one_machine_share_the_request_budget(new_setup: NewSetup) -> None:
@@ -275,17 +281,14 @@ def test_two_tasks_on_one_machine_share_the_request_budget(new_setup: NewSetup) 
 
 
 @pytest.mark.parametrize("endpoint", [READ, WRITE])
-def test_request_is_retried_60_seconds_after_a_429(setup: ClientSetup, endpoint: str) -> None:
+def test_request_is_retried_soon_after_an_early_429(setup: ClientSetup, endpoint: str) -> None:
     setup.exchange.add_fault(endpoint, FAULTS["429"])
     report = setup.enforce({"BTCUSDT": 13})
     assert report.failure is None
     assert setup.current == {"BTCUSDT": 13}
-    assert setup.clock.slept == [60.0]
+    assert setup.clock.slept == [1.0]
     assert setup.sent.count(endpoint) == 2
     assert len(setup.sent) == 3
-
-
-# --- predict ---
 
 
 def test_check_mode_of_an_unchanged_symbol_sends_one_read(setup: ClientSetup) -> None:
@@ -300,14 +303,16 @@ def test_check_mode_reads_possible_blockers_and_returns_the_report_of_a_real_run
     assert setup.current == {"BTCUSDT": 10}
     assert report.failure is None
     real = setup.enforce({"BTCUSDT": 13})
-    assert report._replace(values={**report.values, "plan": ""}) == real._replace(values={**real.values, "plan": ""})
+    assert report.values == {**real.values, "check_mode": True}
+    assert report._replace(values={}) == real._replace(values={})
 
 
 ID_PATTERN = "[-0-9a-f]{36}"
-BLOCKED_BY_ORDER = rf"blocked by an open order \({ID_PATTERN}\); cancel the orders first"
+ORDER_PATTERN = rf"BUY 0\.5 at 1000, ID {ID_PATTERN}"
+BLOCKED_BY_ORDER = rf"An open order \({ORDER_PATTERN}\) blocks the change\. Cancel the orders first\."
 BLOCKED_BY_POSITION_AND_ORDERS = (
-    rf"blocked by an open position \(LONG 0\.010\) and 7 open orders \(({ID_PATTERN}, ){{4}}{ID_PATTERN} and 2 more\); "
-    "close the position and cancel the orders first"
+    rf"An open position \(LONG 0\.010\) and 7 open orders \(({ORDER_PATTERN}; ){{5}}and 2 more\) block the change\. "
+    r"Close the position and cancel the orders first\."
 )
 # By name: the symbol, its desired leverage, what is opened before, the outcome, and the reason.
 FAILING_CHANGES: dict[str, tuple[str, int, Prepare, str, str]] = {
@@ -316,7 +321,7 @@ FAILING_CHANGES: dict[str, tuple[str, int, Prepare, str, str]] = {
         13,
         open_position,
         "blocked",
-        r"blocked by an open position \(LONG 0\.010\); close the position first",
+        r"An open position \(LONG 0\.010\) blocks the change\. Close the position first\.",
     ),
     "order": ("BTCUSDT", 13, partial(open_order, age=60), "blocked", BLOCKED_BY_ORDER),
     "order of 9 days": ("BTCUSDT", 13, partial(open_order, age=9 * DAY), "blocked", BLOCKED_BY_ORDER),
@@ -333,17 +338,17 @@ FAILING_CHANGES: dict[str, tuple[str, int, Prepare, str, str]] = {
         26,
         open_nothing,
         "refused",
-        "a leverage of 26 is not allowed: the exchange accepts 1 to 25 in steps of 1",
+        r"The exchange allows 1 to 25 for this symbol\.",
     ),
     "not on a step": (
         "XRPUSDT",
         12,
         open_nothing,
         "refused",
-        "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
+        r"The exchange allows 5 to 75 in steps of 5 for this symbol\.",
     ),
-    "below the minimum": ("XRPUSDT", 1, open_nothing, "refused", "a leverage of 1 is not allowed: .* 5 to 75 .*"),
-    "impossible and blocked": ("BTCUSDT", 26, open_position, "refused", "a leverage of 26 is not allowed: .*"),
+    "below the minimum": ("XRPUSDT", 1, open_nothing, "refused", r"The exchange allows 5 to 75 .*"),
+    "impossible and blocked": ("BTCUSDT", 26, open_position, "refused", r"The exchange allows 1 to 25 .*"),
 }
 
 
@@ -362,11 +367,14 @@ def test_check_mode_predicts_the_failure_of_a_real_run_word_for_word(
     report = setup.enforce({symbol: desired})
     assert setup.sent[:3] == [READ, WRITE, READ]
     assert setup.current == {"BTCUSDT": 10, "XRPUSDT": 10}
-    assert re.fullmatch(f"{symbol}: leverage stays 10 instead of {desired}: {reason}", report.failure or "")
-    assert report.failure == predicted.failure
+    assert re.fullmatch(rf"{symbol}: the leverage is still 10, not {desired}\. {reason}", predicted.failure or "")
     row = find_row(report, symbol)
     assert "leverage" in row.pop("exchange_message").lower()
-    assert row == find_row(predicted, symbol)
+    predicted_row = find_row(predicted, symbol)
+    assert report.failure
+    assert report.failure.startswith(f"{predicted.failure} The exchange "), "the real run adds what was answered"
+    assert answer in report.failure
+    assert {**row, "reason": ""} == {**predicted_row, "reason": ""}
     assert row["outcome"] == outcome
     assert row["leverage"] == row["previous_leverage"] == 10
     assert report.values["changed"] is predicted.values["changed"] is False
@@ -384,13 +392,7 @@ def list_values(type_hint: Any) -> tuple[Any, ...]:
     return sum(map(list_values, get_args(type_hint)), ())
 
 
-# Readings of `unset_leverage` that are no clear answer to the code. The leverage of such a symbol is unknown.
-UNCLEAR_UNSET = ("403", "409", "500", "zero", "zero-number", "blank", "leverage-null", "empty-fields", "empty-object")
-QUIRK_VALUES = [
-    pytest.param(name, value, marks=pytest.mark.xfail(strict=True) if value in UNCLEAR_UNSET else ())
-    for name, kind in get_type_hints(Quirks).items()
-    for value in list_values(kind)
-]
+QUIRK_VALUES = [(name, value) for name, kind in get_type_hints(Quirks).items() for value in list_values(kind)]
 
 
 @pytest.mark.parametrize(("quirk", "value"), QUIRK_VALUES)
@@ -401,16 +403,20 @@ def test_results_show_the_leverage_in_force_with_every_quirk_of_the_exchange(
     setup.account.open_position("DOGEUSDT", "LONG", "10")
     setup.account.open_order("ETHUSDT", "BUY", "1", "3000")
     policy = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 7, "DOGEUSDT": 3}
-    expected_outcomes = {"BTCUSDT": "changed", "ETHUSDT": "unchanged", "SOLUSDT": "changed", "DOGEUSDT": "blocked"}
+    # HTTP 500 for a symbol that was never configured looks like a failure of the exchange.
+    unset = "unknown" if (quirk, value) == ("unset_leverage", "500") else "changed"
+    expected_outcomes = {"BTCUSDT": "changed", "ETHUSDT": "unchanged", "SOLUSDT": unset, "DOGEUSDT": "blocked"}
     predicted = setup.enforce(policy, check=True)
     assert setup.current == {"BTCUSDT": 20, "ETHUSDT": 5, "DOGEUSDT": 4}
     report = setup.enforce(policy)
-    assert report.failure == predicted.failure
+    assert str(report.failure).startswith(str(predicted.failure))
     assert report.values["diff"] == predicted.values["diff"]
     for symbol, outcome in expected_outcomes.items():
         assert find_row(report, symbol)["outcome"] == find_row(predicted, symbol)["outcome"] == outcome
-        assert find_row(report, symbol)["leverage"] == setup.account.leverage_in_force(symbol)
-        assert find_row(report, symbol)["leverage"].__class__ is int
+        row = find_row(report, symbol)
+        if outcome != "unknown":
+            assert row["leverage"] == setup.account.leverage_in_force(symbol)
+            assert row["leverage"].__class__ is int
 
 
 @pytest.mark.parametrize(
@@ -443,7 +449,7 @@ def test_check_mode_predicts_the_outcomes_that_the_write_budget_allows(
     assert reports[True].values["diff"] == reports[False].values["diff"]
 
 
-# --- _Task.run ---
+# --- plan ---
 
 
 def test_plan_contains_the_maximum_time_of_the_rate_limits(new_setup: NewSetup) -> None:
@@ -452,7 +458,7 @@ def test_plan_contains_the_maximum_time_of_the_rate_limits(new_setup: NewSetup) 
     assert report.values["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
 
 
-# --- _Task._run_guarded ---
+# --- unexpected exceptions ---
 
 
 @pytest.mark.parametrize("after_request", [False, True])
@@ -460,13 +466,13 @@ def test_defect_in_a_write_keeps_the_rows_that_are_done(three_symbols: ClientSet
     raise_at_call(three_symbols, "set_leverage", 2, RuntimeError("can't start new thread"), after_request)
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert list_writes(three_symbols) == [("BTCUSDT", 9), ("ETHUSDT", 19)][: 2 if after_request else 1]
-    assert get_outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "refused"}
+    assert get_outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unknown", "SOLUSDT": "not_written"}
     assert report.values["changed"] is True
     assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 9}}
     assert find_row(report, "ETHUSDT")["leverage"] is None
     assert find_row(report, "ETHUSDT")["previous_leverage"] == 20
     assert find_row(report, "SOLUSDT")["leverage"] == 10
-    assert "internal error in this collection (RuntimeError at " in str(report.failure)
+    assert "Internal error in this collection (RuntimeError at " in str(report.failure)
     assert "thread" not in str(report.failure)
 
 
@@ -475,7 +481,7 @@ def test_defect_in_a_read_prevents_all_writes(three_symbols: ClientSetup, check:
     raise_at_call(three_symbols, "get_leverage", 2, KeyError("secret"))
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9}, check=check)
     assert three_symbols.writes() == []
-    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
+    assert get_outcomes(report) == {"BTCUSDT": "not_written", "ETHUSDT": "unknown", "SOLUSDT": "unknown"}
     assert "secret" not in str(report.failure)
 
 
@@ -483,15 +489,16 @@ def test_defect_in_a_read_back_gives_the_outcome_unknown(three_symbols: ClientSe
     three_symbols.exchange.add_fault(WRITE, FAULTS["503"])
     raise_at_call(three_symbols, "get_leverage", 4, ValueError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
-    assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "refused", "SOLUSDT": "refused"}
+    assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "not_written", "SOLUSDT": "not_written"}
 
 
 @pytest.mark.parametrize("check", [False, True])
 def test_defect_while_blockers_are_read_is_part_of_the_failure(three_symbols: ClientSetup, check: bool) -> None:
     three_symbols.account.open_position("BTCUSDT", "LONG", "0.5")
-    raise_at_call(three_symbols, "get_positions", 1, ZeroDivisionError())
+    three_symbols.exchange.add_fault(POSITIONS, FAULTS["503"], times=None)
+    raise_at_call(three_symbols, "get_open_orders", 1, ZeroDivisionError())
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 20, "SOLUSDT": 10}, check=check)
-    assert "internal error in this collection (ZeroDivisionError at " in str(report.failure)
+    assert "Internal error in this collection (ZeroDivisionError at " in str(report.failure)
     assert get_outcomes(report)["ETHUSDT"] == "unchanged"
     assert len(report.values["results"]) == 3
 
@@ -502,7 +509,7 @@ def test_keyboard_interrupt_is_not_caught(three_symbols: ClientSetup) -> None:
         three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19})
 
 
-# --- _Task._step ---
+# --- order ---
 
 
 def test_writes_start_before_all_reads_are_done(new_setup: NewSetup) -> None:
@@ -511,7 +518,7 @@ def test_writes_start_before_all_reads_are_done(new_setup: NewSetup) -> None:
     assert setup.sent[: find_last(setup, READ)].count(WRITE) == 10
 
 
-# --- _Task._check_max_wait ---
+# --- max wait ---
 
 
 def test_nothing_is_sent_if_max_wait_is_too_short_for_one_read(new_setup: NewSetup) -> None:
@@ -521,21 +528,23 @@ def test_nothing_is_sent_if_max_wait_is_too_short_for_one_read(new_setup: NewSet
     assert setup.sent == []
     assert setup.clock.slept == []
     assert report.failure == (
-        "BTCUSDT: the current leverage is not known: the rate limit of GET /trade/api/v2/futures/leverage "
-        "(20 requests in 60 s for this task) needs a wait of about 61 s for 1 more, but rate_limit_timeout leaves "
-        "only 10 s of 10 s: increase it, or run the task again later"
+        "BTCUSDT: the current leverage is not known. Sending 1 more request to GET /trade/api/v2/futures/leverage "
+        "takes about 61 s (limit: 20 in 60 s), but rate_limit_timeout (10 s) allows only 10 s more. Increase "
+        "rate_limit_timeout, or run the task again later."
     )
 
 
-def test_nothing_is_sent_if_max_wait_is_too_short_for_all_reads(new_setup: NewSetup) -> None:
+def test_reads_and_writes_that_fit_into_max_wait_are_done(new_setup: NewSetup) -> None:
     setup, policy = prepare_symbols(new_setup, 24, max_wait=30)
     report = setup.enforce(change_every(policy, 2))
-    assert setup.sent == []
+    assert setup.sent.count(READ) == 20
+    assert setup.sent.count(WRITE) == 10
     assert setup.clock.slept == []
-    assert "(20 requests in 60 s for this task) needs a wait of about 61 s for 24 more" in str(report.failure)
-    assert "rate_limit_timeout leaves only 30 s of 30 s: increase it, or run the task again later" in str(
-        report.failure
-    )
+    outcomes = list(get_outcomes(report).values())
+    assert (outcomes.count("changed"), outcomes.count("unchanged"), outcomes.count("unknown")) == (10, 10, 4)
+    assert find_row(report, "COIN23USDT")["cause"] == "rate_limit"
+    assert "Sending 4 more requests to GET /trade/api/v2/futures/leverage takes about " in str(report.failure)
+    assert "not everything may be done" in report.values["plan"]
 
 
 def test_nothing_is_written_if_max_wait_is_too_short_for_one_write(new_setup: NewSetup) -> None:
@@ -543,24 +552,24 @@ def test_nothing_is_written_if_max_wait_is_too_short_for_one_write(new_setup: Ne
     spend_budget(setup, WRITE_LEVERAGE, 10)
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert report.values["outcome"] == "refused"
+    assert report.values["outcome"] == "not_written"
+    assert find_row(report)["cause"] == "rate_limit"
     assert report.values["leverage"] == 10
-    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
+    assert str(report.failure).startswith("BTCUSDT: the leverage is still 10, not 13. Sending 1 more request to POST")
+    assert report.error == {"kind": "rate_limit"}
 
 
-def test_nothing_is_written_if_max_wait_is_too_short_for_all_writes(new_setup: NewSetup) -> None:
+def test_ten_of_fourteen_writes_fit_without_a_wait(new_setup: NewSetup) -> None:
     setup, policy = prepare_symbols(new_setup, 14, max_wait=30)
     report = setup.enforce(change_every(policy, 1))
-    assert setup.sent == [READ] * 14, "the reads need no wait"
+    assert setup.sent == [POSITIONS] + [READ] * 14 + [INSTRUMENTS] + [WRITE] * 10, "the reads need no wait"
     assert setup.clock.slept == []
-    assert "not written: the rate limit of POST" in str(report.failure)
-    assert "needs a wait of about 61 s for 11 more" in str(report.failure)
-    assert set(get_outcomes(report).values()) == {"refused"}
-    assert {row["leverage"] for row in report.values["results"]} == {10}
-    assert setup.current == policy
+    assert "Sending 4 more requests to POST" in str(report.failure)
+    assert list(get_outcomes(report).values()) == ["changed"] * 10 + ["not_written"] * 4
+    assert [row["leverage"] for row in report.values["results"]] == list(setup.current.values())
 
 
-# --- _Task._read ---
+# --- reads ---
 
 
 def test_writes_that_lower_a_leverage_go_first(new_setup: NewSetup) -> None:
@@ -599,55 +608,55 @@ def test_enforce_exact_sets_the_leverage_of_a_symbol_that_was_never_configured(
     assert setup.sent == ([READ, *BLOCKER_READS] if check else [READ, INSTRUMENTS, WRITE])
 
 
-@pytest.mark.parametrize("fault", ["403", "400-html", "list", "other-symbol"])
+@pytest.mark.parametrize("fault", ["403-html", "400-html", "list", "other-symbol"])
 def test_symbol_that_cannot_be_read_does_not_stop_the_others(three_symbols: ClientSetup, fault: str) -> None:
     three_symbols.exchange.add_fault(READ, FAULTS[fault], times=None, symbol="BTCUSDT")
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert get_outcomes(report) == {"BTCUSDT": "unknown", "ETHUSDT": "changed", "SOLUSDT": "changed"}
     assert str(report.failure).startswith(
-        "1 of 3 symbols does not have the desired leverage. BTCUSDT: the current leverage is not known: "
+        "1 of 3 symbols does not have the desired leverage. BTCUSDT: the current leverage is not known. "
     )
     assert three_symbols.current == {"BTCUSDT": 10, "ETHUSDT": 21, "SOLUSDT": 11}
     assert find_row(report)["leverage"] is None
 
 
-def test_keys_that_are_not_a_pair_end_the_task_after_one_request(new_setup: NewSetup) -> None:
+def test_keys_that_are_not_a_pair_end_the_task(new_setup: NewSetup) -> None:
     setup = new_setup(keys=(API_KEY, "11" * 32), current={"BTCUSDT": 10})
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ]
+    assert setup.sent == [READ, READ], "one refusal can be an accident"
     assert report.values["outcome"] == "unknown"
     assert report.values["leverage"] is None
+    assert report.error == {"kind": "keys", "status": 401}
     assert report.failure == (
-        'BTCUSDT: the current leverage is not known: the exchange refused the keys (HTTP 401: "API Key or Signature is '
-        'not Correct"): secret_key and api_key are not a pair: copy both from the same pair'
+        "BTCUSDT: the current leverage is not known. The exchange refused the keys with HTTP 401: "
+        '"API Key or Signature is not Correct". secret_key and api_key are not a pair. Copy both from the same pair.'
     )
 
 
-def test_refused_keys_end_a_task_of_several_symbols_after_one_request(three_symbols: ClientSetup) -> None:
+def test_refused_keys_end_a_task_of_several_symbols(three_symbols: ClientSetup) -> None:
     three_symbols.account.new_pair()
     report = three_symbols.enforce(CURRENT)
-    assert three_symbols.sent == [READ]
+    assert three_symbols.sent == [POSITIONS, POSITIONS, "validate_keys"]
     assert set(get_outcomes(report).values()) == {"unknown"}
     assert str(report.failure).startswith(
-        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known"
+        "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known."
     )
-
-
-def test_failure_says_that_a_pair_may_have_been_replaced(setup: ClientSetup) -> None:
-    setup.account.new_pair()
-    report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ]
-    assert "the keys are a pair and the clock is correct, so the pair may have been replaced" in str(report.failure)
+    assert "the exchange accepts them nowhere" in str(report.failure)
 
 
 @pytest.mark.parametrize(("fault", "offset"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
 def test_failure_says_how_far_the_clock_is_off(setup: ClientSetup, fault: str, offset: str) -> None:
     setup.exchange.add_fault("*", FAULTS[fault], times=None)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ]
-    assert f"clock of this machine is {offset} the clock of the exchange, which accepts at most 60 s" in str(
-        report.failure
-    )
+    assert setup.sent == [READ, READ]
+    assert f"clock of this machine is {offset} the clock of the exchange" in str(report.failure)
+
+
+def test_new_pair_is_not_advised_if_the_keys_are_valid_elsewhere(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(READ, FAULTS["401"], times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, READ, "validate_keys"]
+    assert "Do not create a new pair." in str(report.failure)
 
 
 def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup, unused_url: str) -> None:
@@ -656,25 +665,27 @@ def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup,
     assert setup.client.request_count == 0, "nothing was sent"
     assert len(setup.clock.slept) == 2
     assert report.values["outcome"] == "unknown"
-    assert f"no connection to {unused_url} (" in str(report.failure)
+    assert f"No connection to {unused_url} (" in str(report.failure)
     assert "check api_url and the network" in str(report.failure)
 
 
-# --- _Task._end_never_configured ---
+# --- never configured ---
 
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
-def test_enforce_maximum_of_a_never_configured_symbol_gives_the_outcome_unknown(
+def test_enforce_maximum_does_not_write_a_symbol_that_was_never_configured(
     new_setup: NewSetup, answer: Any, check: bool
 ) -> None:
     setup = new_setup(Quirks(unset_leverage=answer))
     report = setup.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
-    assert report.values["outcome"] == "unknown"
+    assert report.values["outcome"] == "not_written"
     assert report.values["leverage"] is None
-    assert report.failure
-    assert report.failure.startswith("BTCUSDT: the symbol was never configured (the exchange ")
-    assert report.failure.endswith("), so its leverage cannot be compared with 5: set it once with enforce=exact")
+    assert report.failure == (
+        "BTCUSDT: the symbol was never configured, so there is no leverage to compare with 5. Set it once with "
+        "enforce=exact."
+    )
+    assert report.error == {"kind": "never_configured", "status": 200 if answer == "message" else int(answer)}
     assert find_row(report)["blockers"] == []
     assert setup.sent == [READ, INSTRUMENTS]
 
@@ -686,20 +697,20 @@ def test_enforce_maximum_of_an_unknown_symbol_suggests_a_listed_symbol(
 ) -> None:
     setup = new_setup(Quirks(unknown_symbol=answer))
     report = setup.enforce({"BTCUSTD": 5}, enforce="maximum", check=check)
-    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"
     assert report.values["outcome"] == "refused"
     assert setup.sent == [READ, INSTRUMENTS]
 
 
-def test_enforce_maximum_says_that_the_list_of_symbols_could_not_be_read(new_setup: NewSetup) -> None:
+def test_enforce_maximum_does_not_need_the_list_of_symbols_to_say_never_configured(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(unset_leverage="404"))
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["403"], times=None)
     report = setup.enforce({"BTCUSDT": 5, "ETHUSDT": 5}, enforce="maximum")
-    assert find_row(report)["outcome"] == find_row(report, "ETHUSDT")["outcome"] == "unknown"
-    assert "; the list of symbols could not be read (the exchange refused GET" in find_row(report)["reason"]
+    assert find_row(report)["cause"] == find_row(report, "ETHUSDT")["cause"] == "never_configured"
+    assert set(get_outcomes(report).values()) == {"not_written"}
 
 
-# --- _Task._count_unanswered ---
+# --- three symbols in a row ---
 
 
 def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> None:
@@ -708,7 +719,7 @@ def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> N
     setup.exchange.add_fault(READ, FAULTS["503"], times=None)
     policy = dict.fromkeys(setup.exchange.instruments, 5)
     report = setup.enforce(policy)
-    assert setup.sent == [READ] * 6
+    assert setup.sent == [POSITIONS] + [READ] * 6
     assert set(get_outcomes(report).values()) == {"unknown"}
     assert len(get_outcomes(report)) == 24
 
@@ -718,7 +729,7 @@ def test_clear_answer_to_a_read_resets_the_count(new_setup: NewSetup) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
         setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
     report = setup.enforce(dict.fromkeys(SIX_SYMBOLS, 10))
-    assert setup.sent == [READ] * 6
+    assert setup.sent == [POSITIONS] + [READ] * 6
     assert get_outcomes(report)["DOTUSDT"] == "unchanged"
 
 
@@ -732,13 +743,12 @@ def test_task_stops_after_three_writes_without_a_read_back(new_setup: NewSetup) 
     setup.exchange.add_fault(READ, FAULTS["503"], times=None)
     report = setup.enforce(policy)
     assert setup.sent.count(WRITE) == 3
-    assert setup.sent.count(READ) == 9 + 3 * 2
-    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 6
+    assert setup.sent.count(READ) == 9 + 2 * 4 + 2, "two read backs with one retry each, then the reads end"
+    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["not_written"] * 6
     *_rows, last = report.values["results"]
     assert last["leverage"] == last["previous_leverage"] == 10
-    assert last["reason"].startswith(
-        "not written: 3 symbols in a row got no clear answer, so the task stopped (the last "
-    )
+    assert last["cause"] == "stopped"
+    assert " of 3 symbols in a row got no valid response, so the task sends no more of them. " in last["reason"]
 
 
 def test_task_stops_after_three_unclear_writes_in_a_row_even_if_reads_succeed(new_setup: NewSetup) -> None:
@@ -746,7 +756,7 @@ def test_task_stops_after_three_unclear_writes_in_a_row_even_if_reads_succeed(ne
     setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
     report = setup.enforce(dict.fromkeys(SIX_SYMBOLS, 5))
     assert setup.sent.count(WRITE) == 3
-    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["refused"] * 3
+    assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["not_written"] * 3
 
 
 def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
@@ -758,7 +768,7 @@ def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
     assert get_outcomes(report)["SOLUSDT"] == get_outcomes(report)["DOTUSDT"] == "changed"
 
 
-# --- _Task._describe_limit_violation ---
+# --- limits ---
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -768,12 +778,9 @@ def test_unknown_symbol_is_refused_with_the_suggestion_of_a_listed_symbol(
 ) -> None:
     setup = new_setup(Quirks(unknown_symbol=answer))
     report = setup.enforce({"BTCUSTD": 10}, check=check)
-    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?"
+    assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"
     assert report.values["outcome"] == "refused"
     assert setup.sent == [READ, INSTRUMENTS]
-
-
-# --- _Task._check_limits ---
 
 
 def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> None:
@@ -783,80 +790,65 @@ def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> N
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(
-    ("desired", "reason"),
+    ("desired", "cause", "reason"),
     [
         (
             {"XRPUSDT": 12},
-            "a leverage of 12 is not allowed: the exchange accepts 5 to 75 in steps of 5",
+            "limits",
+            "the leverage is still not configured, not 12. The exchange allows 5 to 75 in steps of 5 for this symbol.",
         ),
-        (
-            {"SOLUSDT": 21},
-            "a leverage of 21 is not allowed: the exchange accepts 1 to 20 in steps of 1",
-        ),
+        ({"SOLUSDT": 21}, "limits", "the leverage is still 10, not 21. The exchange allows 1 to 20 for this symbol."),
+        ({"ETHUSTD": 20}, "not_listed", "EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"),
     ],
 )
-def test_nothing_is_written_if_one_desired_leverage_is_impossible(
-    three_symbols: ClientSetup, desired: dict[str, int], reason: str, check: bool
+def test_one_impossible_entry_holds_back_no_other_symbol(
+    new_setup: NewSetup, desired: dict[str, int], cause: str, reason: str, check: bool
 ) -> None:
-    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **desired}, check=check)
+    setup = new_setup(Quirks(unset_leverage="404", unknown_symbol="404"), current=CURRENT)
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 20, **desired}, check=check)
     (symbol,) = desired
-    assert three_symbols.sent == [READ] * 3 + [INSTRUMENTS]
-    assert three_symbols.current == CURRENT
-    assert report.failure == (
-        f"2 of 3 symbols do not have the desired leverage. "
-        f"BTCUSDT: not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
-        f"{symbol}: correct it; {symbol}: {reason}"
-    )
-    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "unchanged", symbol: "refused"}
-    assert find_row(report)["leverage"] == 10
-    assert report.values["changed"] is False
+    assert report.failure == f"1 of 3 symbols does not have the desired leverage. {symbol}: {reason}"
+    assert report.error == {"kind": cause}
+    assert get_outcomes(report) == {"BTCUSDT": "changed", "ETHUSDT": "unchanged", symbol: "refused"}
+    assert setup.current == {**CURRENT, "BTCUSDT": 10 if check else 11}
+    assert list_writes(setup) == ([] if check else [("BTCUSDT", 11)])
+    row = find_row(report, symbol)
+    assert (row["cause"], row["blockers"]) == (cause, [])
 
 
-def test_reason_names_every_symbol_with_an_impossible_desired_leverage(three_symbols: ClientSetup) -> None:
-    report = three_symbols.enforce({"SOLUSDT": 21, "BTCUSDT": 11, "ETHUSDT": 51, "XRPUSDT": 10})
-    assert three_symbols.writes() == []
-    assert find_row(report)["reason"] == (
-        "not written: the task wrote nothing, because the exchange does not allow the desired leverage of "
-        "SOLUSDT, ETHUSDT: correct it"
-    )
-    for symbol, leverage in {"SOLUSDT": 10, "ETHUSDT": 20}.items():
-        assert find_row(report, symbol)["leverage"] == find_row(report, symbol)["previous_leverage"] == leverage
-        assert find_row(report, symbol)["outcome"] == "refused"
-        assert find_row(report, symbol)["reason"].startswith("a leverage of ")
-        assert find_row(report, symbol)["blockers"] == []
+@pytest.mark.parametrize("check", [False, True])
+def test_drift_of_all_symbols_is_found_beside_a_delisted_one(new_setup: NewSetup, check: bool) -> None:
+    """The delisted symbol is the first of 30, so the others are read and written after its problem is known."""
+    setup, policy = prepare_symbols(new_setup, 30, Quirks(unknown_symbol="404"))
+    setup.account.open_position("COIN29USDT", "LONG", "1")
+    setup.account.set_leverage("COIN29USDT", 20)
+    report = setup.enforce({"GONEUSDT": 10, **policy}, enforce="maximum", check=check)
+    assert get_outcomes(report)["GONEUSDT"] == "refused"
+    row = find_row(report, "COIN29USDT")
+    assert (row["outcome"], row["cause"], row["leverage"]) == ("blocked", "position", 20)
+    assert row["positions"][0]["side"] == "LONG"
+    assert set(get_outcomes(report).values()) == {"refused", "blocked", "unchanged"}
 
 
-def test_nothing_is_written_if_the_impossible_symbol_was_not_read_yet(new_setup: NewSetup) -> None:
-    setup, policy = prepare_symbols(new_setup, 24)
-    *_read, unread, last = policy
-    report = setup.enforce({**change_every(policy, 2), last: 21})
-    assert setup.sent == [READ] * 20 + [INSTRUMENTS]
-    assert find_row(report, last)["outcome"] == "refused"
-    assert find_row(report, last)["leverage"] is None
-    assert find_row(report, last)["reason"].startswith("a leverage of 21 is not allowed: ")
-    reason = f"the task wrote nothing, because the exchange does not allow the desired leverage of {last}: correct it"
-    assert find_row(report, unread)["outcome"] == "unknown"
-    assert find_row(report, unread)["reason"] == f"the current leverage is not known: {reason}"
-    assert find_row(report, "COIN0USDT")["reason"] == f"not written: {reason}"
-    assert find_row(report, "COIN1USDT")["outcome"] == "unchanged"
-
-
-def test_nothing_is_written_if_one_symbol_is_unknown(three_symbols: ClientSetup) -> None:
-    report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSTD": 20})
-    assert WRITE not in three_symbols.sent
-    assert "ETHUSTD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?" in str(report.failure)
-
-
-def test_nothing_is_written_if_the_limits_cannot_be_read(new_setup: NewSetup) -> None:
+@pytest.mark.parametrize("check", [False, True])
+def test_everything_is_read_and_nothing_is_written_if_the_limits_cannot_be_read(
+    new_setup: NewSetup, check: bool
+) -> None:
     setup = new_setup(current=CURRENT, retries=1)
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["503"], times=None)
-    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21})
-    assert setup.sent == [READ, READ, INSTRUMENTS, INSTRUMENTS]
+    report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, check=check)
+    assert setup.sent == [POSITIONS, READ, READ, READ, INSTRUMENTS, INSTRUMENTS]
     assert report.failure == (
-        "2 of 2 symbols do not have the desired leverage. "
-        "BTCUSDT, ETHUSDT: not written: the limits of leverage could not be read: "
-        'the exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "Service Unavailable"'
+        "2 of 3 symbols do not have the desired leverage. "
+        "BTCUSDT: the leverage is still 10, not 11. The task did not write it, because the limits of the symbol could "
+        "not be read. The exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "
+        '"Service Unavailable". '
+        "ETHUSDT: the leverage is still 20, not 21. The task did not write it, because the limits of the symbol could "
+        "not be read. The exchange answered GET /trade/api/v2/futures/instrument_info with HTTP 503: "
+        '"Service Unavailable".'
     )
+    assert report.error == {"kind": "limits_unknown", "status": 503}
+    assert get_outcomes(report) == {"BTCUSDT": "not_written", "ETHUSDT": "not_written", "SOLUSDT": "unchanged"}
 
 
 def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: NewSetup) -> None:
@@ -866,44 +858,92 @@ def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: N
     assert list_writes(setup) == [("ETHUSDT", 30)]
 
 
-# --- _Task._end_remaining_rows ---
+# --- what ends reads and writes ---
 
 
-def test_queued_writes_are_reported_as_not_written(new_setup: NewSetup) -> None:
+def test_writes_are_held_back_if_three_reads_in_a_row_are_unclear(new_setup: NewSetup) -> None:
     setup = new_setup(current=CURRENT, retries=0)
     for symbol in ("ADAUSDT", "DOGEUSDT", "DOTUSDT"):
         setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
     report = setup.enforce({"BTCUSDT": 9, "ADAUSDT": 9, "DOGEUSDT": 9, "DOTUSDT": 9, "ETHUSDT": 9})
     assert setup.writes() == []
     assert get_outcomes(report) == {
-        "BTCUSDT": "refused",
+        "BTCUSDT": "not_written",
         "ADAUSDT": "unknown",
         "DOGEUSDT": "unknown",
         "DOTUSDT": "unknown",
         "ETHUSDT": "unknown",
     }
-    assert find_row(report)["reason"].startswith("not written: ")
+    assert find_row(report)["cause"] == find_row(report, "ETHUSDT")["cause"] == "stopped"
+    assert find_row(report, "ADAUSDT")["cause"] == "unclear_response"
 
 
-def test_refused_keys_at_a_write_prevent_all_other_writes(three_symbols: ClientSetup) -> None:
+def test_server_in_front_of_the_api_is_asked_three_times(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 18)
+    setup.exchange.add_fault("*", FAULTS["403-html"], times=None)
+    report = setup.enforce(policy)
+    assert setup.sent == [POSITIONS, READ, READ, READ]
+    assert set(get_outcomes(report).values()) == {"unknown"}
+    assert find_row(report, "COIN0USDT")["cause"] == "refused_before_api"
+    assert find_row(report, "COIN9USDT")["cause"] == "stopped"
+    assert "A server in front of the API refused GET /trade/api/v2/futures/leverage with HTTP 403" in str(
+        report.failure
+    )
+
+
+def test_keys_that_cannot_write_end_the_writes_after_two_refusals(three_symbols: ClientSetup) -> None:
     three_symbols.exchange.add_fault(WRITE, FAULTS["401"], times=None)
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 11})
-    assert list_writes(three_symbols) == [("BTCUSDT", 9)]
-    assert three_symbols.sent == [READ] * 3 + [INSTRUMENTS, WRITE]
-    assert get_outcomes(report) == {"BTCUSDT": "refused", "ETHUSDT": "refused", "SOLUSDT": "refused"}
-    assert find_row(report, "SOLUSDT")["leverage"] == 10
-    assert find_row(report, "SOLUSDT")["reason"].startswith("not written: the exchange refused the keys (HTTP 401")
+    assert list_writes(three_symbols) == [("BTCUSDT", 9), ("BTCUSDT", 9)]
+    assert three_symbols.sent == [POSITIONS] + [READ] * 3 + [INSTRUMENTS, WRITE, READ, WRITE]
+    assert set(get_outcomes(report).values()) == {"not_written"}
+    for symbol, leverage in CURRENT.items():
+        row = find_row(report, symbol)
+        assert (row["leverage"], row["cause"]) == (leverage, "keys")
+        assert "These keys can read futures, but not write." in row["reason"]
+        assert "new pair" not in row["reason"]
+    assert report.error == {"kind": "keys", "status": 401}
 
 
-# --- _Task._find_blockers ---
+def test_single_401_on_a_write_is_an_accident(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, FAULTS["401"])
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, WRITE]
+    assert report.failure is None
+    assert setup.current == {"BTCUSDT": 13}
+
+
+def test_single_401_among_reads_does_not_end_the_task(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 8)
+    for fault in (Fault(), Fault(), Fault(), FAULTS["401"]):
+        setup.exchange.add_fault(READ, fault)
+    report = setup.enforce(policy)
+    assert report.failure is None
+    assert setup.sent == [POSITIONS] + [READ] * 9
+
+
+# --- blockers ---
 
 
 def test_blockers_contain_the_ids_of_positions_and_orders(setup: ClientSetup) -> None:
     position_id = setup.account.open_position("BTCUSDT", "SHORT", "2")
     order_id = setup.account.open_order("BTCUSDT", "SELL", "0.5", "1000")
     assert find_row(setup.enforce({"BTCUSDT": 13}))["blockers"] == [
-        {"kind": "position", "position_id": position_id, "side": "SHORT", "size": "2"},
-        {"kind": "order", "order_id": order_id, "side": "SELL", "quantity": "0.5"},
+        {
+            "kind": "position",
+            "position_id": position_id,
+            "side": "SHORT",
+            "size": "2",
+            "mark_price": "64000",
+        },
+        {
+            "kind": "order",
+            "order_id": order_id,
+            "side": "SELL",
+            "quantity": "0.5",
+            "price": "1000",
+            "order_type": "LIMIT",
+        },
     ]
 
 
@@ -913,8 +953,9 @@ def test_order_older_than_five_weeks_is_not_found(setup: ClientSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13})
     assert report.values["outcome"] == "refused"
     assert report.failure == (
-        "BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST /trade/api/v2/futures/leverage with "
-        'HTTP 400: "Leverage cannot be changed with open positions or orders"'
+        "BTCUSDT: the leverage is still 10, not 13. No open position or order was found that blocks the change. "
+        "The exchange refused POST /trade/api/v2/futures/leverage with HTTP 400: "
+        '"Leverage cannot be changed with open positions or orders".'
     )
     assert find_row(report)["blockers"] == []
     assert find_row(report)["exchange_message"] == "Leverage cannot be changed with open positions or orders"
@@ -940,7 +981,7 @@ def test_warning_says_what_could_not_be_read(setup: ClientSetup, unreadable: str
     report = setup.enforce({"BTCUSDT": 13}, check=check)
     (warning,) = report.warnings
     subject = {INSTRUMENTS: "the limits", POSITIONS: "open positions", ORDERS: "open orders"}[unreadable]
-    assert warning.startswith(f"BTCUSDT: {subject} could not be read, so it is not known whether they block a change: ")
+    assert warning.startswith(f"BTCUSDT: {subject} could not be read, so it is not known whether they ")
     assert "HTTP 403" in warning
     assert report.values["outcome"] == "blocked"
     kinds = [blocker["kind"] for blocker in find_row(report)["blockers"]]
@@ -956,17 +997,30 @@ def test_check_mode_warns_of_each_read_that_failed(setup: ClientSetup) -> None:
     assert report.values["outcome"] == "changed"
 
 
-def test_leverage_that_the_exchange_lowered_fails_the_task_and_counts_as_changed(new_setup: NewSetup) -> None:
+def test_leverage_that_the_exchange_lowered_is_unknown_and_counts_as_changed(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(limit_answer="clamp"), current={"BTCUSDT": 10})
     report = setup.enforce({"BTCUSDT": 30})
     assert setup.current == {"BTCUSDT": 25}
-    assert report.failure == (
-        "BTCUSDT: leverage is now 25 instead of 30 (it was 10): a leverage of 30 is not allowed: "
-        "the exchange accepts 1 to 25 in steps of 1"
+    assert report.values["outcome"] == "unknown"
+    assert find_row(report)["cause"] == "not_confirmed"
+    assert str(report.failure).startswith(
+        "BTCUSDT: the outcome of the write is not known. The exchange did not confirm"
     )
+    assert "The leverage was 25 when it was read back" in str(report.failure)
     assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 25}}
     assert report.values["leverage"] == 25
     assert report.values["changed"] is True
+
+
+def test_leverage_that_the_exchange_lowered_complies_with_maximum(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(limit_answer="clamp"), current={"BTCUSDT": 40})
+    report = setup.enforce({"BTCUSDT": 30}, enforce="maximum")
+    assert report.failure is None
+    assert (report.values["outcome"], report.values["leverage"], report.values["previous_leverage"]) == (
+        "changed",
+        25,
+        40,
+    )
 
 
 def test_blocked_symbol_stays_not_configured(new_setup: NewSetup) -> None:
@@ -975,7 +1029,7 @@ def test_blocked_symbol_stays_not_configured(new_setup: NewSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13})
     assert report.values["outcome"] == "blocked"
     assert report.values["leverage"] is None
-    assert str(report.failure).startswith("BTCUSDT: leverage stays not configured instead of 13: blocked by ")
+    assert str(report.failure).startswith("BTCUSDT: the leverage is still not configured, not 13. An open ")
 
 
 def test_blocked_symbols_do_not_stop_the_others(three_symbols: ClientSetup) -> None:
@@ -986,13 +1040,14 @@ def test_blocked_symbols_do_not_stop_the_others(three_symbols: ClientSetup) -> N
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert get_outcomes(report) == get_outcomes(predicted)
     assert get_outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "blocked", "SOLUSDT": "changed"}
-    assert report.failure == predicted.failure
     assert str(report.failure).startswith(
-        "2 of 3 symbols do not have the desired leverage. BTCUSDT: leverage stays 10 instead of 11: "
+        "2 of 3 symbols do not have the desired leverage. BTCUSDT: the leverage is still 10, not 11. "
     )
-    assert "; ETHUSDT: leverage stays 20 instead of 21: blocked by an open order (" in str(report.failure)
+    assert " ETHUSDT: the leverage is still 20, not 21. An open order (" in str(report.failure)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        assert find_row(report, symbol)["reason"].startswith(find_row(predicted, symbol)["reason"])
     assert report.values["diff"] == predicted.values["diff"]
-    assert three_symbols.sent.count(POSITIONS) == 1, "one request for all symbols"
+    assert three_symbols.sent.count(POSITIONS) == 2, "one request for all symbols, before the reads and after a refusal"
     assert three_symbols.sent.count(ORDERS) == 1, "older orders are not read once each symbol has a blocker"
 
 
@@ -1002,15 +1057,15 @@ def test_each_symbol_is_blocked_if_positions_are_read_one_by_one(new_setup: NewS
         setup.account.open_position(symbol, "LONG", "0.5")
     report = setup.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 11})
     assert set(get_outcomes(report).values()) == {"blocked"}
-    assert setup.sent.count(POSITIONS) == 4
+    assert setup.sent.count(POSITIONS) == 4, "one request for all symbols is refused, then one for each symbol"
 
 
-# --- _Task._build_report ---
+# --- result ---
 
 
 def test_result_has_no_keys_of_one_symbol_if_the_policy_is_not_single(setup: ClientSetup) -> None:
     report = setup.enforce({"BTCUSDT": 10}, single=False)
-    assert set(report.values) == {"changed", "diff", "results", "plan"}
+    assert set(report.values) == {"changed", "diff", "results", "plan", "check_mode"}
 
 
 def test_on_blocked_warn_returns_a_warning_instead_of_a_failure(setup: ClientSetup) -> None:
@@ -1020,7 +1075,7 @@ def test_on_blocked_warn_returns_a_warning_instead_of_a_failure(setup: ClientSet
         assert report.failure is None
         (warning,) = report.warnings
         assert warning == f"BTCUSDT: {find_row(report)['reason']}"
-        assert "blocked by an open position (LONG 0.010); close the position first" in warning
+        assert "An open position (LONG 0.010) blocks the change. Close the position first." in warning
         assert report.values["outcome"] == "blocked"
 
 
@@ -1029,7 +1084,7 @@ def test_on_blocked_warn_changes_the_symbols_that_are_not_blocked(three_symbols:
     report = three_symbols.enforce({"BTCUSDT": 11, "ETHUSDT": 21, "SOLUSDT": 10}, on_blocked="warn")
     assert report.failure is None
     (warning,) = report.warnings
-    assert warning.startswith("BTCUSDT: leverage stays 10 instead of 11: blocked by an open position (LONG 0.5)")
+    assert warning.startswith("BTCUSDT: the leverage is still 10, not 11. An open position (LONG 0.5) blocks")
     assert three_symbols.current["ETHUSDT"] == 21
 
 
@@ -1039,7 +1094,7 @@ def test_on_blocked_warn_fails_if_the_desired_leverage_is_impossible(setup: Clie
     assert report.warnings == []
 
 
-# --- _RealRun._write ---
+# --- writes ---
 
 
 @pytest.mark.parametrize("fault", [*UNCLEAR_WITHOUT_WRITE, "408"])
@@ -1058,16 +1113,77 @@ def test_write_that_is_unclear_after_all_retries_gives_the_outcome_unknown(new_s
     setup = new_setup(current={"BTCUSDT": 10}, retries=retries)
     setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, *[WRITE, READ] * (retries + 1)]
+    assert setup.sent == [READ, *[WRITE, READ] * (retries + 1), READ, *BLOCKER_READS]
     assert report.failure == (
-        "BTCUSDT: the outcome of the write is not known: the exchange answered POST /trade/api/v2/futures/leverage "
-        'with HTTP 503: "Service Unavailable"; the leverage was 10 when read back, but the write may still take '
-        "effect: read the leverage before you trade"
+        "BTCUSDT: the outcome of the write is not known. The exchange answered POST /trade/api/v2/futures/leverage "
+        'with HTTP 503: "Service Unavailable". The leverage was 10 when it was read back. The write can still take '
+        "effect. Read the leverage before you trade."
     )
     assert report.values["outcome"] == "unknown"
+    assert find_row(report)["cause"] == "not_confirmed"
+    assert report.error == {"kind": "not_confirmed", "status": 503}
     assert report.values["leverage"] == 10
     assert report.values["changed"] is False
-    assert len(setup.clock.slept) == retries
+    assert len(setup.clock.slept) == retries + 1
+
+
+def test_blockers_are_listed_beside_an_unclear_write(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, retries=0)
+    open_position(setup)
+    setup.exchange.add_fault(WRITE, FAULTS["503"], times=None)
+    report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn")
+    assert report.values["outcome"] == "unknown"
+    assert find_row(report)["blockers"][0]["kind"] == "position"
+    assert "An open position (LONG 0.010) blocks the change." in str(report.failure)
+
+
+def accept_later(setup: ClientSetup) -> Fault:
+    """Return the response 202 of an exchange that carries the write out when the client sleeps."""
+    setup.clock.on_sleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 13)
+    return Fault(status=202, body={"message": "Accepted"})
+
+
+def test_write_that_was_accepted_is_read_again_after_a_pause(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(WRITE, accept_later(setup))
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent == [READ, WRITE, READ, READ]
+    assert report.failure is None
+    assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
+    assert setup.clock.slept == [2.0]
+
+
+@pytest.mark.parametrize(("prepare", "outcome"), [(open_position, "blocked"), (open_nothing, "unknown")])
+def test_message_without_data_is_a_refusal_only_with_a_blocker(
+    setup: ClientSetup, prepare: Prepare, outcome: str
+) -> None:
+    prepare(setup)
+    setup.exchange.add_fault(WRITE, Fault(body={"message": "Not possible"}), times=None)
+    report = setup.enforce({"BTCUSDT": 13})
+    assert setup.sent[:4] == [READ, WRITE, READ, READ]
+    assert setup.writes() == [{"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}], "it is not sent again"
+    assert report.values["outcome"] == outcome
+    assert find_row(report)["exchange_message"] == "Not possible"
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 451])
+def test_refusal_in_front_of_the_api_is_not_blamed_on_a_position(setup: ClientSetup, status: int) -> None:
+    open_position(setup)
+    setup.exchange.add_fault(WRITE, Fault(status=status, body="<html><h1>Firewall</h1></html>"), times=None)
+    report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn")
+    assert setup.sent == [READ, WRITE, READ]
+    assert report.values["outcome"] == "refused"
+    assert find_row(report)["cause"] == "refused_before_api"
+    assert report.error == {"kind": "refused_before_api", "status": status}
+    assert "position" not in str(report.failure)
+    assert f'HTTP {status}: "Firewall"' in str(report.failure)
+
+
+def test_words_of_the_api_stand_beside_the_position(setup: ClientSetup) -> None:
+    open_position(setup)
+    setup.exchange.add_fault(WRITE, Fault(status=400, body={"message": "Under maintenance"}), times=None)
+    report = setup.enforce({"BTCUSDT": 13}, on_blocked="warn")
+    assert report.values["outcome"] == "blocked"
+    assert 'with HTTP 400: "Under maintenance".' in report.warnings[-1]
 
 
 def test_write_that_takes_effect_late_is_confirmed_by_the_retry(setup: ClientSetup) -> None:
@@ -1079,13 +1195,13 @@ def test_write_that_takes_effect_late_is_confirmed_by_the_retry(setup: ClientSet
     assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 13}}
 
 
-def test_redirected_write_is_not_retried_and_no_blocker_is_read(setup: ClientSetup) -> None:
+def test_redirected_write_is_not_sent_again_and_its_outcome_is_unknown(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["redirect"], times=None)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE, READ], "no blocker explains a redirect"
-    assert report.values["outcome"] == "refused"
-    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the exchange refused POST")
-    assert "(a redirect, which signed requests do not follow: check api_url)" in str(report.failure)
+    assert setup.sent[:4] == [READ, WRITE, READ, READ]
+    assert setup.sent.count(WRITE) == 1
+    assert report.values["outcome"] == "unknown"
+    assert "Signed requests do not follow a redirect. Check api_url." in str(report.failure)
 
 
 def test_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
@@ -1096,56 +1212,99 @@ def test_unclear_write_does_not_stop_the_others(new_setup: NewSetup) -> None:
     assert find_row(report, "ETHUSDT")["leverage"] == 20
 
 
-# --- _RealRun._after_problem ---
+# --- keys and rate limits at a write ---
 
 
-def test_write_with_refused_keys_is_not_read_back(setup: ClientSetup) -> None:
+def test_keys_that_are_replaced_before_the_write_leave_the_leverage_as_it_was(setup: ClientSetup) -> None:
     setup.exchange.add_fault(READ, call_after_request(setup.account.new_pair))
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE], "a read with the same keys would be refused too"
+    assert setup.sent == [READ, WRITE, READ, READ, "validate_keys"]
     assert report.values["leverage"] == setup.current["BTCUSDT"] == 10
-    assert report.values["outcome"] == "refused"
-    assert str(report.failure).startswith("BTCUSDT: not written: the exchange refused the keys (HTTP 401")
+    assert report.values["outcome"] == "not_written"
+    assert find_row(report)["cause"] == "keys"
+    assert str(report.failure).startswith(
+        "BTCUSDT: the leverage is still 10, not 13. The exchange refused the keys with "
+    )
 
 
-def test_keys_refused_after_an_unclear_write_give_the_outcome_unknown(setup: ClientSetup) -> None:
+def test_single_refusal_of_the_keys_after_an_unclear_write_is_an_accident(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["503"])
     setup.exchange.add_fault(WRITE, FAULTS["401"])
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE, READ, WRITE]
-    assert report.values["outcome"] == "unknown"
-    assert report.values["leverage"] == 10
-    assert "the write may still take effect" in str(report.failure)
+    assert setup.sent == [READ, WRITE, READ, WRITE, READ, WRITE]
+    assert report.values["outcome"] == "changed"
 
 
-def test_write_is_not_sent_if_another_task_spends_the_budget_first(
-    new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_is_not_sent_if_another_task_spends_the_budget_first(new_setup: NewSetup) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, max_wait=10, machine="this")
-    expect = setup.pacer.check_max_wait
-
-    def expect_then_spend(ahead: Any) -> None:
-        expect(ahead)
-        if ahead.get(WRITE_LEVERAGE):
-            spend_budget(new_setup(same_account_as=setup, machine="this"), WRITE_LEVERAGE, 10)
-
-    monkeypatch.setattr(setup.pacer, "check_max_wait", expect_then_spend)
+    other = new_setup(same_account_as=setup, machine="this")
+    setup.exchange.add_fault(READ, call_after_request(lambda: spend_budget(other, WRITE_LEVERAGE, 10)))
     report = setup.enforce({"BTCUSDT": 13})
     assert setup.sent == [READ]
-    assert report.values["outcome"] == "refused"
+    assert report.values["outcome"] == "not_written"
     assert report.values["leverage"] == 10
     assert report.values["changed"] is False
-    assert str(report.failure).startswith("BTCUSDT: not written: the rate limit of POST")
 
 
-def test_write_is_read_back_if_max_wait_is_too_short_after_a_429(new_setup: NewSetup) -> None:
-    setup = new_setup(current={"BTCUSDT": 10}, max_wait=10)
-    setup.exchange.add_fault(WRITE, FAULTS["429"])
+def take_the_slot_first(setup: ClientSetup, other: ClientSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another process spend the budget of the writes right before the first write is sent."""
+    real = setup.pacer.take_now
+    spent: list[bool] = []
+
+    def take_now(endpoint: Endpoint) -> float:
+        if endpoint is WRITE_LEVERAGE and not spent:
+            spent.append(True)
+            spend_budget(other, WRITE_LEVERAGE, 10)
+        return real(endpoint)
+
+    monkeypatch.setattr(setup.pacer, "take_now", take_now)
+
+
+@pytest.mark.parametrize("enforce", ["exact", "maximum"])
+def test_write_that_lost_its_slot_decides_with_a_new_reading(
+    new_setup: NewSetup, monkeypatch: pytest.MonkeyPatch, enforce: str
+) -> None:
+    """Another process takes the slot between decision and sending. Then another program lowers the leverage."""
+    setup = new_setup(current={"BTCUSDT": 20}, machine="this")
+    take_the_slot_first(setup, new_setup(same_account_as=setup, machine="this"), monkeypatch)
+    setup.clock.on_sleep = lambda seconds: setup.account.set_leverage("BTCUSDT", 5)
+    report = setup.enforce({"BTCUSDT": 10}, enforce=enforce)
+    assert report.failure is None
+    if enforce == "maximum":
+        assert setup.sent == [READ, READ]
+        assert setup.current == {"BTCUSDT": 5}
+        assert (report.values["outcome"], report.values["previous_leverage"]) == ("unchanged", 5)
+    else:
+        assert setup.sent == [READ, READ, WRITE]
+        assert report.values["diff"] == {"before": {"BTCUSDT": 5}, "after": {"BTCUSDT": 10}}
+
+
+@pytest.mark.parametrize("fault", ["429", "503", "400"])
+def test_maximum_never_raises_a_leverage_that_another_program_lowered(setup: ClientSetup, fault: str) -> None:
+    setup.account.set_leverage("BTCUSDT", 20)
+
+    def wait_longer(seconds: float) -> None:
+        setup.clock.now += 60
+
+    setup.exchange.add_fault(WRITE, FAULTS[fault])
+    setup.exchange.run_before(1, lambda: setup.account.set_leverage("BTCUSDT", 5), WRITE)
+    setup.clock.on_sleep = wait_longer
+    report = setup.enforce({"BTCUSDT": 10}, enforce="maximum")
+    assert report.failure is None
+    assert setup.current == {"BTCUSDT": 5}
+    assert report.values["leverage"] == 5
+    assert setup.sent.count(WRITE) == 1
+
+
+def test_write_is_not_written_if_max_wait_is_too_short_after_a_429(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=2)
+    setup.exchange.add_fault(WRITE, FAULTS["429"], times=None)
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE, READ]
-    assert report.values["outcome"] == "refused"
+    assert setup.sent == [READ, WRITE, WRITE], "the pauses are 1 and 2 seconds"
+    assert report.values["outcome"] == "not_written"
     assert report.values["leverage"] == 10
-    assert str(report.failure).startswith("BTCUSDT: leverage stays 10 instead of 13: the rate limit of POST")
+    assert report.error == {"kind": "rate_limit"}
+    assert "with HTTP 429 (too many requests) 2 times in a row." in str(report.failure)
 
 
 def test_unclear_write_gives_the_outcome_unknown_if_max_wait_is_too_short_for_a_retry(new_setup: NewSetup) -> None:
@@ -1158,7 +1317,7 @@ def test_unclear_write_gives_the_outcome_unknown_if_max_wait_is_too_short_for_a_
     assert report.values["leverage"] == 10
 
 
-# --- _RealRun._read_back ---
+# --- read backs ---
 
 
 @pytest.mark.parametrize("fault", [*UNCLEAR_AFTER_WRITE, *NOT_CONFIRMED_AFTER_WRITE])
@@ -1197,22 +1356,22 @@ def test_write_with_an_echo_of_a_huge_number_is_read_back(setup: ClientSetup) ->
     assert setup.sent == [READ, WRITE, READ]
 
 
-@pytest.mark.parametrize(("fault", "status"), [("500", "HTTP 500"), ("401", "HTTP 401"), ("403", "HTTP 403")])
-def test_failed_read_back_gives_the_outcome_unknown(new_setup: NewSetup, fault: str, status: str) -> None:
+@pytest.mark.parametrize(("fault", "status", "reads"), [("500", 500, 4), ("401", 401, 2), ("403-html", 403, 2)])
+def test_failed_read_back_gives_the_outcome_unknown(new_setup: NewSetup, fault: str, status: int, reads: int) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, retries=1)
     setup.exchange.add_fault(READ, Fault())
     setup.exchange.add_fault(READ, FAULTS[fault], times=None)
     setup.exchange.add_fault(WRITE, FAULTS["drop-after"])
     report = setup.enforce({"BTCUSDT": 13})
-    assert setup.sent == [READ, WRITE, READ, *[READ] * (fault == "500")]
+    assert setup.sent == [READ, WRITE, *[READ] * reads, *["validate_keys"] * (fault == "401")]
     assert report.values["outcome"] == "unknown"
     assert report.values["leverage"] is None
     assert report.values["previous_leverage"] == 10
     assert report.failure
-    assert report.failure.startswith("BTCUSDT: the outcome of the write is not known: the connection broke")
-    assert report.failure.endswith("): read the leverage before you trade")
-    assert "the current leverage could not be read (the exchange" in report.failure
-    assert status in report.failure
+    assert report.failure.startswith("BTCUSDT: the outcome of the write is not known. The connection broke")
+    assert report.failure.endswith(" Read the leverage before you trade.")
+    assert " The leverage could not be read back. " in report.failure
+    assert f"HTTP {status}" in report.failure
 
 
 def test_leverage_that_another_client_set_is_reported_as_not_changed(setup: ClientSetup) -> None:
@@ -1221,9 +1380,7 @@ def test_leverage_that_another_client_set_is_reported_as_not_changed(setup: Clie
     report = setup.enforce({"BTCUSDT": 13})
     assert report.values["leverage"] == setup.current["BTCUSDT"] == 7
     assert report.values["changed"] is False, "another client changed it"
-    assert str(report.failure).startswith(
-        "BTCUSDT: leverage is now 7 instead of 13 (it was 10): blocked by an open position"
-    )
+    assert str(report.failure).startswith("BTCUSDT: the leverage is now 7, not 13 (it was 10). An open position ")
 
 
 def test_other_leverage_after_an_unclear_write_is_reported_as_changed(new_setup: NewSetup) -> None:
@@ -1235,7 +1392,7 @@ def test_other_leverage_after_an_unclear_write_is_reported_as_changed(new_setup:
     assert report.values["diff"] == {"before": {"BTCUSDT": 10}, "after": {"BTCUSDT": 7}}
 
 
-# --- _RealRun._after_write ---
+# --- explanations ---
 
 
 def test_position_opened_between_read_and_write_is_found(setup: ClientSetup) -> None:
@@ -1254,9 +1411,6 @@ def test_blockers_are_read_after_all_writes_if_the_position_budget_is_spent(new_
     assert setup.sent.index(POSITIONS) > find_last(setup, WRITE)
 
 
-# --- _RealRun._explain ---
-
-
 @pytest.mark.parametrize("fault", ["401", "429", "503"])
 def test_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, fault: str) -> None:
     setup = new_setup(current={**CURRENT, "ADAUSDT": 10, "DOTUSDT": 10}, retries=0, max_wait=0)
@@ -1270,12 +1424,10 @@ def test_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, fault: s
     assert "BTCUSDT" not in str(report.failure), (
         "a blocked symbol only gives a warning, and the other symbols fail the task"
     )
-    assert get_outcomes(report)["DOTUSDT"] == "refused"
-    if fault == "401":
-        assert setup.sent[-1] == WRITE, "no signed request is sent after the keys are refused"
+    assert get_outcomes(report)["DOTUSDT"] == "not_written"
 
 
-# --- _Prediction._write ---
+# --- check mode ---
 
 
 def test_check_mode_plans_the_wait_for_writes_but_does_not_wait(new_setup: NewSetup) -> None:
@@ -1288,33 +1440,24 @@ def test_check_mode_plans_the_wait_for_writes_but_does_not_wait(new_setup: NewSe
     assert setup.exchange.refused_by_rate_limit == 0
 
 
-# --- _Prediction._explain ---
-
-
-def test_check_mode_warns_of_blockers_that_an_early_stop_left_unread(new_setup: NewSetup) -> None:
-    names = [f"COIN{number}USDT" for number in range(22)]
-    setup = new_setup(current=dict.fromkeys(names, 10))
-    for name in names:
-        setup.exchange.list_instrument(name)
-    for _read in range(20):
-        setup.exchange.add_fault(READ, Fault())
-    setup.exchange.add_fault(READ, FAULTS["401"], times=None)
-    report = setup.enforce(dict.fromkeys(names, 9), check=True)
-    assert POSITIONS not in setup.sent
-    (warning,) = report.warnings
-    assert "positions and orders were not read, so the change may be blocked in a real run: the exchange " in warning
-
-
-# --- _describe_failure ---
+def test_check_mode_counts_the_read_backs_of_blocked_symbols(new_setup: NewSetup) -> None:
+    """9 of 15 symbols are blocked. Their read backs do not fit into the rate limit of the reads."""
+    results = {}
+    for check in (True, False):
+        setup, policy = prepare_symbols(new_setup, 15, max_wait=0)
+        for number in range(9):
+            setup.account.open_position(f"COIN{number}USDT", "LONG", "1")
+        results[check] = setup.enforce(change_every(policy, 1), on_blocked="warn", check=check)
+    assert get_outcomes(results[True]) == get_outcomes(results[False])
+    assert list(get_outcomes(results[True]).values()).count("unknown") == 4
+    assert "stopped" not in {row.get("cause") for row in results[False].values["results"]}
 
 
 def test_failure_lists_symbols_with_the_same_reason_together(three_symbols: ClientSetup) -> None:
-    three_symbols.exchange.add_fault(READ, FAULTS["403"], times=None)
+    three_symbols.exchange.add_fault(READ, FAULTS["403-html"], times=None)
     report = three_symbols.enforce(CURRENT)
-    assert three_symbols.sent == [READ] * 3
-    assert report.failure == (
+    assert three_symbols.sent == [POSITIONS] + [READ] * 3
+    assert str(report.failure).startswith(
         "3 of 3 symbols do not have the desired leverage. "
-        "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known: the exchange "
-        "refused GET /trade/api/v2/futures/leverage with HTTP 403 (check api_url, and that the IP address "
-        'of this machine is allowed to use the API): "Forbidden"'
+        "BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known. A server in front of the API refused GET "
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Ends, InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Instrument
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy as _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
@@ -32,7 +32,7 @@ def get_refusal(**options: Any) -> str:
     with pytest.raises(InputRefused) as refused:
         read_policy(make_options(**options))
     assert "\n" not in str(refused.value)
-    assert refused.value.stops_task
+    assert refused.value.ends is Ends.ALL
     return str(refused.value)
 
 
@@ -216,28 +216,6 @@ def test_message_shows_only_the_start_of_a_long_symbol() -> None:
     assert message.endswith("write it as BTCUSDT")
 
 
-# --- differs ---
-
-
-@pytest.mark.parametrize(
-    ("current", "desired", "enforce", "differs"),
-    [
-        (10, 10, EXACT, False),
-        (10, 11, EXACT, True),
-        (11, 10, EXACT, True),
-        (None, 10, EXACT, True),
-        (10, 10, MAXIMUM, False),
-        (10, 11, MAXIMUM, False),
-        (11, 10, MAXIMUM, True),
-        (None, 10, MAXIMUM, False),
-    ],
-)
-def test_differs_compares_the_current_leverage_with_the_desired_leverage(
-    current: int | None, desired: int, enforce: str, differs: bool
-) -> None:
-    assert _policy.differs(current, desired, enforce) is differs
-
-
 # --- describe_limit_violation ---
 
 
@@ -265,17 +243,21 @@ def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
     for desired in impossible:
         message = _policy.describe_limit_violation(desired, instrument, enforce)
         assert message
-        assert message.startswith(f"a leverage of {desired} is not allowed: the exchange accepts {limits[0] or 1} ")
+        assert message.startswith(f"The exchange allows {limits[0] or 1} ")
 
 
 @pytest.mark.parametrize(
     ("limits", "bounds"),
-    [((1, 25, 1), "1 to 25 in steps of 1"), ((2, None, 2), "2 or more in steps of 2")],
+    [
+        ((1, 25, 1), "1 to 25"),
+        ((5, 75, 5), "5 to 75 in steps of 5"),
+        ((2, None, 2), "2 or more in steps of 2"),
+    ],
 )
 def test_impossible_names_the_bounds_and_the_step(limits: Limits, bounds: str) -> None:
-    desired = 27
+    desired = 77 if limits[1] else 27
     assert _policy.describe_limit_violation(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
-        f"a leverage of {desired} is not allowed: the exchange accepts {bounds}"
+        f"The exchange allows {bounds} for this symbol."
     )
 
 
@@ -290,8 +272,8 @@ def test_leverage_above_the_limit_is_possible_only_with_enforce_maximum() -> Non
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("BTCUSTD", "did you mean BTCUSDT?"), ("XBTUSDT", "did you mean BTCUSDT?"), ("Q", "check the name")],
+    [("BTCUSTD", "Did you mean BTCUSDT?"), ("XBTUSDT", "Did you mean BTCUSDT?"), ("Q", "Check the name.")],
 )
 def test_unlisted_suggests_a_similar_symbol_if_there_is_one(name: str, advice: str) -> None:
     message = _policy.describe_unknown_symbol(name, "EXCHANGE_2", {"BTCUSDT": 0, "DOGEUSDT": 0})
-    assert message == f"EXCHANGE_2 does not list this symbol: {advice}"
+    assert message == f"EXCHANGE_2 does not list this symbol. {advice}"

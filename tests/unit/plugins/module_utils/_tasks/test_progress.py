@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of _progress."""
+"""Tests of progress.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Progress
 
-from ..client_setup import ClientSetup, NewSetup, change_every, prepare_symbols
+from ..client_setup import READ, ClientSetup, Fault, NewSetup, Quirks, change_every, prepare_symbols
 
 
 def collect_lines(setup: ClientSetup, check: bool = False) -> list[str]:
@@ -33,11 +33,19 @@ def test_long_task_prints_its_start_its_changes_and_its_waits(new_setup: NewSetu
     setup, policy = prepare_symbols(new_setup, 24)
     lines = collect_lines(setup)
     assert setup.enforce(change_every(policy, 2)).failure is None
-    assert lines[0] == "24 symbols to read, at most 24 to write, at most about 121 s"
+    assert lines[0] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
     assert [line for line in lines if "->" in line] == [f"COIN{number}USDT 10 -> 5" for number in range(0, 24, 2)]
     waits = [line for line in lines if "left" in line]
-    assert waits[0].startswith("read 20 of 24, written 10 of 10, about ")
+    assert waits[0].startswith("read 20 of 24, 0 to write, waits for the rate limit, about ")
     assert len(waits) == sum(1 for seconds in setup.clock.slept if seconds == 10.0)
+
+
+def test_plan_says_that_not_everything_may_be_done(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24, max_wait=30)
+    lines = collect_lines(setup)
+    report = setup.enforce(policy)
+    assert lines[0] == report.values["plan"]
+    assert lines[0].endswith("at most about 121 s, but rate_limit_timeout allows 30 s, so not everything may be done")
 
 
 # --- Progress.finished ---
@@ -47,9 +55,11 @@ def test_check_mode_prints_that_changes_are_only_predicted(new_setup: NewSetup) 
     setup, policy = prepare_symbols(new_setup, 24)
     lines = collect_lines(setup, check=True)
     assert setup.enforce(change_every(policy, 2), check=True).failure is None
-    assert lines[0].startswith("24 symbols to read, none to write in check mode, at most about ")
+    assert lines[0] == (
+        "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s (check mode, nothing is written)"
+    )
     assert "COIN0USDT would change 10 -> 5" in lines
-    assert not any("written" in line for line in lines)
+    assert not any("to write" in line for line in lines)
 
 
 def test_refusal_is_printed_with_its_reason(new_setup: NewSetup) -> None:
@@ -57,7 +67,15 @@ def test_refusal_is_printed_with_its_reason(new_setup: NewSetup) -> None:
     setup.account.open_position("COIN0USDT", "LONG", "1")
     lines = collect_lines(setup)
     setup.enforce(change_every(policy, 2))
-    assert any(line.startswith("COIN0USDT blocked: leverage stays 10 instead of 5: blocked by an ") for line in lines)
+    (line,) = (line for line in lines if line.startswith("COIN0USDT"))
+    assert line.startswith("COIN0USDT blocked: the leverage is still 10, not 5. An open position (LONG 1) blocks ")
+
+
+def test_first_change_of_a_symbol_is_printed(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24, quirks=Quirks(unset_leverage="422"), current={})
+    lines = collect_lines(setup)
+    setup.enforce(policy)
+    assert "COIN0USDT not configured -> 10" in lines
 
 
 # --- Progress.waiting ---
@@ -70,8 +88,19 @@ def test_long_task_without_changes_prints_its_waits(new_setup: NewSetup, check: 
     report = setup.enforce(policy, check=check)
     assert report.failure is None
     assert {row["outcome"] for row in report.values["results"]} == {"unchanged"}
-    written = "" if check else ", written 0 of 0"
-    assert any(line.startswith(f"read 20 of 24{written}, about ") for line in lines)
+    writes = "" if check else ", 0 to write"
+    assert any(line.startswith(f"read 20 of 24{writes}, waits for the rate limit, about ") for line in lines)
+
+
+def test_wait_after_429_names_the_endpoint(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 24)
+    setup.exchange.add_fault(READ, Fault(status=429, headers={"Retry-After": "30"}))
+    lines = collect_lines(setup)
+    setup.enforce(policy)
+    waits = [line for line in lines if "waits for" in line]
+    assert waits[0].startswith(
+        "read 0 of 24, 0 to write, waits for HTTP 429 of GET /trade/api/v2/futures/leverage, about "
+    )
 
 
 def test_wait_is_one_sleep_if_nothing_can_be_printed(new_setup: NewSetup) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import OPEN_ORDERS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     BudgetSpent,
     CoinSwitchError,
@@ -23,7 +24,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
     Unexpected,
     Unreachable,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import DAY_MS, OPEN_ORDERS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import DAY_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import readers as _readers
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, to_plain
@@ -102,7 +103,7 @@ def test_error_names_its_symbol(new_setup: NewSetup) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, retries=0)
     setup.exchange.add_fault(READ, FAULTS["503-html"], symbol="ETHUSDT")
     assert get_error(read_leverages, setup, "BTCUSDT", "ETHUSDT", "SOLUSDT").startswith(
-        "ETHUSDT: the exchange answered GET"
+        "ETHUSDT: The exchange answered GET"
     )
     assert setup.sent == [READ, READ]
 
@@ -111,14 +112,14 @@ def test_unreadable_instruments_are_reported_with_the_symbol(new_setup: NewSetup
     setup = new_setup(retries=0)
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["500"])
     assert get_error(read_leverages, setup, "XYZ").startswith(
-        "it is not known whether EXCHANGE_2 lists XYZ: the exchange"
+        "It is not known whether EXCHANGE_2 lists XYZ. The exchange"
     )
 
 
 def test_refused_keys_are_reported_without_the_symbol(new_setup: NewSetup) -> None:
     setup = new_setup()
-    setup.exchange.add_fault(INSTRUMENTS, FAULTS["401"])
-    assert get_error(read_leverages, setup, "XYZ", error_type=KeysRefused).startswith("the exchange refused the keys")
+    setup.exchange.add_fault(INSTRUMENTS, FAULTS["401"], times=None)
+    assert get_error(read_leverages, setup, "XYZ", error_type=KeysRefused).startswith("The exchange refused the keys")
 
 
 # --- read_leverages ---
@@ -147,8 +148,8 @@ def test_read_leverages_returns_none_for_a_never_configured_symbol(new_setup: Ne
 def test_read_leverages_names_all_unknown_symbols_at_once(new_setup: NewSetup, unknown_symbol: Any) -> None:
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol))
     assert get_error(read_leverages, setup, "BTCUSDT", "ETHUSD", "SOLUSDT", "XYZ") == (
-        "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?; "
-        "XYZ: EXCHANGE_2 does not list this symbol: check the name"
+        "ETHUSD: EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT? "
+        "XYZ: EXCHANGE_2 does not list this symbol. Check the name."
     )
     assert setup.sent == [READ, READ, INSTRUMENTS]
 
@@ -164,7 +165,7 @@ def test_read_leverages_waits_for_the_rate_limit(new_setup: NewSetup) -> None:
 def test_read_leverages_sends_nothing_if_the_max_wait_is_too_short(new_setup: NewSetup) -> None:
     setup = new_setup(max_wait=30)
     names = [f"COIN{number}USDT" for number in range(21)]
-    assert "increase it, or run the task again later" in get_error(
+    assert "Increase rate_limit_timeout, or run the task again later." in get_error(
         read_leverages, setup, *names, error_type=BudgetSpent
     )
     assert setup.sent == []
@@ -193,8 +194,8 @@ def test_read_instruments_returns_integer_limits_and_all_fields(new_setup: NewSe
 @pytest.mark.parametrize(
     ("max_leverage", "limit"),
     [
-        *zip(("75", 75, "75.00", 75.0, "7.5e1"), repeat(75)),
-        *zip((None, "", "x", True, 12.5, "NaN", [75], {}, "1e999999"), repeat(None)),
+        *zip(("75", 75, "75.00", 75.0, "7.5e1", 75.5, "75.999"), repeat(75)),
+        *zip((None, "", "x", True, "NaN", [75], {}, "1e999999"), repeat(None)),
     ],
 )
 def test_read_instruments_returns_none_for_an_invalid_limit(
@@ -218,7 +219,7 @@ def test_read_instruments_returns_all_or_the_named_ones_in_order(new_setup: NewS
 def test_read_instruments_names_unknown_symbols(new_setup: NewSetup) -> None:
     message = get_error(read_instruments, new_setup(), "BTCUSDT", "XRP", "XYZ")
     assert message.startswith("XRP: EXCHANGE_2 does not list this symbol")
-    assert "; XYZ: EXCHANGE_2 does not list this symbol" in message
+    assert " XYZ: EXCHANGE_2 does not list this symbol" in message
 
 
 @pytest.mark.parametrize("body", [{"message": "none"}, {"data": None}])
@@ -294,11 +295,11 @@ def test_read_positions_names_an_unknown_symbol(new_setup: NewSetup, unknown_sym
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol, positions_without_symbol=without_symbol))
     assert (
         get_error(read_positions, setup, "ETHUSD")
-        == "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?"
+        == "ETHUSD: EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"
     )
     assert (
         get_error(read_positions, setup, "BTCUSDT", "XYZ")
-        == "XYZ: EXCHANGE_2 does not list this symbol: check the name"
+        == "XYZ: EXCHANGE_2 does not list this symbol. Check the name."
     )
 
 
@@ -306,15 +307,15 @@ def test_read_positions_quotes_the_refusal_of_a_listed_symbol(new_setup: NewSetu
     setup = new_setup()
     setup.exchange.add_fault(POSITIONS, Fault(status=400, body={"message": "Maintenance"}))
     message = get_error(read_positions, setup, "BTCUSDT")
-    assert message.startswith("BTCUSDT: the exchange refused GET")
-    assert message.endswith('"Maintenance"')
+    assert message.startswith("BTCUSDT: The exchange refused GET")
+    assert message.endswith('"Maintenance".')
     assert setup.sent == [POSITIONS, INSTRUMENTS]
 
 
 def test_read_positions_skips_the_symbol_check_if_another_server_refuses(new_setup: NewSetup) -> None:
     setup = new_setup()
     setup.exchange.add_fault(POSITIONS, FAULTS["400-html"])
-    assert get_error(read_positions, setup, "BTCUSDT").startswith("BTCUSDT: the exchange refused GET")
+    assert get_error(read_positions, setup, "BTCUSDT").startswith("BTCUSDT: A server in front of the API refused GET")
     assert setup.sent == [POSITIONS]
 
 
@@ -382,8 +383,9 @@ def test_read_orders_ignores_a_to_time_in_the_future(new_setup: NewSetup) -> Non
 
 def test_read_orders_misses_no_order_during_a_wait(new_setup: NewSetup) -> None:
     setup = new_setup()
-    setup.pacer.close_budget(OPEN_ORDERS, 300)
-    setup.exchange.add_fault(ORDERS, FAULTS["429"])
+    with setup.pacer.budget_store.open() as budgets:
+        budgets[OPEN_ORDERS.name] = [[], NOW + 300]
+    setup.exchange.add_fault(ORDERS, Fault(status=429, headers={"Retry-After": "60"}))
     placed = setup.account.open_order("BTCUSDT", "BUY", "1", "1", NOW_MS - WEEK_MS + 330_000)
     assert get_order_ids(read_orders(setup, start=NOW_MS - 8 * DAY_MS)) == [placed]
     assert setup.clock.now - NOW >= 360
@@ -392,7 +394,7 @@ def test_read_orders_misses_no_order_during_a_wait(new_setup: NewSetup) -> None:
 def test_read_orders_sends_nothing_if_the_period_is_too_long(new_setup: NewSetup) -> None:
     setup = new_setup()
     message = get_error(partial(read_orders, start=NOW_MS - 300 * WEEK_MS), setup, error_type=BudgetSpent)
-    assert "for 300 more" in message
+    assert message.startswith("Sending 300 more requests to POST /trade/api/v2/futures/orders/open takes about 842 s ")
     assert setup.sent == []
 
 
@@ -400,10 +402,10 @@ def test_read_orders_sends_nothing_if_the_period_is_too_long(new_setup: NewSetup
 def test_read_orders_names_an_unknown_symbol(new_setup: NewSetup, unknown_symbol: Any) -> None:
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol))
     assert (
-        get_error(read_orders, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 does not list this symbol: did you mean ETHUSDT?"
+        get_error(read_orders, setup, "ETHUSD") == "ETHUSD: EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"
     )
     assert (
-        get_error(read_orders, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 does not list this symbol: check the name"
+        get_error(read_orders, setup, "BTCUSDT", "XYZ") == "XYZ: EXCHANGE_2 does not list this symbol. Check the name."
     )
     assert setup.sent[-6:] == [ORDERS] * 5 + [INSTRUMENTS]
 
@@ -573,9 +575,9 @@ def test_check_keys_warns_if_the_clock_is_more_than_5_seconds_off(
 ) -> None:
     setup = new_setup()
     setup.exchange.add_fault("*", Fault(skew=skew), times=None)
-    result, _failure, warnings = check_keys(setup)
+    result, _failure, warnings, _error = check_keys(setup)
     assert (result["valid"], result["clock_offset"]) == (valid, -skew)
-    assert ("the clock of this machine is 300 s" in result.get("reason", "")) is not valid
+    assert ("The clock of this machine is 300 s" in result.get("reason", "")) is not valid
     assert len(warnings) == (warning is not None)
     assert not warning or f"the clock of this machine is {warning} the clock of the exchange" in warnings[0]
 
@@ -585,7 +587,7 @@ def test_check_keys_uses_the_date_header_if_the_server_time_is_missing(new_setup
     setup = new_setup(retries=0)
     setup.exchange.add_fault(TIME, replace(FAULTS[fault], skew=2.0))
     setup.exchange.add_fault(VALIDATE, Fault(skew=2.0))
-    result, _failure, warnings = check_keys(setup)
+    result, _failure, warnings, _error = check_keys(setup)
     assert result == {"valid": True, "pair_matches": True, "clock_offset": -2.0, "round_trip": 0.0}
     (warning,) = warnings
     assert warning.startswith("the exchange did not return its time")
@@ -652,8 +654,8 @@ def test_unclear_answer_is_retried(new_setup: NewSetup, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", READERS)
-def test_refused_keys_stop_after_one_request(new_setup: NewSetup, endpoint: str) -> None:
+def test_refused_keys_stop_after_a_second_try_and_a_check_of_the_keys(new_setup: NewSetup, endpoint: str) -> None:
     setup = new_setup()
     setup.account.new_pair()
     get_error(READERS[endpoint], setup, error_type=KeysRefused)
-    assert setup.sent == [endpoint]
+    assert setup.sent == [endpoint, endpoint, VALIDATE]

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of _report."""
+"""Tests of result.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,40 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import MAX_DEPTH, to_plain
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    InputRefused,
+    LibraryMissing,
+    Refused,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import (
+    MAX_DEPTH,
+    Result,
+    build_error,
+    fail,
+    to_plain,
+)
+
+# --- build_error ---
+
+
+def test_error_has_a_status_only_after_a_response() -> None:
+    assert build_error("network") == {"kind": "network"}
+    assert build_error("refused", 400) == {"kind": "refused", "status": 400}
+
+
+# --- fail ---
+
+
+def test_failed_task_has_the_message_and_the_facts_of_its_error() -> None:
+    refused = Refused(422, "no", "GET /x")
+    assert fail(refused) == Result({}, str(refused), (), {"kind": "refused", "status": 422})
+    assert fail(InputRefused("wrong")) == Result({}, "wrong", (), {"kind": "input"})
+
+
+def test_failed_task_can_have_another_message() -> None:
+    result = fail(LibraryMissing("requests", ""), "install it")
+    assert (result.failure, result.error) == ("install it", {"kind": "library_missing"})
+
 
 # --- to_plain ---
 

@@ -1,0 +1,124 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The result of a task that applies a policy: its rows, its failure and its warnings.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, InternalError
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import (
+    BLOCKED,
+    CHANGED,
+    UNCHANGED,
+    Verdict,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, build_error
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain
+
+_SINGLE_NAMES = ("symbol", "exchange", "leverage", "previous_leverage", "outcome")
+
+
+class Outcome(NamedTuple):
+    """The end of one symbol.
+
+    Attributes:
+        goal: What the policy says.
+        evidence: What is known.
+        verdict: What it means.
+        positions: The open positions of the symbol. None if they are not known.
+    """
+
+    goal: Goal
+    evidence: Evidence
+    verdict: Verdict
+    positions: list[dict[str, Any]] | None = None
+
+    @property
+    def complies(self) -> bool:
+        """Whether the leverage complies with the policy, or would in check mode."""
+        return self.verdict.outcome in (UNCHANGED, CHANGED)
+
+    @property
+    def reason(self) -> str:
+        """Why the symbol does not comply. Empty if it complies."""
+        return explain(self.verdict, self.evidence, self.goal)
+
+    def as_row(self, exchange: str) -> dict[str, Any]:
+        """Return the outcome as a row of `results`."""
+        verdict = self.verdict
+        row: dict[str, Any] = {
+            "symbol": self.goal.symbol,
+            "exchange": exchange,
+            "leverage": verdict.leverage,
+            "previous_leverage": verdict.previous,
+            "changed": verdict.changed,
+            "desired_leverage": self.goal.leverage,
+            "outcome": verdict.outcome,
+        }
+        if self.complies:
+            return row
+        row.update(cause=verdict.cause, reason=self.reason, blockers=self.evidence.blockers, positions=self.positions)
+        words = "" if self.evidence.predicted or verdict.error is None else verdict.error.exchange_message
+        return {**row, "exchange_message": words} if words else row
+
+
+def build_result(
+    outcomes: Sequence[Outcome], policy: Policy, exchange: str, ended_by: CoinSwitchError | None = None
+) -> Result:
+    """Return the result of a task.
+
+    Args:
+        outcomes: The outcome of each symbol, in the order of the policy.
+        policy: The policy.
+        exchange: The exchange identifier.
+        ended_by: The unexpected exception that ended the task, if there was one.
+    """
+    rows = [outcome.as_row(exchange) for outcome in outcomes]
+    changes = [outcome for outcome in outcomes if outcome.verdict.changed]
+    values: dict[str, Any] = {
+        "changed": bool(changes),
+        "diff": {
+            "before": {outcome.goal.symbol: outcome.verdict.before for outcome in changes},
+            "after": {outcome.goal.symbol: outcome.verdict.leverage for outcome in changes},
+        },
+        "results": rows,
+    }
+    if policy.single:
+        values.update((name, rows[0][name]) for name in _SINGLE_NAMES)
+    tolerated = [item for item in outcomes if item.verdict.outcome == BLOCKED and policy.on_blocked == WARN]
+    failed = [item for item in outcomes if not item.complies and item not in tolerated]
+    warnings = [f"{item.goal.symbol}: {item.reason}" for item in tolerated]
+    failure = _describe_failure(failed, len(outcomes), ended_by)
+    return Result(values, failure, warnings, None if failure is None else _get_error(failed, ended_by))
+
+
+def _get_error(failed: Sequence[Outcome], ended_by: CoinSwitchError | None) -> dict[str, Any]:
+    """Return the facts of the failure: of the error that ended the task, or of the first symbol that failed."""
+    if ended_by is not None or not failed:
+        return build_error(InternalError.kind)
+    verdict = failed[0].verdict
+    # A prediction of check mode is no response of the exchange.
+    status = None if failed[0].evidence.predicted or verdict.error is None else verdict.error.status
+    return build_error(verdict.cause, status)
+
+
+def _describe_failure(failed: Sequence[Outcome], count: int, ended_by: CoinSwitchError | None) -> str | None:
+    """Return the message of the failure. Symbols with the same reason share one entry."""
+    by_reason: dict[str, list[str]] = {}
+    for item in failed:
+        by_reason.setdefault(item.reason, []).append(item.goal.symbol)
+    lines = [f"{', '.join(symbols)}: {reason}" for reason, symbols in by_reason.items()]
+    if ended_by is not None and not any(str(ended_by) in line for line in lines):
+        lines.append(str(ended_by))
+    if not lines:
+        return None
+    verb = "does" if len(failed) == 1 else "do"
+    start = f"{len(failed)} of {count} symbols {verb} not have the desired leverage. "
+    return (start if failed and count > 1 else "") + " ".join(lines)

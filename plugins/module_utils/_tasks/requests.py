@@ -1,0 +1,136 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests of one symbol: those of a real run, and those of check mode, whose writes are simulated.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    READ_LEVERAGE,
+    WRITE_LEVERAGE,
+    Endpoint,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    CoinSwitchError,
+    NotConfigured,
+    Refused,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Preview
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import AccountFacts
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Row
+
+
+class Requests:
+    """The requests about one symbol in a real run."""
+
+    def __init__(self, futures: Futures, facts: AccountFacts) -> None:
+        self._futures = futures
+        self._facts = facts
+
+    def read(self, goal: Goal) -> Reading:
+        """Read the leverage. Raise CoinSwitchError if that fails."""
+        pacer = self._futures.client.pacer
+        try:
+            leverage = self._futures.get_leverage(goal.symbol)
+        except NotConfigured as error:
+            return Reading(pacer.now(), unset=error)
+        return Reading(pacer.now(), leverage)
+
+    def read_again(self, row: Row, on_new_connection: bool) -> Reading:
+        """Read the leverage again, because the last reading is old or a write came after it."""
+        if on_new_connection:
+            # The old connection can still deliver the response to the write.
+            self._futures.client.reset_connection()
+        return self.read(row.goal)
+
+    def write(self, row: Row) -> None:
+        """Write the desired leverage. Raise CoinSwitchError if it is not confirmed."""
+        self._futures.set_leverage(row.goal.symbol, row.goal.leverage)
+
+    def fetch_blockers(self, rows: Sequence[Row]) -> None:
+        """Read what blocks the symbols, after their writes were refused."""
+        _explain_rows(self._facts, rows, refresh=True)
+
+
+class SimulatedRequests(Requests):
+    """The requests about one symbol in check mode. First reads are real, the others are simulated.
+
+    Args:
+        futures: The endpoints of the account.
+        facts: The facts of the account.
+        preview: Counts the simulated requests.
+        get_candidates: Returns the symbols that may be written, for one search for all of them.
+    """
+
+    def __init__(
+        self, futures: Futures, facts: AccountFacts, preview: Preview, get_candidates: Callable[[], Sequence[Row]]
+    ) -> None:
+        super().__init__(futures, facts)
+        self._preview = preview
+        self._get_candidates = get_candidates
+
+    def read_again(self, row: Row, on_new_connection: bool) -> Reading:
+        """Repeat the last reading at the simulated time."""
+        self._simulate(READ_LEVERAGE)
+        reading = row.reading or Reading(0.0)
+        return reading._replace(at=self._preview.now())
+
+    def write(self, row: Row) -> None:
+        """Confirm the desired leverage, or refuse it as the exchange would."""
+        row.evidence.predicted = True
+        if not row.evidence.explained:
+            self._search(self._get_candidates())
+        self._simulate(WRITE_LEVERAGE)
+        if row.evidence.blockers or row.evidence.violation:
+            raise Refused(400, "", str(WRITE_LEVERAGE))
+
+    def fetch_blockers(self, rows: Sequence[Row]) -> None:
+        """Do nothing: the blockers were read before the simulated write."""
+
+    def _simulate(self, endpoint: Endpoint) -> None:
+        timing = self._futures.client.timing
+        self._preview.simulate(endpoint, timing.received - timing.sent)
+
+    def _search(self, rows: Sequence[Row]) -> None:
+        # A real run reads this only after a refusal, so these requests are not in the preview.
+        client = self._futures.client
+        client.pacer = client.real_pacer
+        try:
+            with self._preview.stopped():
+                _explain_rows(self._facts, rows, refresh=False)
+        finally:
+            client.pacer = self._preview
+
+
+def _explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> None:
+    """Record why the exchange refuses, or would refuse, the desired leverages."""
+    for row in rows:
+        record_limits(facts, row)
+        if row.evidence.limits_error is not None:
+            text = "the limits could not be read, so it is not known whether they allow the change."
+            facts.warnings.append(f"{row.goal.symbol}: {text} {row.evidence.limits_error}")
+    unexplained = [row for row in rows if row.evidence.violation is None]
+    warned = len(facts.warnings)
+    found = facts.fetch_blockers([row.goal.symbol for row in unexplained], refresh) if unexplained else {}
+    for row in rows:
+        row.evidence.explained = True
+        row.evidence.blockers = found.get(row.goal.symbol, [])
+        row.evidence.search_failed = len(facts.warnings) > warned
+
+
+def record_limits(facts: AccountFacts, row: Row) -> None:
+    """Compare the desired leverage with the limits of the symbol, once."""
+    if row.evidence.limits_known or row.evidence.limits_error is not None:
+        return
+    try:
+        row.evidence.violation = facts.find_violation(row.goal)
+        row.evidence.limits_known = True
+    except CoinSwitchError as error:
+        row.evidence.limits_error = error
