@@ -52,6 +52,7 @@ OLDEST_LIBRARIES = (
     "cryptography==3.3.2",
     "idna==2.10",
     "pycparser==2.22",
+    "PySocks==1.7.1",
     "requests==2.25.1",
     "six==1.16.0",
     "urllib3==1.26.5",

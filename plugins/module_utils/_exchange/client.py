@@ -29,7 +29,13 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
     Endpoint,
     Pacer,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
+    MAX_REFUSAL_BYTES,
+    Answer,
+    Request,
+    Transport,
+)
 
 # The exchange refuses a request if the clock differs by more than this (the signing page of the API).
 MAX_SKEW_SECONDS = 60.0
@@ -189,13 +195,15 @@ class Client:
     def _parse_json(self, body: bytes) -> Any:
         """Return the JSON value of a body. Numbers with a fraction are Decimals."""
         try:
-            return self._clean(json.loads(body, parse_float=Decimal, parse_constant=_reject_constant))
+            return self._clean(
+                json.loads(body, parse_float=Decimal, parse_int=parse_integer, parse_constant=_reject_constant)
+            )
         except (ValueError, ArithmeticError, RecursionError):
             raise Unclear(f"the exchange's answer is not JSON{format_quote(self._describe_body(body))}") from None
 
     def _describe_body(self, body: bytes) -> str:
         """Return the message of a body on one line. Without a message, return its text without markup."""
-        message = _get_message(body)
+        message = _get_message(body) if len(body) <= MAX_REFUSAL_BYTES else None
         if message is not None:
             return to_one_line(self._clean(message))
         # Remove secrets before the text is shortened.
@@ -247,7 +255,7 @@ def format_quote(text: str) -> str:
 
 def to_one_line(text: str) -> str:
     """Return the text on one line, without control characters, and not too long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT_CHARACTERS]).split())
+    line = " ".join(to_printable(text[:_MAX_TEXT_CHARACTERS]).split())
     return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
