@@ -59,7 +59,8 @@ options:
     description:
       - The part of each request budget that the task may use, above V(0) and up to V(1). The rest is left to other
         programs that use the same keys. The task may always send at least one request in 60 seconds.
-      - All tasks of one user on one machine share the request budgets of an API key, even in different processes.
+      - All tasks of one user on one machine share the request budgets of an API key, even in different processes. The
+        times of the requests are in a file below C(~/.local/state), or E(XDG_STATE_HOME) if that is set.
     type: float
     default: 1
   validate_certs:

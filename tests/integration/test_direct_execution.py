@@ -97,8 +97,7 @@ def run_both_ways(
         account.leverage.update(dict.fromkeys(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT"], 10))
         exchange.requests.clear()
         # New request budgets, as if a minute passed between the two runs.
-        ansible.environment["TMPDIR"] = str(ansible.folder / f"tmp-{direct}")
-        os.makedirs(ansible.environment["TMPDIR"], exist_ok=True)
+        ansible.environment["XDG_STATE_HOME"] = str(ansible.folder / f"state-{direct}")
         run = ansible.play({name: TASKS[name] for name in names}, *options)
         run.results["requests"] = {"sent": [(r.endpoint, r.symbol, r.status) for r in exchange.requests]}
         runs.append(run)

@@ -54,7 +54,7 @@ def run_module(
     sandbox: SharedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Return a function that runs a module as Ansible does, futures_leverage by default, and returns its result."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(AnsibleModule, "_log_invocation", lambda _module: None)  # It writes to the system log.
     for name in ("API_KEY", "SECRET_KEY", "API_URL"):
         monkeypatch.delenv(f"COINSWITCH_{name}", raising=False)
@@ -354,7 +354,7 @@ def test_retries_and_exchange_are_passed_to_the_client(run_module: Run, account:
 def test_tasks_with_the_same_key_share_their_budgets(run_module: Run, account: Account, tmp_path: Path) -> None:
     run_module(symbol="BTCUSDT", leverage=10)
     run_module(symbol="BTCUSDT", leverage=11)
-    (file,) = tmp_path.glob("tradeops.coinswitch-*/*.json")
+    (file,) = tmp_path.glob("tradeops.coinswitch/*.json")
     budgets = json.loads(file.read_text())
     assert {name: len(sent) for name, (sent, _closed) in budgets.items()} == {READ: 2, WRITE: 1}
     assert all(0 <= time.monotonic() - sent_at < 600 for sent, _closed in budgets.values() for sent_at in sent)
