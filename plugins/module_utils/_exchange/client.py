@@ -30,12 +30,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
     Pacer,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
-    MAX_REFUSAL_BYTES,
-    Answer,
-    Request,
-    Transport,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
 
 # The exchange refuses a request if the clock differs by more than this (the signing page of the API).
 MAX_SKEW_SECONDS = 60.0
@@ -203,7 +198,7 @@ class Client:
 
     def _describe_body(self, body: bytes) -> str:
         """Return the message of a body on one line. Without a message, return its text without markup."""
-        message = _get_message(body) if len(body) <= MAX_REFUSAL_BYTES else None
+        message = _get_message(body)
         if message is not None:
             return to_one_line(self._clean(message))
         # Remove secrets before the text is shortened.
@@ -241,7 +236,7 @@ def _reject_constant(name: str) -> NoReturn:
 def _get_message(body: bytes) -> str | None:
     """Return the field `message` of a body, or None without one. Each error of the API has this field."""
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_int=parse_integer)
     except (ValueError, RecursionError):
         return None
     message = value.get("message") if isinstance(value, dict) else None

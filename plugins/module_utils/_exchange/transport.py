@@ -375,6 +375,10 @@ class _Failure(NamedTuple):
         return _describe_cause(self.cause)
 
 
+def _describe_failure(failure: _Failure) -> str:
+    return f"no connection to {failure.url} ({failure.reason}): check api_url and the network"
+
+
 # The first row that applies explains why nothing was sent: a condition, the message, and whether a retry can succeed.
 _UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bool], ...] = (
     (
@@ -406,11 +410,9 @@ _UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bo
         ),
         True,
     ),
-    (
-        lambda failure: True,
-        lambda failure: f"no connection to {failure.url} ({failure.reason}): check api_url and the network",
-        True,
-    ),
+    # The libraries refuse an address with a ValueError.
+    (lambda failure: isinstance(failure.cause, ValueError), _describe_failure, False),
+    (lambda failure: True, _describe_failure, True),
 )
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
 _REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
