@@ -9,6 +9,7 @@ Private to this collection: anything here may change in any release.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from typing import NamedTuple
 
@@ -54,25 +55,26 @@ class Authorities(NamedTuple):
 def find_proxy(url: str) -> Proxy | None:
     """Return the proxy that the environment names for an address. None for plain http, which is for loopback only."""
     proxies = requests.utils.get_environ_proxies(url) if url.startswith("https:") else {}
-    proxy_url = requests.utils.select_proxy(url, proxies)
-    if not proxy_url:
+    value = requests.utils.select_proxy(url, proxies)
+    if not value:
         return None
     # Python prefers https_proxy to HTTPS_PROXY, which it prefers to all_proxy.
     name = "https_proxy" if "https" in proxies else "all_proxy"
-    names = [variable for variable in os.environ if variable.lower() == name and os.environ[variable] == proxy_url]
-    return Proxy(proxy_url, max(names, default="the settings of the system"))
+    names = [variable for variable in os.environ if variable.lower() == name and os.environ[variable] == value]
+    # Old versions of requests take the host for the scheme if there is none.
+    return Proxy(value if "://" in value else f"http://{value}", max(names, default="the settings of the system"))
 
 
 def check_proxy(proxy: Proxy, url: str) -> None:
     """Raise Unreachable if a proxy cannot be used. No message shows its address, which can contain a password."""
     prefix = f"no request was sent to {url}, because"
     try:
-        with_scheme: str = requests.utils.prepend_scheme_if_needed(proxy.url, "http")  # type: ignore[no-untyped-call]
-        parts = urllib3.util.parse_url(with_scheme)
+        parts = urllib3.util.parse_url(proxy.url)
         host = (parts.host or "").encode("idna")
     except ValueError:
         host = b""
-    if not host or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+    # Old versions of urllib3 accept spaces.
+    if not host or re.search(r"[^!-~\w]", proxy.url) or "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise Unreachable(
             f"{prefix} the address of the proxy in {proxy.variable} is not valid: correct it, and percent-encode the "
             "special characters of its password",

@@ -51,6 +51,12 @@ def test_proxy_has_the_name_of_the_variable_that_is_set(
     assert find_proxy(URL) == Proxy(GOOD, name)
 
 
+@pytest.mark.parametrize("value", ["proxy.example:3128", "user:hunter2@proxy.example:3128"])
+def test_proxy_without_a_scheme_uses_http(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    set_variables(monkeypatch, {"ALL_PROXY": value})
+    assert find_proxy(URL) == Proxy(f"http://{value}", "ALL_PROXY")
+
+
 @pytest.mark.parametrize(
     "variables",
     [{}, {"HTTP_PROXY": GOOD}, {"HTTPS_PROXY": ""}, {"HTTPS_PROXY": GOOD, "NO_PROXY": "coinswitch.co"}],
@@ -70,7 +76,6 @@ def test_plain_http_has_neither_proxy_nor_authorities(monkeypatch: pytest.Monkey
     "proxy_url",
     [
         GOOD,
-        "proxy.example:3128",
         "HTTPS://proxy.example",
         "http://user:p%40%2F%23@127.0.0.1:3128/",
         "http://[::1]:3128",
@@ -106,9 +111,10 @@ def get_refusal(proxy_url: str) -> str:
         "http://user:12#hunter2@127.0.0.1:9",
         "http://user:12?hunter2@127.0.0.1:9",
         "http://user:hunter2@[::1",
-        "user:hunter2@host:99999",
         "http://user:hunter2@" + "a" * 70 + ".invalid:1",
         "http://user:hunter2@exa mple:1",
+        "http://user:hunter2@example:1\n",
+        "http://user:hunter2@example\x1b:1",
     ],
 )
 def test_invalid_proxy_is_refused_without_its_address(proxy_url: str) -> None:
