@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import urllib3
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
@@ -292,11 +293,13 @@ def test_certificate_of_an_https_proxy_is_the_certificate_of_the_proxy(
     https_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", https_sandbox.url)
-    message = get_unreachable(new_transport("https://exchange.invalid"), can_retry=False)
-    assert message.startswith(
-        "the TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
-    )
-    assert ": check HTTPS_PROXY, and set ca_path" in message
+    with pytest.raises(Unreachable, match=r"\): check HTTPS_PROXY") as caught:
+        new_transport("https://exchange.invalid")(READ_TIME)
+    # With a new Python, the oldest urllib3 does not get as far as the certificate of a proxy.
+    if not urllib3.__version__.startswith("1."):
+        assert not caught.value.can_retry
+        start = "the TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
+        assert str(caught.value).startswith(start)
 
 
 def test_good_proxy_is_not_blamed_for_the_certificate_of_the_exchange(
