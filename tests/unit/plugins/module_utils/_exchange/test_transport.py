@@ -13,12 +13,12 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import urllib3
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
@@ -296,7 +296,7 @@ def test_certificate_of_an_https_proxy_is_the_certificate_of_the_proxy(
     with pytest.raises(Unreachable, match=r"\): check HTTPS_PROXY") as caught:
         new_transport("https://exchange.invalid")(READ_TIME)
     # With a new Python, the oldest urllib3 does not get as far as the certificate of a proxy.
-    if not urllib3.__version__.startswith("1."):
+    if not version("urllib3").startswith("1."):
         assert not caught.value.can_retry
         start = "the TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
         assert str(caught.value).startswith(start)
