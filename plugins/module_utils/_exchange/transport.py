@@ -469,7 +469,7 @@ class _SocksConnection(_Connection, SOCKSHTTPSConnection):
         try:
             sock: socket.socket = SOCKSHTTPSConnection._new_conn(self)
         except urllib3.exceptions.HTTPError as error:
-            # urllib3 does not set the cause. The error of PySocks tells more, and the one inside of it tells most.
+            # urllib3 does not set the cause. The error of PySocks says more, and the one inside of it says most.
             raise getattr(error.__context__, "socket_err", None) or error.__context__ or error from None
         self._is_past_proxy = True
         return sock

@@ -535,22 +535,22 @@ def test_own_directory_is_the_first_one_that_exists(home: Path, monkeypatch: pyt
     assert not _budgets._is_own(str(home / ".local" / "state"))
 
 
-@pytest.mark.parametrize("obstacle", ["file", "link", "open to others", "relative", "read-only"])
+@pytest.mark.parametrize("defect", ["file", "link", "open to others", "relative", "read-only"])
 def test_temporary_directory_is_used_if_the_state_directory_cannot_be_used(
-    home: Path, temporary: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, obstacle: str
+    home: Path, temporary: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, defect: str
 ) -> None:
     directory = home / ".local/state/tradeops.coinswitch"
     directory.parent.mkdir(parents=True)
-    if obstacle == "file":
+    if defect == "file":
         directory.touch()
-    elif obstacle == "link":
+    elif defect == "link":
         directory.symlink_to(home)
-    elif obstacle == "relative":
+    elif defect == "relative":
         monkeypatch.chdir(home)
         monkeypatch.setenv("XDG_STATE_HOME", "state")
     else:
-        directory.mkdir(mode=0o755 if obstacle == "open to others" else 0o700)
-    if obstacle == "read-only":
+        directory.mkdir(mode=0o755 if defect == "open to others" else 0o700)
+    if defect == "read-only":
         monkeypatch.setattr("os.access", lambda path, mode: path != str(directory))
     assert find_budgets(clock) == temporary
 
