@@ -64,6 +64,7 @@ OLDEST_TARGETS = ("3.8", "3.9")
 TESTS_WITH_LIBRARIES = [
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in (
+        "_exchange/test_environment",
         "_exchange/test_libraries",
         "_exchange/test_signing",
         "_exchange/test_transport",

@@ -58,7 +58,7 @@ def find_proxy(url: str) -> Proxy | None:
     value = requests.utils.select_proxy(url, proxies)
     if not value:
         return None
-    # Python prefers https_proxy to HTTPS_PROXY, which it prefers to all_proxy.
+    # requests prefers https_proxy to all_proxy, and Python prefers the variable in lower case.
     name = "https_proxy" if "https" in proxies else "all_proxy"
     names = [variable for variable in os.environ if variable.lower() == name and os.environ[variable] == value]
     # Old versions of requests take the host for the scheme if there is none.
