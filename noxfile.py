@@ -52,6 +52,7 @@ OLDEST_LIBRARIES = (
     "cryptography==3.3.2",
     "idna==2.10",
     "pycparser==2.22",
+    "PySocks==1.7.1",
     "requests==2.25.1",
     "six==1.16.0",
     "urllib3==1.26.5",
@@ -63,6 +64,7 @@ OLDEST_TARGETS = ("3.8", "3.9")
 TESTS_WITH_LIBRARIES = [
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in (
+        "_exchange/test_environment",
         "_exchange/test_libraries",
         "_exchange/test_signing",
         "_exchange/test_transport",

@@ -27,6 +27,7 @@ options:
     description:
       - The address of the API, as C(https://HOST) or C(https://HOST:PORT). Plain http is allowed only for a loopback
         address, such as the address of the sandbox.
+      - Upper case, the default port and a final dot make no difference.
       - If not set, the value of the environment variable E(COINSWITCH_API_URL) is used.
     type: str
     default: https://coinswitch.co
@@ -58,7 +59,8 @@ options:
     description:
       - The part of each request budget that the task may use, above V(0) and up to V(1). The rest is left to other
         programs that use the same keys. The task may always send at least one request in 60 seconds.
-      - All tasks of one user on one machine share the request budgets of an API key, even in different processes.
+      - All tasks of one user on one machine share the request budgets of an API key, even in different processes. The
+        times of the requests are in a file below C(~/.local/state), or E(XDG_STATE_HOME) if that is set.
     type: float
     default: 1
   validate_certs:
@@ -70,13 +72,16 @@ options:
   ca_path:
     description:
       - The certificate authorities to trust, instead of those of the Python library requests. Either a file in PEM
-        format, or a directory that was prepared with C(openssl rehash).
+        format, or a directory that was prepared with C(openssl rehash). It must be an absolute path, or start with
+        C(~).
       - If not set, the environment variable E(REQUESTS_CA_BUNDLE) can name them, too.
     type: path
 requirements:
   - requests >= 2.25.1
   - cryptography >= 3.3.2
 notes:
+  - An option or an environment variable with an empty value is not set. An empty O(api_key) or O(secret_key) is an
+    error, so that the keys of another account in the environment do not replace it.
   - On the controller, a task runs inside Ansible's own worker process (direct execution), which is several times as
     fast as a module in its own process. A task runs as a module if it uses another connection, C(become), C(async) or
     another Python, or if C(environment) sets a variable that does not start with C(COINSWITCH_). The results are the
@@ -89,7 +94,8 @@ notes:
   - On the controller, no request is sent after the task has ended, for example because of its C(timeout), Ctrl-C or a
     killed ansible-playbook. A request that was sent before can still take effect. With C(async), with C(become) or on a
     remote host, a module can continue after ansible-playbook was killed.
-  - The module uses the proxies of the environment variables E(HTTPS_PROXY) and E(NO_PROXY).
+  - The module uses the proxies of the environment variables E(HTTPS_PROXY), E(ALL_PROXY) and E(NO_PROXY). A SOCKS
+    proxy needs the Python library PySocks.
 seealso:
   - name: Guides
     description: First steps, many accounts, the nightly drift check, blocked symbols, and rehearsals on the sandbox.

@@ -125,6 +125,7 @@ class Bench:
             "PATH": os.environ["PATH"],
             "HOME": run_folder,
             "TMPDIR": run_folder,
+            "XDG_STATE_HOME": run_folder,
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / "collections"),
             "ANSIBLE_LIBRARY": str(ROOT / "tests/bench/library"),

@@ -129,7 +129,7 @@ class Ansible:
             options: Options of ansible-playbook.
             hosts: The hosts with their variables; localhost by default.
             separate_budgets: Give each task request budgets of its own, as if a minute passed before each task. A task
-                keeps its budgets in TMPDIR.
+                keeps its budgets in XDG_STATE_HOME.
             play_keywords: Keywords of the play.
         """
         folder = self.folder / f"play{self._play_count}"
@@ -137,7 +137,7 @@ class Ansible:
         folder.mkdir()
         if separate_budgets:
             tasks = {
-                name: {**task, "environment": {"TMPDIR": str(_make_folder(folder / f"tmp{number}"))}}
+                name: {**task, "environment": {"XDG_STATE_HOME": str(_make_folder(folder / f"state{number}"))}}
                 for number, (name, task) in enumerate(tasks.items())
             }
         playbook = self._write_playbook(folder, tasks, hosts or {"localhost": {}}, play_keywords)

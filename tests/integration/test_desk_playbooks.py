@@ -52,10 +52,10 @@ class Desk:
 
     def run_playbook(self, playbook: str, *options: str) -> CompletedCommand:
         """Run a playbook on all accounts, with new request budgets, as if a minute passed since the last run."""
-        budgets = self.folder / f"tmp{self._run_count}"
+        budgets = self.folder / f"state{self._run_count}"
         budgets.mkdir()
         self._run_count += 1
-        self._ansible.environment["TMPDIR"] = str(budgets)
+        self._ansible.environment["XDG_STATE_HOME"] = str(budgets)
         inventory = {"desk": {"hosts": self.hosts, "vars": self.variables}}
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         return self._ansible.run("ansible-playbook", "-i", "inventory.yml", playbook, *options)

@@ -47,7 +47,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "short secret key": {MODULE: {**BTC, "secret_key": "ab" * 31 + "c"}},
     "keys of different pairs": {MODULE: {**BTC, "secret_key": "11" * 32}},
     "no certificate check": {MODULE: {**BTC, "validate_certs": False}},
-    "ca_path does not exist": {MODULE: {**BTC, "ca_path": "here/there.pem"}},
+    "ca_path is relative": {MODULE: {**BTC, "ca_path": "here/there.pem"}},
+    "ca_path does not exist": {MODULE: {**BTC, "ca_path": "~/here/there.pem"}},
+    "options are empty": {MODULE: {**BTC, "api_url": "", "exchange": "", "timeout": "", "ca_path": ""}},
     "loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
     "until": {WALLET: {}, "until": "result_22 is success", "retries": 1, "delay": 0},
     "changed_when": {WALLET: {}, "changed_when": True},
@@ -95,8 +97,7 @@ def run_both_ways(
         account.leverage.update(dict.fromkeys(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT"], 10))
         exchange.requests.clear()
         # New request budgets, as if a minute passed between the two runs.
-        ansible.environment["TMPDIR"] = str(ansible.folder / f"tmp-{direct}")
-        os.makedirs(ansible.environment["TMPDIR"], exist_ok=True)
+        ansible.environment["XDG_STATE_HOME"] = str(ansible.folder / f"state-{direct}")
         run = ansible.play({name: TASKS[name] for name in names}, *options)
         run.results["requests"] = {"sent": [(r.endpoint, r.symbol, r.status) for r in exchange.requests]}
         runs.append(run)
@@ -303,7 +304,7 @@ def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".") -> 
     (ansible.folder / folder / "long.yml").write_text(json.dumps([play]))
 
 
-@pytest.mark.parametrize(("value", "is_shown"), [("true", True), ("false", False)])
+@pytest.mark.parametrize(("value", "is_shown"), [("true", True), ("false", False), ("", True)])
 def test_coinswitch_progress_turns_progress_on_or_off(
     ansible: Ansible, long_task: dict[str, Any], account: Account, value: str, is_shown: bool
 ) -> None:

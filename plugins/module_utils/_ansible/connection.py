@@ -29,6 +29,8 @@ class UnconvertedType(str):
         return value
 
 
+# Also those that a text program sets in place of the plain ones.
+_QUOTES = ('"', "'", "`", "\u2018", "\u2019", "\u201c", "\u201d")
 INT = UnconvertedType("int")
 FLOAT = UnconvertedType("float")
 
@@ -52,22 +54,40 @@ class Connection(NamedTuple):
         return f"{self.api_url} {self.api_key.lower()}"
 
 
+# What counts if an option is not set. An option that is set to an empty text is not set.
+DEFAULTS: dict[str, Any] = {
+    "api_url": "https://coinswitch.co",
+    "exchange": "EXCHANGE_2",
+    "timeout": 10,
+    "retries": 3,
+    "rate_limit_timeout": 600,
+    "rate_limit_share": 1,
+}
+API_URL_VARIABLE = "COINSWITCH_API_URL"
+
+
 def read_connection(options: Mapping[str, Any]) -> Connection:
     """Return the connection options. Raise InputRefused if one of them is not valid."""
+    empty = {name: default for name, default in DEFAULTS.items() if options[name] == ""}
+    if "api_url" in empty:
+        # The same order as for an option that is absent. A rehearsal on the sandbox must not reach the real exchange.
+        empty["api_url"] = os.environ.get(API_URL_VARIABLE) or empty["api_url"]
+    values = {**options, **empty}
     return Connection(
-        api_key=_check_api_key(_get_required(options, "api_key")),
-        secret_key=_check_secret_key(_get_required(options, "secret_key")),
-        api_url=_check_url(options["api_url"]),
-        exchange=_check_exchange(options["exchange"]),
-        timeout=_check_number("timeout", options["timeout"], 0.0, 3600.0, exclude_minimum=True),
-        retries=_check_retries(options["retries"]),
-        rate_limit_timeout=_check_number("rate_limit_timeout", options["rate_limit_timeout"], 0.0, 1e9),
-        rate_limit_share=_check_number("rate_limit_share", options["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
-        verify=_get_verify(options["validate_certs"], options["ca_path"]),
+        api_key=_check_key_text("api_key", _get_required(values, "api_key")),
+        secret_key=_check_secret_key(_check_key_text("secret_key", _get_required(values, "secret_key"))),
+        api_url=_check_url(values["api_url"]),
+        exchange=_check_exchange(values["exchange"]),
+        timeout=_check_number("timeout", values["timeout"], 0.0, 3600.0, exclude_minimum=True),
+        retries=_check_retries(values["retries"]),
+        rate_limit_timeout=_check_number("rate_limit_timeout", values["rate_limit_timeout"], 0.0, 1e9),
+        rate_limit_share=_check_number("rate_limit_share", values["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
+        verify=_get_verify(values["validate_certs"], values["ca_path"]),
     )
 
 
 def _get_required(options: Mapping[str, Any], name: str) -> str:
+    """Return a key. An empty key is missing: the key of another account in the environment does not replace it."""
     value = options[name]
     if not value:
         raise InputRefused(
@@ -76,9 +96,12 @@ def _get_required(options: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def _check_api_key(text: str) -> str:
+def _check_key_text(name: str, text: str) -> str:
+    """Return a key. Raise InputRefused if it contains characters that come from a file or a shell. Never show it."""
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        raise InputRefused(f"{name} starts or ends with a quotation mark: remove the quotation marks from its value")
     if not re.fullmatch(r"[!-~]+", text):
-        raise InputRefused("api_key contains a space, a line break or another character that no key has: copy it again")
+        raise InputRefused(f"{name} contains a space, a line break or another character that no key has: copy it again")
     return text
 
 
@@ -93,23 +116,40 @@ def _check_secret_key(text: str) -> str:
 
 
 def _check_url(text: str) -> str:
-    """Return the address of the API without a slash at its end. Raise InputRefused if it is unsafe or ambiguous."""
+    """Return the address of the API. Raise InputRefused if it is unsafe or ambiguous.
+
+    Each spelling of an address gives the same one: in lower case, without the default port, a final dot or a slash.
+    """
     requirement = "api_url must be https://HOST or https://HOST:PORT"
     if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?/?", text):
         raise InputRefused(f"{requirement}, without a user, a path or a query")
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        host, port = _normalize_host(parts.hostname or ""), parts.port
     except ValueError:
         raise InputRefused(f"{requirement}: the host or port is not valid") from None
-    if not host or port == 0:
+    if port == 0 or not host:
         raise InputRefused(f"{requirement}: the host or port is missing")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not _is_loopback(host.strip("[]")):
         raise InputRefused(
             "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
             "localhost)"
         )
-    return f"{parts.scheme}://{parts.netloc}"
+    is_default_port = port in (None, {"https": 443, "http": 80}[parts.scheme])
+    return f"{parts.scheme}://{host}" + ("" if is_default_port else f":{port}")
+
+
+def _normalize_host(host: str) -> str:
+    """Return a host in lower case, without a final dot. Raise ValueError if it cannot be the name of a host."""
+    if ":" in host:
+        # Few tasks use an IPv6 address, so others do not spend time on this import.
+        import ipaddress
+
+        return f"[{ipaddress.IPv6Address(host)}]"
+    name = host.lower()[:-1] if host.endswith(".") else host.lower()
+    if name and not all(0 < len(label) < 64 for label in name.split(".")):
+        raise ValueError
+    return name
 
 
 def _is_loopback(host: str) -> bool:
@@ -164,6 +204,9 @@ def _check_retries(value: Any) -> int:
 def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
     if not validate or not ca_path:
         return bool(validate)
+    if not os.path.isabs(ca_path):
+        # A module and a task in the worker process have different working directories.
+        raise InputRefused(f"ca_path {ca_path!r} is a relative path: write the whole path, starting with / or ~")
     if not os.path.exists(ca_path):
         raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on: correct it")
     return ca_path

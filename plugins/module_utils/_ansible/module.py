@@ -14,9 +14,12 @@ import select
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import (
+    API_URL_VARIABLE,
+    DEFAULTS,
     FLOAT,
     INT,
     Connection,
@@ -44,19 +47,28 @@ T = TypeVar("T")
 # The process ID of ansible-playbook. The action plugins set it for a module that runs on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER_PID"
 
+
+def get_variable(name: str) -> str:
+    """Return an environment variable. An empty one is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise AnsibleFallbackNotFound
+    return value
+
+
 CONNECTION: dict[str, dict[str, Any]] = {
-    "api_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["COINSWITCH_API_KEY"])},
-    "secret_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["COINSWITCH_SECRET_KEY"])},
+    "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
+    "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
     "api_url": {
         "type": "str",
-        "default": "https://coinswitch.co",
-        "fallback": (env_fallback, ["COINSWITCH_API_URL"]),
+        "default": DEFAULTS["api_url"],
+        "fallback": (get_variable, [API_URL_VARIABLE]),
     },
-    "exchange": {"type": "str", "default": "EXCHANGE_2"},
-    "timeout": {"type": FLOAT, "default": 10},
-    "retries": {"type": INT, "default": 3},
-    "rate_limit_timeout": {"type": FLOAT, "default": 600},
-    "rate_limit_share": {"type": FLOAT, "default": 1},
+    "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
+    "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
+    "retries": {"type": INT, "default": DEFAULTS["retries"]},
+    "rate_limit_timeout": {"type": FLOAT, "default": DEFAULTS["rate_limit_timeout"]},
+    "rate_limit_share": {"type": FLOAT, "default": DEFAULTS["rate_limit_share"]},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
 }

@@ -1,25 +1,28 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remove secrets from all output of a module, even if the exchange returns them in another encoding.
+"""Remove secrets and control characters from all output of a module, whatever the exchange sends.
 
-Private to this collection: anything here may change in any release.
+Secrets are found in each encoding that an answer can contain. Each step takes a time that grows only with the size of a
+text. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_printable
+
 HIDDEN = "********"
-# The characters of hexadecimal, base64 and percent-encoding, for a regular expression.
-_ENCODING_CHARACTERS = "A-Za-z0-9+/=_%-"
+# A run of the characters of hexadecimal, base64 and percent-encoding. A shorter run is no signature in any case.
+_RUN = re.compile("[A-Za-z0-9+/=_%-]{16,}")
 # A signature in any encoding has at least as many characters. No other value of the exchange does.
 _MIN_SIGNATURE_LENGTH = 120
-# The user and the password in a URL. A password can contain a slash or an @ that is not encoded.
-_USERINFO = r"(?<=://)[^\s\"'<>]{1,512}(?=@)"
+# A text that can contain a whole URL with a user.
+_WORD = re.compile(r"[^\s\"'<>]{5,}")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 # A shorter password is hidden in URLs only. Hiding it everywhere would make messages unreadable.
 _MIN_PASSWORD_LENGTH = 4
@@ -28,7 +31,10 @@ _MIN_SECRET_LENGTH = 8
 
 
 class Redactor:
-    """Replaces secrets in texts and in nested values. Also replaces the user and the password of any URL.
+    """Makes texts and nested values safe to show.
+
+    Secrets, and the user and the password of any URL, are replaced. Each text becomes one line without control
+    characters.
 
     Args:
         secrets: The keys. They are found in upper and lower case, in base64 and percent-encoded.
@@ -36,30 +42,68 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
-        passwords_longest_first = sorted(map(re.escape, passwords), key=lambda text: -len(text))
-        self._plain_pattern = re.compile("|".join([_USERINFO, *passwords_longest_first]))
-        encodings = {
-            encoding for secret in secrets for encoding in _get_encodings(secret) if len(encoding) >= _MIN_SECRET_LENGTH
-        }
-        encodings_longest_first = sorted(encodings, key=lambda encoding: (-len(encoding), encoding))
-        pattern = "|".join(
-            [*map(re.escape, encodings_longest_first), rf"[{_ENCODING_CHARACTERS}]{{{_MIN_SIGNATURE_LENGTH},}}"]
-        )
-        # Skip places without enough such characters in a row. This makes the search in megabytes fast.
-        characters = re.escape("".join(sorted(set("".join(encodings)))))
-        self._secret_pattern = re.compile(
-            rf"(?=[{characters}{_ENCODING_CHARACTERS}]{{{_MIN_SECRET_LENGTH}}})(?:{pattern})", re.IGNORECASE
-        )
+        encodings = {_to_bytes(encoding).lower() for secret in secrets for encoding in _get_encodings(secret)}
+        self._encodings = sorted(encoding for encoding in encodings if len(encoding) >= _MIN_SECRET_LENGTH)
+        self._min_length = min(map(len, self._encodings), default=0)
+        self._passwords = sorted(passwords, key=len, reverse=True)
 
     def clean(self, value: Any) -> Any:
         """Return the value without secrets, in texts, lists and dictionaries (also in their keys)."""
         if isinstance(value, str):
-            return self._plain_pattern.sub(HIDDEN, self._secret_pattern.sub(HIDDEN, value))
+            return to_printable(self._hide(value))
         if isinstance(value, dict):
             return {self.clean(name): self.clean(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.clean(item) for item in value]
         return value
+
+    def _hide(self, text: str) -> str:
+        if len(text) >= self._min_length:
+            text = self._hide_secrets(text)
+        if len(text) >= _MIN_SIGNATURE_LENGTH:
+            text = _RUN.sub(_hide_signature, text)
+        for password in self._passwords:
+            text = text.replace(password, HIDDEN)
+        return _WORD.sub(_hide_user, text) if "://" in text and "@" in text else text
+
+    def _hide_secrets(self, text: str) -> str:
+        """Return the text without the keys. A search for each encoding is faster than one pattern for all."""
+        data = _to_bytes(text)
+        # bytes.lower() changes only ASCII letters, so all positions stay the same.
+        lowered = data.lower()
+        found = [span for encoding in self._encodings if encoding in lowered for span in _find(encoding, lowered)]
+        if not found:
+            return text
+        parts, end = [], 0
+        for start, stop in sorted(found):
+            if start >= end:
+                parts += [data[end:start], HIDDEN.encode()]
+            end = max(end, stop)
+        return b"".join([*parts, data[end:]]).decode("utf-8", "surrogatepass")
+
+
+def _to_bytes(text: str) -> bytes:
+    # JSON can contain half of a surrogate pair.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _find(part: bytes, data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each place where the data contains the part."""
+    start = data.find(part)
+    while start >= 0:
+        yield start, start + len(part)
+        start = data.find(part, start + len(part))
+
+
+def _hide_signature(run: re.Match[str]) -> str:
+    return HIDDEN if len(run[0]) >= _MIN_SIGNATURE_LENGTH else run[0]
+
+
+def _hide_user(word: re.Match[str]) -> str:
+    """Return a text without the user and the password of a URL. A password can contain a slash or an @."""
+    scheme, separator, rest = word[0].partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{HIDDEN}{at}{host}" if user else word[0]
 
 
 def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import pwd
 import random
 import stat
 import tempfile
@@ -29,6 +30,8 @@ _FIRST_LOCK_PAUSE_SECONDS = 0.001
 _MAX_LOCK_PAUSE_SECONDS = 0.064
 _OPEN_ATTEMPTS = 5
 _MAX_FILE_BYTES = 64 << 10
+# No endpoint is closed for so long.
+_MAX_AGE_SECONDS = 24 * 60 * 60.0
 
 
 class MemoryBudgets:
@@ -51,12 +54,12 @@ class BudgetStore(MemoryBudgets):
 
     Args:
         identity: The API key and the address of the exchange. The name of the file is a hash of it.
-        directory: The folder of the file. None: a folder of this user in the temporary folder.
+        directory: The directory of the file. None: a directory of this user.
     """
 
     def __init__(self, identity: str, directory: str | None = None) -> None:
         super().__init__()
-        self._directory = directory or _get_default_directory()
+        self._directory = directory or _find_directory()
         key = f"{_get_clock_identity()} {identity}".encode("utf-8", "backslashreplace")
         self._path = os.path.join(self._directory or "", hashlib.sha256(key).hexdigest()[:32] + ".json")
         self._has_unshared = False
@@ -98,11 +101,13 @@ class BudgetStore(MemoryBudgets):
         return None
 
     def _open_file(self) -> int:
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        folder = os.lstat(self._directory)
-        if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.geteuid() or folder.st_mode & 0o077:
-            raise PermissionError
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        _make_private_directory(self._directory)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            return os.open(self._path, flags)
+        except FileNotFoundError:
+            _remove_old_files(self._directory)
+            return os.open(self._path, flags | os.O_CREAT, 0o600)
 
     def _try_lock(self, file: int) -> bool:
         """Lock the file. Return False if that fails, or if the file was deleted or replaced in the meantime."""
@@ -118,12 +123,62 @@ class BudgetStore(MemoryBudgets):
             return False
 
 
-def _get_default_directory() -> str:
-    """Return the folder of the budgets of this user. Empty if there is no usable temporary folder."""
+def _find_directory() -> str:
+    """Return the directory of the budgets of this user. Empty if there is none that can be used.
+
+    It must be the same for each process of the user. A job of cron has no runtime directory, and a service can have a
+    temporary directory of its own, so the state directory comes first.
+    """
     try:
-        return os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")
+        temporary = [os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")]
     except OSError:
-        return ""
+        temporary = []
+    for directory in (*_list_state_directories(), *temporary):
+        with contextlib.suppress(OSError, ValueError):
+            _make_private_directory(directory)
+            return directory
+    return ""
+
+
+def _list_state_directories() -> list[str]:
+    """Return the directory below the state directory of this user (XDG base directories). Empty without a home."""
+    try:
+        home = os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        home = ""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    # With sudo, both variables can be those of another user. A directory of root there would be in the way.
+    return [os.path.join(state, "tradeops.coinswitch")] if os.path.isabs(state) and _is_own(state) else []
+
+
+def _is_own(directory: str) -> bool:
+    """Return whether a directory belongs to this user. If it does not exist, the first one above it that exists."""
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    return os.stat(directory).st_uid == os.geteuid()
+
+
+def _make_private_directory(directory: str) -> None:
+    """Create a directory if needed. Raise OSError if other users can read it, or if this one cannot write."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    found = os.lstat(directory)
+    is_private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    if not is_private or not os.access(directory, os.W_OK):
+        raise PermissionError
+
+
+def _remove_old_files(directory: str) -> None:
+    """Remove the files of earlier boots and of keys that are not used any more.
+
+    If a process uses such a file at the same moment, one request is not counted after a day without any.
+    """
+    with contextlib.suppress(OSError), os.scandir(directory) as files:
+        for file in files:
+            if (
+                file.name.endswith(".json")
+                and time.time() - file.stat(follow_symlinks=False).st_mtime > _MAX_AGE_SECONDS
+            ):
+                os.unlink(file.path)
 
 
 def _get_clock_identity() -> str:

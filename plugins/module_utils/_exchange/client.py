@@ -29,6 +29,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
     Pacer,
     Preview,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
 
 # The exchange refuses a request if the clock differs by more than this (the signing page of the API).
@@ -221,6 +222,7 @@ class Client:
                 json.loads(
                     answer.body,
                     parse_float=Decimal,
+                    parse_int=parse_integer,
                     parse_constant=_reject_constant,
                     object_pairs_hook=_reject_repeated_keys,
                 )
@@ -325,7 +327,7 @@ def _reject_constant(name: str) -> NoReturn:
 def _get_message(body: bytes) -> str | None:
     """Return the field `message` of a body, or None without one. Each error of the API has this field."""
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_int=parse_integer)
     except (ValueError, RecursionError):
         return None
     message = value.get("message") if isinstance(value, dict) else None
@@ -339,7 +341,7 @@ def format_quote(text: str) -> str:
 
 def to_one_line(text: str) -> str:
     """Return the text on one line, without control characters, and not too long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT_CHARACTERS]).split())
+    line = " ".join(to_printable(text[:_MAX_TEXT_CHARACTERS]).split())
     return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 

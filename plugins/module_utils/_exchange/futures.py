@@ -163,9 +163,14 @@ class Futures:
             body["symbol"] = symbol
         value = self.client.request(OPEN_ORDERS, body=body)
         data = _get_data(value) if value != {} else None
-        if isinstance(data, dict):
-            return _get_rows(data.get("orders"), "orders"), to_int(data.get("cursor"))
-        return _get_rows(data, "orders"), None
+        page, cursor = (data.get("orders"), to_int(data.get("cursor"))) if isinstance(data, dict) else (data, None)
+        rows = _get_rows(page, "orders")
+        if len(rows) > ORDERS_PER_PAGE:
+            raise Unexpected(
+                f"the exchange's answer contains {len(rows)} open orders, but the request asked for at most "
+                f"{ORDERS_PER_PAGE}: check api_url and the proxy"
+            )
+        return rows, cursor
 
     def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""

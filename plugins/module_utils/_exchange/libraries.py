@@ -13,6 +13,12 @@ import traceback
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import LibraryMissing
 
+
+def has_pysocks() -> bool:
+    """Return whether PySocks is installed, which only a SOCKS proxy needs. Without it, requests defines a function."""
+    return isinstance(requests.adapters.SOCKSProxyManager, type)
+
+
 _MISSING: LibraryMissing | None = None
 try:
     from cryptography.exceptions import InvalidSignature
@@ -23,7 +29,13 @@ try:
     import requests
     import urllib3
     from requests import Session
+    from requests.adapters import HTTPAdapter
     from requests.auth import AuthBase
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    if has_pysocks():
+        from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSHTTPSConnectionPool
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
@@ -31,7 +43,14 @@ __all__ = [
     "AuthBase",
     "Ed25519PrivateKey",
     "Ed25519PublicKey",
+    "HTTPAdapter",
+    "HTTPConnection",
+    "HTTPConnectionPool",
+    "HTTPSConnection",
+    "HTTPSConnectionPool",
     "InvalidSignature",
+    "SOCKSHTTPSConnection",
+    "SOCKSHTTPSConnectionPool",
     "Session",
     "requests",
     "require_libraries",

@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sends one HTTP request at a time over one connection, with a limit on the time and the size of the answer.
 
-Only the calling thread sends, so it knows whether the first byte of a request was sent. Two helper threads set limits
-that Python has no other means for. Neither of them can send: one resolves a host name, and one shuts down a connection
-whose timeout has passed.
+Only the calling thread connects and sends, so it knows whether the first byte of a request was sent. Two helper threads
+set limits that Python has no other means for. Neither of them can send: one resolves a host name, and one shuts down a
+connection whose timeout has passed.
+
+A connection that cannot be opened raises the final error itself, where the cause is known. No library wraps that error,
+because it is none of its own.
 
 Private to this collection: anything here may change in any release.
 """
@@ -18,12 +21,18 @@ import re
 import socket
 import ssl
 import time
-from http.client import InvalidURL
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread, Timer
+from threading import Lock, Timer
 from typing import Any, Callable, Mapping, NamedTuple
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import (
+    Authorities,
+    Proxy,
+    check_proxy,
+    find_authorities,
+    find_proxy,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     CoinSwitchError,
     Unclear,
@@ -31,10 +40,22 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
     AuthBase,
+    HTTPAdapter,
+    HTTPConnection,
+    HTTPConnectionPool,
+    HTTPSConnection,
+    HTTPSConnectionPool,
     Session,
+    SOCKSHTTPSConnection,
+    SOCKSHTTPSConnectionPool,
     requests,
     require_libraries,
     urllib3,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sockets import (
+    connect_first,
+    resolve,
+    start_thread,
 )
 
 # The largest answer, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
@@ -44,6 +65,13 @@ MAX_REFUSAL_BYTES = 64 << 10
 _CHUNK_BYTES = 16 << 10
 # Common servers close a connection that is idle for 5 s or longer. A request that is sent just then gets no answer.
 MAX_IDLE_SECONDS = 4.0
+_HEADERS = {
+    "Content-Type": "application/json",
+    # A compressed answer can be a thousand times as large as the bytes that are received.
+    "Accept-Encoding": "identity",
+    # A shared cache could return the answer to another account.
+    "Cache-Control": "no-cache",
+}
 
 
 class Request(NamedTuple):
@@ -84,7 +112,7 @@ class _Attempt:
         self._watchdog.daemon = True
 
     def __enter__(self) -> _Attempt:
-        _start_thread(self._watchdog)
+        start_thread(self._watchdog)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -124,8 +152,6 @@ class _Attempt:
 class _Session(Session):
     """A session of requests that never follows a redirect."""
 
-    # Set before the first request.
-    transport: Transport
     # When the last answer was received, in monotonic seconds. Before the first answer, there is no idle time.
     last_used = float("inf")
 
@@ -158,7 +184,9 @@ class Transport:
         self._url = url
         self._auth = auth
         self._timeout = timeout
-        self._verify = verify
+        self._proxy = find_proxy(url)
+        self._authorities = find_authorities(url, verify)
+        self._verify = verify and (self._authorities.path if self._authorities else True)
         self._may_send = may_send
         self._clock = clock
         self._closed = False
@@ -167,15 +195,19 @@ class Transport:
 
     def _new_session(self) -> _Session:
         session = _Session()
-        session.transport = self
-        # Plain http is for loopback only. A proxy from the environment would send it to another machine.
-        session.trust_env = self._url.startswith("https:")
+        # environment.py reads the environment, so that a message can name the variable that is set.
+        session.trust_env = False
         # A cookie would link the requests of two accounts.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.mount(self._url, _make_adapter(session))
+        session.mount(self._url, _Adapter(self))
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether requests go through a proxy."""
+        return self._proxy is not None
 
     @property
     def sent(self) -> bool:
@@ -217,18 +249,19 @@ class Transport:
             raise
 
     def _exchange(self, request: Request, attempt: _Attempt) -> Answer:
+        if self._proxy:
+            check_proxy(self._proxy, self._url)
         with self._session.request(
             request.method,
             self._url + request.path,
             params=dict(request.params),
             data=request.body,
-            # A compressed answer can be a thousand times as large as the bytes that are received.
-            headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+            headers=_HEADERS,
+            proxies={"https": self._proxy.url} if self._proxy else {},
             auth=self._auth,
             timeout=(self._timeout / 2, self._timeout),
             allow_redirects=False,
             stream=True,
-            # Set for each request, because REQUESTS_CA_BUNDLE overrides `verify` of a session.
             verify=self._verify,
         ) as response:
             status = response.status_code
@@ -258,154 +291,239 @@ class Transport:
             raise Unreachable("the task has ended, so no more requests are sent", can_retry=False)
 
     def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
-        """Return a connected socket to the exchange or to its proxy."""
+        """Return a connected socket to the exchange or to its proxy. Raise OSError or Unreachable if that fails."""
         self._attempt.connection = connection
         deadline = self._attempt.connect_deadline
-        last_error: OSError = TimeoutError()
-        for family, kind, protocol, _name, address in _resolve(host, port, deadline):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(max(0.001, deadline - time.monotonic()))
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                last_error = error
-            else:
-                return sock
-        raise last_error
+        sock = connect_first(resolve(host, port, deadline), deadline)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def explain_unsent(self, error: Exception, is_past_proxy: bool) -> CoinSwitchError:
+        """Return why nothing was sent.
+
+        Args:
+            error: What the libraries raised.
+            is_past_proxy: Whether the proxy did its part, so that the error is not about the proxy.
+        """
+        if isinstance(error, CoinSwitchError):
+            return error
+        cause = _get_innermost(error)
+        failure = _Failure(
+            self._url,
+            self._timeout / 2,
+            None if is_past_proxy else self._proxy,
+            self._authorities,
+            cause,
+            self._attempt.expired or _is_timeout(cause),
+        )
+        text, can_retry = next((text, can_retry) for applies, text, can_retry in _UNSENT if applies(failure))
+        return Unreachable(text(failure), can_retry)
+
+    def explain_tunnel(self, status: int) -> Unreachable:
+        """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
+        variable = self._proxy.variable if self._proxy else ""
+        advice = _TUNNEL_ADVICE.get(status, "check api_url and the proxy")
+        return Unreachable(f"the proxy in {variable} did not connect to {self._url} (HTTP {status}): {advice}")
 
     def _explain(self, error: Exception, attempt: _Attempt) -> CoinSwitchError:
         """Return the error in our own words. The message of a library can contain the password of a proxy."""
         if isinstance(error, CoinSwitchError):
             return error
-        causes = list(_list_causes(error))
-        timeouts = (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError)
-        timed_out = attempt.expired or any(isinstance(cause, timeouts) for cause in causes)
         if not attempt.sent:
-            return self._explain_unsent(error, causes, timed_out)
-        if timed_out:
+            return self.explain_unsent(error, is_past_proxy=True)
+        cause = _get_innermost(error)
+        if attempt.expired or _is_timeout(cause):
             return Unclear(f"no complete answer within {self._timeout:g} s (timeout)")
-        return Unclear(f"the connection broke before the answer was complete ({_describe_cause(causes)})")
-
-    def _explain_unsent(self, error: Exception, causes: list[BaseException], timed_out: bool) -> Unreachable:
-        failures = requests.exceptions
-        reason = _describe_cause(causes)
-        certificate_error = next(filter(None, map(_describe_certificate_error, causes)), None)
-        if certificate_error:
-            return Unreachable(
-                f"the TLS certificate of {self._url} is not trusted ({certificate_error}): check api_url, and set "
-                "ca_path if your own authority signed the certificate",
-                can_retry=False,
-            )
-        if isinstance(error, failures.ProxyError):
-            return Unreachable(f"no connection to {self._url} through the proxy ({reason}): check HTTPS_PROXY")
-        if isinstance(error, _ThreadLimitReached):
-            return Unreachable(
-                "no thread could be started, so nothing was sent: check the limit of processes (ulimit -u)"
-            )
-        if timed_out:
-            return Unreachable(
-                f"no connection to {self._url} within {self._timeout / 2:g} s (half of timeout): check the network"
-            )
-        if any(isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM", "ASN1") for cause in causes):
-            error = OSError()
-        invalid = any(isinstance(cause, (ValueError, InvalidURL)) for cause in causes)
-        if invalid and requests.utils.get_environ_proxies(self._url):
-            return Unreachable(
-                f"no request was sent to {self._url}, because the address of the proxy in HTTPS_PROXY is not valid: "
-                "correct it, and percent-encode the special characters of its password",
-                can_retry=False,
-            )
-        if isinstance(error, OSError) and error.errno is None and not isinstance(error, failures.RequestException):
-            return Unreachable(
-                f"no request was sent to {self._url}, because the certificate authorities cannot be read: check "
-                "ca_path, or REQUESTS_CA_BUNDLE in the environment",
-                can_retry=False,
-            )
-        return Unreachable(
-            f"no connection to {self._url} ({reason}): check api_url and the network", can_retry=not invalid
-        )
+        return Unclear(f"the connection broke before the answer was complete ({_describe_cause(cause)})")
 
 
-# The message of http.client if a proxy refuses the tunnel.
-_TUNNEL_ERROR = re.compile("failed: ([0-9]{3})")
+class _Failure(NamedTuple):
+    """Why nothing was sent.
+
+    Attributes:
+        url: The address of the exchange.
+        seconds: The time for the connection.
+        proxy: The proxy, if the connection to it failed.
+        authorities: The certificate authorities, if certificates are verified.
+        cause: The innermost error.
+        timed_out: Whether the time was over.
+    """
+
+    url: str
+    seconds: float
+    proxy: Proxy | None
+    authorities: Authorities | None
+    cause: BaseException
+    timed_out: bool
+
+    @property
+    def server(self) -> str:
+        """Whose certificate was checked."""
+        return f"the proxy in {self.proxy.variable}" if self.proxy else self.url
+
+    @property
+    def setting(self) -> str:
+        """The setting to check. A SOCKS proxy does not tell whether it or the exchange was not found."""
+        if not self.proxy:
+            return "api_url"
+        return f"api_url and {self.proxy.variable}" if self.proxy.is_socks else self.proxy.variable
+
+    @property
+    def reason(self) -> str:
+        """The innermost cause."""
+        return _describe_cause(self.cause)
 
 
-def _make_adapter(session: _Session) -> Any:
-    """Return the adapter of a session. Its connections ask the transport of the session before they send."""
-
-    def replace_pool_classes(manager: Any, opens_sockets: bool) -> None:
-        classes = manager.pool_classes_by_scheme.items()
-        manager.pool_classes_by_scheme = {
-            scheme: _make_pool_class(pool_class, session, opens_sockets) for scheme, pool_class in classes
-        }
-
-    class Adapter(requests.adapters.HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, **options)
-            replace_pool_classes(self.poolmanager, opens_sockets=True)
-
-        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-            is_new = proxy not in self.proxy_manager
-            manager = super().proxy_manager_for(proxy, **options)
-            if is_new:
-                # The connections of a SOCKS proxy open their own sockets.
-                replace_pool_classes(manager, opens_sockets=not proxy.lower().startswith("socks"))
-            return manager
-
-    return Adapter(max_retries=0)
+def _describe_failure(failure: _Failure) -> str:
+    return f"no connection to {failure.url} ({failure.reason}): check api_url and the network"
 
 
-def _make_pool_class(pool_class: Any, session: _Session, opens_sockets: bool) -> type:
-    """Return a subclass of a connection pool of urllib3 whose connections ask the transport of the session."""
-    connection_class = pool_class.ConnectionCls
+# The first row that applies explains why nothing was sent: a condition, the message, and whether a retry can succeed.
+_UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bool], ...] = (
+    (
+        lambda failure: _describe_certificate_error(failure.cause),
+        lambda failure: (
+            f"the TLS certificate of {failure.server} is not trusted ({_describe_certificate_error(failure.cause)}): "
+            f"check {failure.setting}, and set ca_path if your own authority signed the certificate"
+        ),
+        False,
+    ),
+    (
+        lambda failure: failure.authorities and not failure.authorities.are_readable(),
+        lambda failure: (
+            f"no request was sent to {failure.url}, because the certificate authorities in "
+            f"{failure.authorities and failure.authorities.source} cannot be read: check that the path exists, is "
+            "readable, and contains certificates in PEM format"
+        ),
+        False,
+    ),
+    (
+        lambda failure: failure.proxy,
+        lambda failure: f"no connection to {failure.url} through the proxy ({failure.reason}): check {failure.setting}",
+        True,
+    ),
+    (
+        lambda failure: failure.timed_out,
+        lambda failure: (
+            f"no connection to {failure.url} within {failure.seconds:g} s (half of timeout): check the network"
+        ),
+        True,
+    ),
+    # The libraries refuse an address with a ValueError.
+    (lambda failure: isinstance(failure.cause, ValueError), _describe_failure, False),
+    (lambda failure: True, _describe_failure, True),
+)
+# The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
+_REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
+_TUNNEL_ADVICE = {
+    403: "check api_url, and allow its host in the rules of the proxy",
+    407: "correct the user and the password of the proxy",
+}
 
-    def request(self: Any, *args: Any, **options: Any) -> None:
+
+class _Connection(HTTPConnection):
+    """A connection that asks its transport before it sends."""
+
+    def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._transport = transport
+        self._is_past_proxy = not transport.has_proxy
+
+    def _new_conn(self) -> socket.socket:
+        return self._transport.open_socket(self, self._dns_host, int(self.port))
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+        except OSError as error:
+            refusal = _REFUSED_TUNNEL.search(str(error))
+            if refusal:
+                raise self._transport.explain_tunnel(int(refusal[1])) from None
+            raise
+        self._is_past_proxy = True
+
+    def connect(self) -> None:
+        """Connect. Raise Unreachable if that fails."""
+        try:
+            super().connect()
+        except Exception as error:  # the libraries raise many types
+            raise self._transport.explain_unsent(error, self._is_past_proxy) from None
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, if the transport allows it."""
         if self.sock is None:
             self.connect()
-        session.transport.before_first_byte(self)
-        connection_class.request(self, *args, **options)
-
-    def open_socket(self: Any) -> socket.socket:
-        return session.transport.open_socket(self, self._dns_host, int(self.port))
-
-    methods: dict[str, Any] = {"request": request}
-    if opens_sockets:
-        methods["_new_conn"] = open_socket
-    new_connection_class = type(connection_class.__name__, (connection_class,), methods)
-    return type(pool_class.__name__, (pool_class,), {"ConnectionCls": new_connection_class})
+        self._transport.before_first_byte(self)
+        super().request(*args, **options)
 
 
-class _ThreadLimitReached(Exception):
-    """The operating system does not start another thread."""
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same, with TLS."""
 
 
-def _start_thread(thread: Thread) -> None:
-    try:
-        thread.start()
-    except RuntimeError:
-        raise _ThreadLimitReached from None
+class _SocksConnection(_Connection, SOCKSHTTPSConnection):
+    """The same, with TLS through a SOCKS proxy. PySocks opens the socket, and has its own timeout."""
 
-
-def _resolve(host: str, port: int, deadline: float) -> list[Any]:
-    """Return the addresses of a host. A look-up has no timeout, so a thread does it until the deadline."""
-    results: SimpleQueue[Any] = SimpleQueue()
-
-    def look_up() -> None:
+    def _new_conn(self) -> socket.socket:
         try:
-            results.put(socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM))
-        except Exception as error:
-            results.put(error)
+            sock: socket.socket = SOCKSHTTPSConnection._new_conn(self)
+        except urllib3.exceptions.HTTPError as error:
+            # urllib3 does not set the cause. The error of PySocks says more, and the one inside of it says most.
+            raise getattr(error.__context__, "socket_err", None) or error.__context__ or error from None
+        self._is_past_proxy = True
+        return sock
 
-    _start_thread(Thread(target=look_up, daemon=True))
-    try:
-        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
-    except Empty:
-        raise TimeoutError from None
-    if isinstance(result, Exception):
-        raise result
-    return list(result)
+
+class _Pool(HTTPConnectionPool):
+    """A connection pool whose connections know their transport."""
+
+    ConnectionCls: Any = _Connection
+
+    def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ConnectionCls = partial(self.ConnectionCls, transport)
+
+
+class _TlsPool(_Pool, HTTPSConnectionPool):
+    """The same, with TLS."""
+
+    ConnectionCls: Any = _TlsConnection
+
+
+class _SocksPool(_Pool, SOCKSHTTPSConnectionPool):
+    """The same, with TLS through a SOCKS proxy."""
+
+    ConnectionCls: Any = _SocksConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Opens the connections of a session. Each connection knows its transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Create the connection pools for requests without a proxy."""
+        super().init_poolmanager(*args, **options)
+        self._set_pools(self.poolmanager, _TlsPool)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        """Return the connection pools for requests through a proxy."""
+        manager = super().proxy_manager_for(proxy, **options)
+        self._set_pools(manager, _SocksPool if proxy.lower().startswith("socks") else _TlsPool)
+        return manager
+
+    def _set_pools(self, manager: Any, tls_pool: type) -> None:
+        manager.pool_classes_by_scheme = {
+            "http": partial(_Pool, self._transport),
+            "https": partial(tls_pool, self._transport),
+        }
 
 
 def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
@@ -433,13 +551,15 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
     return b"".join(chunks)
 
 
-def _list_causes(error: BaseException) -> Any:
-    """Yield the error and the errors that the libraries wrapped in it, the outermost first."""
-    yield error
+def _get_innermost(error: BaseException) -> BaseException:
+    """Return the first error of the errors that the libraries wrapped into each other."""
     wrapped = [getattr(error, "reason", None), *error.args, error.__cause__]
     inner = next((item for item in wrapped if isinstance(item, BaseException)), None)
-    if inner is not None:
-        yield from _list_causes(inner)
+    return error if inner is None else _get_innermost(inner)
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    return isinstance(cause, (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError))
 
 
 def _describe_certificate_error(cause: BaseException) -> str:
@@ -450,14 +570,12 @@ def _describe_certificate_error(cause: BaseException) -> str:
     return "it is for another host" if type(cause).__name__ == "CertificateError" else ""
 
 
-def _describe_cause(causes: list[BaseException]) -> str:
-    """Return the innermost cause, without anything that was sent or received."""
-    cause = causes[-1]
+def _describe_cause(cause: BaseException) -> str:
+    """Return the cause without anything that was sent or received."""
     if isinstance(cause, socket.gaierror):
         return str(cause)
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return f"TLS: {cause.reason}"
     if isinstance(cause, OSError) and cause.errno:
         return f"[Errno {cause.errno}] {os.strerror(cause.errno)}"
-    tunnel_error = _TUNNEL_ERROR.search(str(cause))
-    return f"the proxy answered HTTP {tunnel_error[1]}" if tunnel_error else type(cause).__name__
+    return "timeout" if _is_timeout(cause) else type(cause).__name__

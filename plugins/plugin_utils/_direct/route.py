@@ -64,10 +64,13 @@ def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
 
 
 def is_on(task: Task, switch: str) -> bool:
-    """Return whether neither the variable nor the environment variable of that name (in upper case) is false."""
+    """Return whether neither the variable nor the environment variable of that name (in upper case) is false.
+
+    A variable with an empty value is not set.
+    """
     environment = task.environment.get(switch.upper(), os.environ.get(switch.upper(), True))
     variable = task.action._templar.template(task.variables.get(switch, True))
-    return bool(boolean(environment, strict=False) and boolean(variable, strict=False))
+    return all(boolean(True if value == "" else value, strict=False) for value in (environment, variable))
 
 
 def _has_other_connection(task: Task) -> bool:

@@ -23,11 +23,14 @@ UTILS = "ansible_collections.tradeops.coinswitch.plugins.module_utils"
 # A file imports only files that come before it in this order. A folder has a topic: see docs/design.md.
 IMPORT_ORDER = (
     "_exchange.errors",
+    "_exchange.text",
     "_exchange.libraries",
     "_exchange.signing",
     "_exchange.budgets",
     "_exchange.endpoints",
     "_exchange.pacing",
+    "_exchange.environment",
+    "_exchange.sockets",
     "_exchange.transport",
     "_exchange.client",
     "_exchange.futures",

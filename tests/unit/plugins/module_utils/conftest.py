@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -79,3 +80,15 @@ def unused_url() -> str:
     """A URL on which no server listens."""
     with socket.create_server((LOOPBACK, 0)) as server:
         return f"http://{LOOPBACK}:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def dead_address() -> Iterator[tuple[str, int]]:
+    """An address that never answers: the queue of its listener is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=0))
+        for _place in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that send raw bytes, also invalid HTTP, and a proxy that opens tunnels."""
+"""Servers that send raw bytes, also invalid HTTP, and proxies that open tunnels."""
 
 from __future__ import annotations
 
@@ -116,15 +116,39 @@ def tunnel_proxy() -> RawServer:
 
     def open_tunnel(connection: socket.socket) -> None:
         host, port = server.read_head(connection).split()[1].decode().rsplit(":", 1)
-        upstream = server.close_on_exit(socket.create_connection((host, int(port))))
-        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        downstream = threading.Thread(target=_copy_bytes, args=(upstream, connection), daemon=True)
-        downstream.start()
-        _copy_bytes(connection, upstream)
-        downstream.join(JOIN_TIMEOUT)
+        _open_tunnel(server, connection, (host, int(port)), b"HTTP/1.1 200 Connection established\r\n\r\n")
 
     server = RawServer(open_tunnel)
     return server
+
+
+def socks_proxy(reply: int = 0) -> RawServer:
+    """Return a proxy of SOCKS version 5 that opens a tunnel to an IPv4 address, or refuses it with this reply."""
+
+    def open_tunnel(connection: socket.socket) -> None:
+        _version, method_count = connection.recv(2)
+        connection.recv(method_count)
+        connection.sendall(b"\x05\x00")
+        request = connection.recv(262)
+        answer = bytes([5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
+        if reply:
+            connection.sendall(answer)
+        else:
+            address = (socket.inet_ntoa(request[4:8]), int.from_bytes(request[8:10], "big"))
+            _open_tunnel(server, connection, address, answer)
+
+    server = RawServer(open_tunnel)
+    return server
+
+
+def _open_tunnel(server: RawServer, connection: socket.socket, address: tuple[str, int], answer: bytes) -> None:
+    """Connect to an address, send an answer to the client, then copy the bytes of both sides to each other."""
+    upstream = server.close_on_exit(socket.create_connection(address))
+    connection.sendall(answer)
+    downstream = threading.Thread(target=_copy_bytes, args=(upstream, connection), daemon=True)
+    downstream.start()
+    _copy_bytes(connection, upstream)
+    downstream.join(JOIN_TIMEOUT)
 
 
 def _next_of(remaining: list[bytes]) -> bytes:

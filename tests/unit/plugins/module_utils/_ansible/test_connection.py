@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import (
+    API_URL_VARIABLE,
+    DEFAULTS,
     FLOAT,
     INT,
     Connection,
@@ -72,6 +74,14 @@ def test_identity_depends_only_on_the_address_and_the_api_key() -> None:
     assert len(identities) == 3
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["HTTPS://CoinSwitch.CO", "https://coinswitch.co:443", "https://coinswitch.co.", "https://coinswitch.co.:0443/"],
+)
+def test_each_spelling_of_the_address_has_the_same_identity(url: str) -> None:
+    assert read_connection({**VALID_OPTIONS, "api_url": url}).identity == read_connection(VALID_OPTIONS).identity
+
+
 # --- read_connection ---
 
 
@@ -89,6 +99,40 @@ def test_valid_options_become_a_connection() -> None:
     )
 
 
+# --- empty options ---
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_empty_option_has_its_default(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(API_URL_VARIABLE, raising=False)
+    others = {
+        "api_url": "https://other.example",
+        "exchange": "OTHER",
+        "timeout": 1,
+        "retries": 1,
+        "rate_limit_timeout": 1,
+        "rate_limit_share": 0.5,
+    }
+    assert others.keys() == DEFAULTS.keys()
+    default = getattr(read_connection(VALID_OPTIONS), name)
+    assert getattr(read_connection({**VALID_OPTIONS, name: others[name]}), name) != default
+    assert getattr(read_connection({**VALID_OPTIONS, name: ""}), name) == default
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"), [("http://127.0.0.1:8080", "http://127.0.0.1:8080"), ("", "https://coinswitch.co")]
+)
+def test_empty_api_url_is_the_one_of_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str, url: str) -> None:
+    monkeypatch.setenv(API_URL_VARIABLE, variable)
+    assert read_connection({**VALID_OPTIONS, "api_url": ""}).api_url == url
+    assert read_connection({**VALID_OPTIONS, "api_url": "https://other.example"}).api_url == "https://other.example"
+
+
+def test_empty_variable_does_not_make_an_empty_api_url_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_URL_VARIABLE, "coinswitch.co")
+    assert get_refusal(api_url="").startswith("api_url must be https://HOST")
+
+
 # --- _get_required ---
 
 
@@ -99,17 +143,36 @@ def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: A
     assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
 
 
-# --- _check_api_key ---
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+def test_empty_key_is_not_replaced_by_the_key_of_another_account(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"COINSWITCH_{name.upper()}", SECRET_KEY)
+    assert get_refusal(**{name: ""}).startswith(f"{name} is missing")
 
 
-@pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!"])
+# --- _check_key_text ---
+
+
+@pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!", "a'b"])
 def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
     assert read_connection({**VALID_OPTIONS, "api_key": key}).api_key == key
 
 
-@pytest.mark.parametrize("key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY} {API_KEY}", "\u00e9", "a\0", "\u0663"])
-def test_api_key_with_another_character_is_refused(key: str) -> None:
-    assert get_refusal(api_key=key).startswith("api_key contains a space, a line break or another character")
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+@pytest.mark.parametrize(
+    "template",
+    ["{}\n", "\r\n{}", " {}", "{}\t", "{} {}", "\u00e9{}", "{}\0", "{}\u0663", "\ufeff{}", "{}\u00a0", "a\u200bb"],
+)
+def test_key_with_a_character_that_no_key_has_is_refused(name: str, template: str) -> None:
+    message = get_refusal(**{name: template.replace("{}", SECRET_KEY)})
+    assert message == (f"{name} contains a space, a line break or another character that no key has: copy it again")
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+@pytest.mark.parametrize("quotes", ['""', "''", "``", "\u201c\u201d", "\u2018\u2019"])
+def test_key_in_quotation_marks_is_refused(name: str, quotes: str) -> None:
+    for value in (quotes[0] + SECRET_KEY + quotes[1], SECRET_KEY + quotes[1], quotes[0] + SECRET_KEY + "\n", quotes):
+        message = get_refusal(**{name: value})
+        assert message == (f"{name} starts or ends with a quotation mark: remove the quotation marks from its value")
 
 
 # --- _check_secret_key ---
@@ -128,11 +191,8 @@ def test_valid_secret_key_is_accepted(secret: str) -> None:
         ((SECRET_KEY * 2)[:127], "has 127: "),
         (SECRET_KEY * 2 + "0", "has 129: "),
         (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal: "),
-        (SECRET_KEY[:63] + "\u0663", "has 64, and some of them are not hexadecimal: "),
-        (SECRET_KEY + "\n", "has 65, and some of them are not hexadecimal: "),
-        (" " + SECRET_KEY, "has 65, and some of them are not hexadecimal: "),
         ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal: "),
-        ("my secret key", "has 13, and some of them are not hexadecimal: "),
+        ("my-secret-key", "has 13, and some of them are not hexadecimal: "),
     ],
 )
 def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
@@ -149,14 +209,25 @@ def test_invalid_secret_key_is_described_but_not_shown(secret: str, description:
     [
         ("https://coinswitch.co", "https://coinswitch.co"),
         ("https://coinswitch.co/", "https://coinswitch.co"),
-        ("HTTPS://CoinSwitch.co", "https://CoinSwitch.co"),
+        ("HTTPS://CoinSwitch.co", "https://coinswitch.co"),
+        ("https://coinswitch.co:443", "https://coinswitch.co"),
+        ("https://coinswitch.co:080", "https://coinswitch.co:80"),
+        ("https://coinswitch.co.", "https://coinswitch.co"),
+        ("https://coinswitch.co.:8443/", "https://coinswitch.co:8443"),
+        ("https://localhost", "https://localhost"),
         ("https://10.0.0.1:8443", "https://10.0.0.1:8443"),
         ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://[2001:0DB8:0:0::1]:443", "https://[2001:db8::1]"),
+        ("https://" + "a" * 63 + ".example", "https://" + "a" * 63 + ".example"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://127.0.0.1", "http://127.0.0.1"),
-        ("http://127.1.2.3:80/", "http://127.1.2.3:80"),
+        ("http://127.1.2.3:80/", "http://127.1.2.3"),
+        ("http://127.1.2.3:443", "http://127.1.2.3:443"),
+        ("http://127.0.0.1.:8080", "http://127.0.0.1:8080"),
+        ("http://localhost.:8080", "http://localhost:8080"),
         ("http://localhost:8080", "http://localhost:8080"),
-        ("http://LOCALHOST", "http://LOCALHOST"),
+        ("http://LOCALHOST", "http://localhost"),
+        ("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]"),
         ("http://[::1]:8080", "http://[::1]:8080"),
         ("HTTP://[::1]", "http://[::1]"),
     ],
@@ -168,8 +239,15 @@ def test_valid_url_is_accepted(value: str, url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "coinswitch.co",
+        "https://.",
+        "https://coinswitch..co",
+        "https://coinswitch.co..",
+        "http://localhost..",
+        "http://127.0.0.1..",
+        "https://.coinswitch.co",
+        "https://" + "a" * 64 + ".example",
+        "https://[1:2]",
         "//coinswitch.co",
         "https://",
         "https:///",
@@ -231,10 +309,8 @@ def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
         "10.0.0.1",
         "0.0.0.0",
         "localhost.evil.example",
-        "localhost.",
         "localhostx",
         "127.0.0.1.evil.example",
-        "127.0.0.1.",
         "evil-127.0.0.1",
         "2130706433",
         "0x7f000001",
@@ -267,7 +343,7 @@ def test_exchange_is_converted_to_upper_case(value: str, exchange: str) -> None:
     assert read_connection({**VALID_OPTIONS, "exchange": value}).exchange == exchange
 
 
-@pytest.mark.parametrize("value", ["", " ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
+@pytest.mark.parametrize("value", [" ", "EXCHANGE 2", "EXCHANGE_2\n", "EXCHANGE-2", "a&b=c", "\u0663"])
 def test_invalid_exchange_is_refused(value: str) -> None:
     assert (
         get_refusal(exchange=value) == "exchange must contain only letters, digits and underscores, such as EXCHANGE_2"
@@ -280,7 +356,6 @@ NOT_NUMBERS: list[Any] = [
     True,
     False,
     None,
-    "",
     " ",
     "ten",
     "1e1",
@@ -358,6 +433,15 @@ def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "none")
     assert (
         get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on: correct it"
+    )
+
+
+@pytest.mark.parametrize("path", ["here.pem", "./here.pem", "../here", "~nobody-of-this-name/here.pem"])
+def test_relative_ca_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.pem").touch()
+    assert get_refusal(ca_path=path) == (
+        f"ca_path {path!r} is a relative path: write the whole path, starting with / or ~"
     )
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import set_fallbacks
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused, LibraryMissing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage
+from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage, futures_position_info
 from sandbox import FAULTS, Account
 
 from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
@@ -54,7 +55,7 @@ def run_module(
     sandbox: SharedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Return a function that runs a module as Ansible does, futures_leverage by default, and returns its result."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(AnsibleModule, "_log_invocation", lambda _module: None)  # It writes to the system log.
     for name in ("API_KEY", "SECRET_KEY", "API_URL"):
         monkeypatch.delenv(f"COINSWITCH_{name}", raising=False)
@@ -110,6 +111,26 @@ def test_connection_options_can_come_from_the_environment(
     monkeypatch.setenv("COINSWITCH_SECRET_KEY", SECRET_KEY)
     monkeypatch.setenv("COINSWITCH_API_URL", sandbox.url)
     assert run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
+
+
+def test_empty_environment_variable_is_not_set(
+    run_module: Run, account: Account, sandbox: SharedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_KEY", "SECRET_KEY", "API_URL"):
+        monkeypatch.setenv(f"COINSWITCH_{name}", "")
+    assert "api_key is missing" in run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["msg"]
+    assert run_module(symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
+    parameters: dict[str, Any] = {"ansible": "value"}
+    set_fallbacks(_module.CONNECTION, parameters)
+    assert parameters == {"ansible": "value"}
+
+
+def test_empty_option_is_not_set(
+    run_module: Run, account: Account, sandbox: SharedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COINSWITCH_API_URL", sandbox.url)
+    empty = dict.fromkeys(("api_url", "exchange", "timeout", "rate_limit_timeout", "rate_limit_share", "ca_path"), "")
+    assert run_module(symbol="BTCUSDT", leverage=10, **empty)["outcome"] == "unchanged"
 
 
 # --- ModuleDefinition ---
@@ -388,7 +409,42 @@ def test_retries_and_exchange_are_passed_to_the_client(run_module: Run, account:
 def test_tasks_with_the_same_key_share_their_budgets(run_module: Run, account: Account, tmp_path: Path) -> None:
     run_module(symbol="BTCUSDT", leverage=10)
     run_module(symbol="BTCUSDT", leverage=11)
-    (file,) = tmp_path.glob("tradeops.coinswitch-*/*.json")
+    (file,) = tmp_path.glob("tradeops.coinswitch/*.json")
     budgets = json.loads(file.read_text())
     assert {name: len(sent) for name, (sent, _closed) in budgets.items()} == {READ: 2, WRITE: 1}
     assert all(0 <= time.monotonic() - sent_at < 600 for sent, _closed in budgets.values() for sent_at in sent)
+
+
+# --- control characters ---
+
+CONTROL = "\x1b[2J\n\u2028\u202e\x9b\x00"
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+@pytest.mark.parametrize("endpoint", [READ, WRITE, POSITIONS])
+def test_no_control_character_of_the_exchange_reaches_the_output(
+    run_module: Run, account: Account, exchange: Exchange, warnings: list[str], endpoint: str, status: int
+) -> None:
+    fields = dict.fromkeys(("symbol", "position_side", "position_size", "order_id", CONTROL), f"1{CONTROL}2")
+    body = {"message": f"a{CONTROL}b", **({"data": [{**fields, "symbol": "BTCUSDT"}]} if status == 200 else {})}
+    exchange.add_fault(endpoint, Fault(status=status, body=body, headers={"X-Some": "thing"}), times=None)
+    exchange.add_fault(WRITE, Fault(status=400, body={"message": f"a{CONTROL}b"}), times=None)
+    for main, options in (
+        (futures_leverage.main, {"symbol": "BTCUSDT", "leverage": 13}),
+        (futures_position_info.main, {"symbols": ["BTCUSDT"]}),
+    ):
+        texts = [*find_texts(run_module(main, **options)), *warnings]
+        assert texts
+        assert [text for text in texts if not text.isprintable()] == []
+
+
+def find_texts(value: Any) -> Iterator[str]:
+    """Yield all texts of a result, also the names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in (*value.keys(), *value.values()):
+            yield from find_texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from find_texts(part)

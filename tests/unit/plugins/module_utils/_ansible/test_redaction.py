@@ -20,6 +20,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redac
 from sandbox import FAULTS, Fault
 
 from ..client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup
+from ..linear_time import HOSTILE_TEXTS, assert_linear, fill
 
 LONG_SECRET = SECRET_KEY + API_KEY
 SIGNATURE = "4d88218133302796" * 8
@@ -145,9 +146,26 @@ def test_user_and_password_in_a_url_are_hidden(redactor: Redactor, text: str, sh
     assert redactor.clean(text) == shown
 
 
-def test_text_with_very_many_urls_is_cleaned_quickly(redactor: Redactor) -> None:
-    # Without a limit on the length that is searched after each "://", this would take minutes.
-    assert redactor.clean("://" * 100_000) == "://" * 100_000
+@pytest.mark.parametrize(
+    "text", [*HOSTILE_TEXTS, SECRET_KEY, SECRET_KEY[:63], SECRET_KEY[:63] + " ", "hunter2", "hunter"]
+)
+def test_time_grows_only_with_the_size_of_a_text(text: str) -> None:
+    assert_linear(Redactor([API_KEY, SECRET_KEY], ["hunter2"]).clean, lambda size: fill(text, size), 256 << 10)
+
+
+# --- control characters ---
+
+
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\x9b", "\u2028", "\u202e", "\ud800"])
+def test_each_text_and_name_is_one_line_without_control_characters(redactor: Redactor, character: str) -> None:
+    value = {f"a{character}b": [f"{character}c", (f"d{character}",)], "e": {"f": {f"{character}": character}}}
+    assert redactor.clean(value) == {"a b": [" c", ["d "]], "e": {"f": {" ": " "}}}
+
+
+def test_secret_is_not_put_together_again_from_parts(redactor: Redactor) -> None:
+    cleaned = redactor.clean(SECRET_KEY[:32] + "\u200b" + SECRET_KEY[32:])
+    assert SECRET_KEY not in cleaned
+    assert cleaned == f"{SECRET_KEY[:32]} {SECRET_KEY[32:]}"
 
 
 # --- Redactor.clean, called by the client ---

@@ -14,8 +14,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -326,25 +328,137 @@ def test_file_that_is_replaced_during_the_wait_for_its_lock_is_opened_again(
         assert new_pacer().get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
-# --- _get_default_directory ---
+# --- _find_directory ---
 
 
-def test_default_folder_is_a_folder_of_the_user_in_the_temporary_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The home of the user. The temporary directory is beside it."""
+    for name in ("home", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def temporary(home: Path) -> Path:
+    return home.parent / "temporary" / f"tradeops.coinswitch-{os.geteuid()}"
+
+
+def find_budgets(clock: Clock) -> Path:
+    """Send a request, and return the directory in which it is counted."""
+    store = BudgetStore("key")
+    Pacer(store, 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
+    assert Path(store._path).is_file()
+    assert Path(store._directory).stat().st_mode & 0o777 == 0o700
+    return Path(store._directory)
+
+
+def test_default_directory_is_below_the_home(home: Path, clock: Clock) -> None:
+    assert find_budgets(clock) == home / ".local/state/tradeops.coinswitch"
+    assert find_budgets(clock) == home / ".local/state/tradeops.coinswitch"
+    assert list((home.parent / "temporary").iterdir()) == []
+
+
+def test_default_directory_does_not_depend_on_what_cron_lacks(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Pacer(BudgetStore("key"), 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
-    (directory,) = tmp_path.iterdir()
-    assert directory.name == f"tradeops.coinswitch-{os.geteuid()}"
-    assert len(list(directory.iterdir())) == 1
+    before = find_budgets(clock)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home.parent))
+    monkeypatch.setenv("TMPDIR", str(home.parent))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    assert find_budgets(clock) == before
 
 
-def test_budgets_are_in_memory_if_there_is_no_temporary_folder(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_directory_is_below_xdg_state_home(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home.parent / "state"))
+    assert find_budgets(clock) == home.parent / "state/tradeops.coinswitch"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_home_of_the_password_database_is_used_without_the_variable(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("HOME")
+    if value is not None:
+        monkeypatch.setenv("HOME", value)
+    monkeypatch.setattr("pwd.getpwuid", lambda _user: SimpleNamespace(pw_dir=str(home)))
+    assert find_budgets(clock) == home / ".local/state/tradeops.coinswitch"
+
+
+def test_temporary_directory_is_used_without_a_home(
+    temporary: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", make_failing(KeyError()))
+    assert find_budgets(clock) == temporary
+
+
+def test_temporary_directory_is_used_if_the_home_belongs_to_another_user(
+    home: Path, temporary: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_budgets, "_is_own", lambda directory: not directory.startswith(str(home)))
+    assert find_budgets(clock) == temporary
+    assert list(home.iterdir()) == []
+
+
+def test_own_directory_is_the_first_one_that_exists(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _budgets._is_own(str(home / ".local" / "state"))
+    monkeypatch.setattr("os.geteuid", lambda: home.stat().st_uid + 1)
+    assert not _budgets._is_own(str(home / ".local" / "state"))
+
+
+@pytest.mark.parametrize("defect", ["file", "link", "open to others", "relative", "read-only"])
+def test_temporary_directory_is_used_if_the_state_directory_cannot_be_used(
+    home: Path, temporary: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    directory = home / ".local/state/tradeops.coinswitch"
+    directory.parent.mkdir(parents=True)
+    if defect == "file":
+        directory.touch()
+    elif defect == "link":
+        directory.symlink_to(home)
+    elif defect == "relative":
+        monkeypatch.chdir(home)
+        monkeypatch.setenv("XDG_STATE_HOME", "state")
+    else:
+        directory.mkdir(mode=0o755 if defect == "open to others" else 0o700)
+    if defect == "read-only":
+        monkeypatch.setattr("os.access", lambda path, mode: path != str(directory))
+    assert find_budgets(clock) == temporary
+
+
+def test_budgets_are_in_memory_if_there_is_no_directory(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
     monkeypatch.setattr(
         "tempfile.gettempdir", make_failing(FileNotFoundError(2, "No usable temporary directory found"))
     )
     pacer = Pacer(BudgetStore("key"), 1.0, 600.0, clock, clock.sleep)
     assert send_requests(pacer, 4) == pytest.approx([START] * 3 + [START + FULL_WINDOW])
+
+
+# --- _remove_old_files ---
+
+
+def test_new_file_replaces_files_that_were_not_used_for_a_day(home: Path, clock: Clock) -> None:
+    directory = find_budgets(clock)
+    (kept,) = directory.iterdir()
+    now = time.time()
+    ages = {"old.json": 86_401.0, "new.json": 86_000.0, "future.json": -1e6, "other": 1e6}
+    for name, age in ages.items():
+        (directory / name).touch()
+        os.utime(directory / name, (now - age, now - age))
+    Pacer(BudgetStore("key"), 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
+    assert (directory / "old.json").exists()
+    other_store = BudgetStore("other key")
+    Pacer(other_store, 1.0, 0.0, clock, clock.sleep).take(THREE_PER_WINDOW)
+    expected = {kept.name, Path(other_store._path).name, "new.json", "future.json", "other"}
+    assert {path.name for path in directory.iterdir()} == expected
 
 
 # --- _get_clock_identity ---

@@ -384,8 +384,8 @@ def test_request_counts_from_its_answer(new_pacer: NewPacer, clock: Clock) -> No
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 9), (
         "before its answer, a request counts from its start"
     )
-    for time in taken:
-        pacer.record_answer(THREE_PER_WINDOW, time)
+    for taken_at in taken:
+        pacer.record_answer(THREE_PER_WINDOW, taken_at)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
     assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(2 * FULL_WINDOW)
 
@@ -394,8 +394,8 @@ def test_request_that_is_answered_after_the_window_counts_too(new_pacer: NewPace
     pacer = new_pacer()
     taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
     clock.now += FULL_WINDOW + 40
-    for time in taken:
-        pacer.record_answer(THREE_PER_WINDOW, time)
+    for taken_at in taken:
+        pacer.record_answer(THREE_PER_WINDOW, taken_at)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 

@@ -11,7 +11,12 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth, build_message
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import (
+    KeyPair,
+    SignedAuth,
+    build_message,
+    describe_pair,
+)
 from sandbox import FAULTS
 
 from ..client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup, Clock
@@ -164,3 +169,39 @@ def test_each_attempt_gets_a_new_signature(new_setup: Callable[..., ClientSetup]
 )
 def test_pair_matches_if_the_api_key_is_the_public_key_of_the_seed(api_key: str, secret: str, matches: bool) -> None:
     assert SignedAuth(api_key, secret, Clock()).pair_matches() is matches
+
+
+# --- describe_pair ---
+
+PAIR = KeyPair(matches=True, is_swapped=False, is_same=False, has_upper_case=False)
+MISMATCH = PAIR._replace(matches=False)
+OTHER_KEY = "ff" * 32
+
+
+@pytest.mark.parametrize(
+    ("api_key", "secret_key", "expected"),
+    [
+        (API_KEY, SECRET_KEY, PAIR),
+        (API_KEY, SECRET_KEY.upper(), PAIR),
+        (API_KEY, SECRET_KEY + API_KEY, PAIR),
+        (API_KEY.upper(), SECRET_KEY, PAIR._replace(has_upper_case=True)),
+        (SECRET_KEY, API_KEY, MISMATCH._replace(is_swapped=True)),
+        (SECRET_KEY.upper(), API_KEY.upper(), MISMATCH._replace(is_swapped=True, has_upper_case=True)),
+        (SECRET_KEY + API_KEY, API_KEY, MISMATCH._replace(is_swapped=True)),
+        (API_KEY, API_KEY, MISMATCH._replace(is_same=True)),
+        (SECRET_KEY, SECRET_KEY.upper(), MISMATCH._replace(is_same=True)),
+        (SECRET_KEY, SECRET_KEY + API_KEY, MISMATCH._replace(is_same=True)),
+        (SECRET_KEY + API_KEY, SECRET_KEY + API_KEY, MISMATCH._replace(is_same=True)),
+        (OTHER_KEY, SECRET_KEY, MISMATCH),
+        (API_KEY, OTHER_KEY, MISMATCH),
+        ("an-old-key", SECRET_KEY, MISMATCH),
+        ("An-Old-Key", SECRET_KEY, MISMATCH._replace(has_upper_case=True)),
+        (API_KEY[:63], SECRET_KEY, MISMATCH),
+        ("", SECRET_KEY, MISMATCH),
+    ],
+)
+def test_pair_is_described(api_key: str, secret_key: str, expected: KeyPair) -> None:
+    assert describe_pair(api_key, secret_key) == expected
+    assert SignedAuth(api_key, secret_key, Clock()).describe_pair() == expected
+    for key in (api_key, secret_key):
+        assert not key or key not in repr(describe_pair(api_key, secret_key))

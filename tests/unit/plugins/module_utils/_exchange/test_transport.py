@@ -13,6 +13,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ from ..module_harness import (
     assert_failure_is_one_line,
     assert_result_is_true,
 )
-from ..raw_server import RawServer, closing_server, keep_alive_server, tunnel_proxy
+from ..raw_server import RawServer, closing_server, keep_alive_server, socks_proxy, tunnel_proxy
 
 # Seconds.
 SHORT_TIMEOUT = 0.2
@@ -209,21 +210,126 @@ def test_no_proxy_variable_is_respected(
     assert proxy.connections == 0
 
 
-def test_refusal_of_the_proxy_raises_unreachable(
+def test_https_uses_the_socks_proxy_of_the_environment(
+    https_sandbox: Sandbox,
+    new_transport: NewTransport,
+    authority: CertificateAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socks_proxy() as proxy:
+        monkeypatch.setenv("all_proxy", proxy.url.replace("http:", "socks5h:"))
+        transport = new_transport(https_sandbox.url, verify=str(authority.certificate_file))
+        assert [transport(READ_TIME).status for _request in range(2)] == [200, 200]
+    assert proxy.connections == 1
+
+
+def test_socks_proxy_is_not_blamed_alone_if_it_cannot_reach_the_exchange(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socks_proxy(reply=4) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("http:", "socks5h:"))
+        message = get_unreachable(new_transport("https://exchange.invalid"))
+    assert message == (
+        "no connection to https://exchange.invalid through the proxy (SOCKS5Error): check api_url and HTTPS_PROXY"
+    )
+
+
+def test_refused_connection_to_a_socks_proxy_is_named(
+    new_transport: NewTransport, unused_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", unused_url.replace("http:", "socks5:"))
+    assert get_unreachable(new_transport("https://127.0.0.1:9")) == (
+        "no connection to https://127.0.0.1:9 through the proxy ([Errno 111] Connection refused): check api_url and "
+        "ALL_PROXY"
+    )
+
+
+def get_unreachable(transport: Transport, can_retry: bool = True) -> str:
+    """Send a request that must not be sent, and return the message of the error."""
+    with pytest.raises(Unreachable) as caught:
+        transport(READ_TIME)
+    assert caught.value.can_retry is can_retry
+    assert not transport.sent
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (403, "check api_url, and allow its host in the rules of the proxy"),
+        (407, "correct the user and the password of the proxy"),
+        (502, "check api_url and the proxy"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["https_proxy", "ALL_PROXY"])
+def test_refused_tunnel_names_the_variable_of_the_proxy_and_what_to_do(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, variable: str, status: int, advice: str
+) -> None:
+    with closing_server(f"HTTP/1.1 {status} failed: 200 \x1b[2J\r\nContent-Length: 0\r\n\r\n".encode()) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        message = get_unreachable(new_transport("https://exchange.invalid"))
+    assert message == f"the proxy in {variable} did not connect to https://exchange.invalid (HTTP {status}): {advice}"
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+def test_proxy_that_does_not_speak_http_is_named(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    with closing_server(answer) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        message = get_unreachable(new_transport("https://exchange.invalid"))
+    assert message.startswith("no connection to https://exchange.invalid through the proxy (")
+    assert message.endswith("): check ALL_PROXY")
+
+
+def test_silent_proxy_is_named(new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(lambda connection: None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        message = get_unreachable(new_transport("https://exchange.invalid", timeout=SHORT_TIMEOUT))
+    assert message == "no connection to https://exchange.invalid through the proxy (timeout): check HTTPS_PROXY"
+
+
+def test_certificate_of_an_https_proxy_is_the_certificate_of_the_proxy(
     https_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing_server(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
+    monkeypatch.setenv("HTTPS_PROXY", https_sandbox.url)
+    with pytest.raises(Unreachable, match=r"\): check HTTPS_PROXY") as caught:
+        new_transport("https://exchange.invalid")(READ_TIME)
+    # With a new Python, the oldest urllib3 does not get as far as the certificate of a proxy.
+    if not version("urllib3").startswith("1."):
+        assert not caught.value.can_retry
+        start = "the TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
+        assert str(caught.value).startswith(start)
+
+
+def test_good_proxy_is_not_blamed_for_the_certificate_of_the_exchange(
+    https_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tunnel_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(Unreachable, match="proxy"):
-            new_transport(https_sandbox.url)(READ_TIME)
+        message = get_unreachable(new_transport(https_sandbox.url), can_retry=False)
+    assert message.startswith(f"the TLS certificate of {https_sandbox.url} is not trusted (certificate verify failed")
+    assert ": check api_url, and set ca_path" in message
 
 
 def test_refused_connection_to_the_proxy_raises_unreachable(
     new_transport: NewTransport, unused_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", unused_url)
-    with pytest.raises(Unreachable, match=r"^no connection to https://exchange.invalid through the proxy \("):
-        new_transport("https://exchange.invalid")(READ_TIME)
+    monkeypatch.setenv("https_proxy", unused_url)
+    assert get_unreachable(new_transport("https://exchange.invalid")) == (
+        "no connection to https://exchange.invalid through the proxy ([Errno 111] Connection refused): check "
+        "https_proxy"
+    )
+
+
+@pytest.mark.parametrize("proxy_url", ["socks://127.0.0.1:9", "http://user:p@ss/word@127.0.0.1:9"])
+def test_request_through_an_unusable_proxy_is_not_sent(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, proxy_url: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy_url)
+    message = get_unreachable(new_transport("https://exchange.invalid"), can_retry=False)
+    assert message.startswith("no request was sent to https://exchange.invalid, because the ")
+    assert "in ALL_PROXY" in message
 
 
 @pytest.mark.parametrize("name", [".netrc", "_netrc", "file in NETRC"])
@@ -242,6 +348,33 @@ def test_netrc_is_not_read(
         monkeypatch.setenv("NETRC", str(netrc))
     assert new_transport(http_sandbox.url)(READ_TIME).status == 200
     assert "authorization" not in exchange.requests[0].headers
+
+
+# --- certificate authorities that cannot be read ---
+
+
+@pytest.mark.parametrize("source", ["ca_path", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"text", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"]
+)
+def test_unreadable_authorities_are_named(
+    https_sandbox: Sandbox,
+    new_transport: NewTransport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    content: bytes | None,
+) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_bytes(content)
+    if source != "ca_path":
+        monkeypatch.setenv(source, str(file))
+    transport = new_transport(https_sandbox.url, verify=str(file) if source == "ca_path" else True)
+    assert get_unreachable(transport, can_retry=False) == (
+        f"no request was sent to {https_sandbox.url}, because the certificate authorities in {source} cannot be read: "
+        "check that the path exists, is readable, and contains certificates in PEM format"
+    )
 
 
 # --- requests, answers and connections ---
@@ -306,6 +439,12 @@ def test_request_has_the_api_key_and_the_json_content_type(new_transport: NewTra
     (head,) = (head.decode().lower() for head in server.heads)
     assert f"x-auth-apikey: {account.api_key}\r\n" in head
     assert "content-type: application/json\r\n" in head
+
+
+def test_request_asks_caches_for_a_fresh_answer(new_transport: NewTransport) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        new_transport(server.url)(VALIDATE_KEYS)
+    assert b"\r\nCache-Control: no-cache\r\n" in server.heads[0]
 
 
 def test_cookies_are_not_sent_back(new_transport: NewTransport) -> None:
@@ -459,16 +598,21 @@ def test_refused_connection_raises_unreachable(new_transport: NewTransport, unus
     assert caught.value.can_retry
 
 
-def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport) -> None:
-    # The queue of the listener is full, so the system does not answer further clients.
-    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as full_listener, ExitStack() as stack:
-        for _place in range(4):
-            waiting_client = stack.enter_context(closing(socket.socket()))
-            waiting_client.setblocking(False)
-            waiting_client.connect_ex(full_listener.getsockname())
-        with pytest.raises(Unreachable, match=r"no connection .* within 0\.1 s") as caught:
-            new_transport(f"http://127.0.0.1:{full_listener.getsockname()[1]}", timeout=SHORT_TIMEOUT)(READ_TIME)
-    assert caught.value.can_retry
+def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport, dead_address: tuple[str, int]) -> None:
+    url = f"http://127.0.0.1:{dead_address[1]}"
+    message = get_unreachable(new_transport(url, timeout=SHORT_TIMEOUT))
+    assert message == f"no connection to {url} within 0.1 s (half of timeout): check the network"
+
+
+def test_dead_address_of_a_host_does_not_take_all_of_the_time(
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, dead_address: tuple[str, int]
+) -> None:
+    with keep_alive_server(OK_ANSWER) as server:
+        addresses = [dead_address, dead_address, ("127.0.0.1", server.port)]
+        rows = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: rows)
+        assert new_transport("http://localhost", timeout=SHORT_TIMEOUT)(VALIDATE_KEYS).status == 200
+    assert len(server.heads) == 1
 
 
 def test_name_lookup_stops_after_the_timeout(new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,30 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make what the exchange sends safe to parse and to print, in a time that grows only with its size.
+
+Private to this collection: anything here may change in any release.
+"""
+
+from __future__ import annotations
+
+# The limit of newer Pythons. The time to parse a number grows with the square of its length.
+_MAX_DIGITS = 4300
+
+
+def to_printable(text: str) -> str:
+    """Return the text on one line without control characters. Each one becomes a space.
+
+    Control characters are also the escape sequences of terminals, the separators of lines and paragraphs, and the
+    invisible characters that change the direction of a text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def parse_integer(digits: str) -> int:
+    """Return the whole number of a JSON text. Raise ValueError if it has thousands of digits."""
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError
+    return int(digits)
