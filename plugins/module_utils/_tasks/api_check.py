@@ -185,7 +185,7 @@ def read_trial(options: Mapping[str, Any]) -> Trial:
     """Return what to write. Raise InputRefused if an option is not valid."""
     try:
         share = float(options["rate_limit_share"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         share = MAX_SHARE  # The check of the connection options refuses the value.
     if share > MAX_SHARE:
         raise InputRefused(

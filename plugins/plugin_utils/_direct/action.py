@@ -23,10 +23,7 @@ from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    InputRefused,
-    Unreachable,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import (
     NotPlain,
     Task,
@@ -48,7 +45,6 @@ HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 # The role sets this variable for its task. The result then contains what the account was asked for. If another task of
 # the role stored that, it would start one more process for each account.
 KEEPS_POLICY = "leverage_keeps_policy"
-
 
 # The secret options that the keyword `environment` can set, by the name of the variable.
 KEYS = {"COINSWITCH_API_KEY": "api_key", "COINSWITCH_SECRET_KEY": "secret_key"}
@@ -108,7 +104,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         variables: dict[str, Any] = {}
         self._compute_environment_string(variables)
         keys = {option: variables.pop(name) for name, option in KEYS.items() if variables.get(name)}
-        environment = dict(plain(variables, fallback=to_text))
+        environment = {str(name): value for name, value in plain(variables, fallback=to_text).items()}
         self._task.args = {**keys, **self._task.args}
         self._task.environment = [environment]
         return environment
@@ -135,7 +131,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         """
         try:
             self.definition.read_options(options)
-        except InputRefused:
+        except Exception:  # Also for a defect: `execute` reports both.
             return True
         return False
 

@@ -27,7 +27,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
     Unreachable,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage
+from ansible_collections.tradeops.coinswitch.plugins.modules import api_check, futures_leverage
 from sandbox import FAULTS, Account
 
 from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
@@ -356,6 +356,12 @@ def test_symbol_is_not_converted_to_text(run_module: Run, value: Any) -> None:
 @pytest.mark.parametrize("value", ['{"BTCUSDT": 10}', "{'BTCUSDT': 10}", "BTCUSDT: 10", "BTCUSDT=10"])
 def test_leverages_can_be_text(run_module: Run, account: Account, value: str) -> None:
     assert run_module(leverages=value)["results"][0]["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("share", ["abc", None, [1], 10**400])
+def test_api_check_refuses_a_share_that_is_not_a_number(run_module: Run, share: Any) -> None:
+    result = run_module(api_check.main, rate_limit_share=share)
+    assert result["msg"].startswith("rate_limit_share must be a number above 0 and up to 1")
 
 
 # --- refuse ---
