@@ -14,14 +14,16 @@ options:
   api_key:
     description:
       - The API key of the account, as CoinSwitch PRO shows it. It consists of hexadecimal characters.
-      - Required, either as this option or as the environment variable E(COINSWITCH_API_KEY).
+      - Required, either as this option or as the environment variable E(COINSWITCH_API_KEY). A task that sets the
+        option to an empty value fails, and does not use the environment variable.
     type: str
   secret_key:
     description:
       - The secret key of the account. It consists of 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed,
         then the public key).
       - The module signs each request with this key. The key itself is never sent to the exchange.
-      - Required, either as this option or as the environment variable E(COINSWITCH_SECRET_KEY).
+      - Required, either as this option or as the environment variable E(COINSWITCH_SECRET_KEY). A task that sets the
+        option to an empty value fails, and does not use the environment variable.
     type: str
   api_url:
     description:

@@ -180,7 +180,7 @@ error:
 
 from typing import TYPE_CHECKING, Any, Mapping
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import FLOAT, INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import FLOAT, INT, STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _check(futures: Futures, trial: Trial, context: Context) -> Result:
 
 DEFINITION = ModuleDefinition(
     {
-        "write_symbol": {"type": "str"},
+        "write_symbol": {"type": STR},
         "write_leverage": {"type": INT},
         "rate_limit_share": {"type": FLOAT, "default": 0.5},
     },

@@ -150,6 +150,7 @@ error:
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_optional_symbols
 
@@ -167,7 +168,7 @@ def _read(futures: Futures, symbols: list[str] | None, _context: Context) -> Res
 
 
 DEFINITION = ModuleDefinition(
-    {"symbols": {"type": "list", "elements": "str"}}, read_options=read_optional_symbols, work=_read
+    {"symbols": {"type": "list", "elements": STR}}, read_options=read_optional_symbols, work=_read
 )
 
 

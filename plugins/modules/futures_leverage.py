@@ -47,6 +47,12 @@ options:
   leverages:
     description:
       - A dictionary with the desired leverage of each symbol. One task with many symbols is faster than a loop.
+      - Text that contains such a dictionary as JSON or YAML is accepted, too, for example from C(--extra-vars) or
+        from a survey of AWX.
+      - YAML does not read each value as it is written. Without quotes, C(010) is 8, C(1:30) is 90, and the name C(ON)
+        is a boolean. The module refuses names that are not text, and leverages that are not whole numbers.
+      - Ansible removes an entry whose value is C(omit), and keeps only the last of two equal names. The module cannot
+        see that.
       - The module reads the positions of the account first, and the symbols with a position before the others. Before
         the first write, it reads the limits. A desired leverage that is not allowed is refused by name.
       - If one symbol fails, the module continues with the others. At the end, the task fails and names each symbol that
@@ -339,7 +345,7 @@ error:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DICT, INT, STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
     Policy,
@@ -362,9 +368,9 @@ def _apply(futures: Futures, policy: Policy, context: Context) -> Result:
 
 DEFINITION = ModuleDefinition(
     {
-        "symbol": {"type": "str"},
+        "symbol": {"type": STR},
         "leverage": {"type": INT},
-        "leverages": {"type": "dict"},
+        "leverages": {"type": DICT},
         "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },

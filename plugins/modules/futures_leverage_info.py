@@ -123,6 +123,7 @@ error:
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_required_symbols
 
@@ -140,7 +141,7 @@ def _read(futures: Futures, symbols: list[str], _context: Context) -> Result:
 
 
 DEFINITION = ModuleDefinition(
-    {"symbols": {"type": "list", "elements": "str", "required": True}}, read_options=read_required_symbols, work=_read
+    {"symbols": {"type": "list", "elements": STR, "required": True}}, read_options=read_required_symbols, work=_read
 )
 
 

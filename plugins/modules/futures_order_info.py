@@ -189,7 +189,7 @@ error:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT, STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery, read_orders_query
 
@@ -208,7 +208,7 @@ def _read(futures: Futures, query: OrdersQuery, _context: Context) -> Result:
 
 DEFINITION = ModuleDefinition(
     {
-        "symbols": {"type": "list", "elements": "str"},
+        "symbols": {"type": "list", "elements": STR},
         "from_time": {"type": INT},
         "to_time": {"type": INT},
     },

@@ -73,7 +73,10 @@ class Ansible:
             "TMPDIR": str(folder / "tmp"),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_ACTION_PLUGINS": str(Path(__file__).parent / "action_plugins"),
+            # By default, the folder in HOME, and part of Ansible takes HOME from the list of users instead.
+            "ANSIBLE_ASYNC_DIR": str(folder / "jobs"),
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).parent / "connection_plugins"),
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": str(TARGET_PYTHON if TARGET_PYTHON.exists() else sys.executable),
         }

@@ -43,6 +43,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "no leverage": {MODULE: {"symbol": "BTCUSDT"}},
     "symbol and table": {MODULE: {**BTC, "leverages": {"ETHUSDT": 5}}},
     "unknown option": {MODULE: {**BTC, "speed": 5}},
+    "policy is text": {MODULE: {"leverages": '{"BTCUSDT": 13, "ethusdt": "5"}'}},
+    "key is not set": {MODULE: {**BTC, "api_key": ""}},
     "invalid choice": {MODULE: {**BTC, "enforce": "minimum"}},
     "short secret key": {MODULE: {**BTC, "secret_key": "ab" * 31 + "c"}},
     "keys of different pairs": {MODULE: {**BTC, "secret_key": "11" * 32}},
@@ -51,7 +53,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "ca_path does not exist": {MODULE: {**BTC, "ca_path": "~/here/there.pem"}},
     "options are empty": {MODULE: {**BTC, "api_url": "", "exchange": "", "timeout": "", "ca_path": ""}},
     "loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
-    "until": {WALLET: {}, "until": "result_22 is success", "retries": 1, "delay": 0},
+    "until": {WALLET: {}, "until": "result_24 is success", "retries": 1, "delay": 0},
     "changed_when": {WALLET: {}, "changed_when": True},
     "failed_when": {WALLET: {"retries": -1}, "failed_when": False},
     "delegated": {WALLET: {}, "delegate_to": "localhost"},
@@ -77,6 +79,11 @@ TASKS_WITHOUT_VERBOSITY = (
 )
 # Tasks that cannot run directly.
 ONLY_AS_MODULE = {"other environment", "asynchronous"}
+# Tasks that do not run, and one item of the loop.
+REFUSED = {
+    *("symbol with a slash", "leverage is a fraction", "leverage is a boolean", "leverage is null", "no leverage"),
+    *("symbol and table", "unknown option", "invalid choice", "key is not set"),
+}
 # Keys of a result that differ between two runs, or that ansible-core adds only to the result of a module.
 IGNORED_KEYS = (
     *("ansible_job_id", "results_file", "start", "end", "delta", "started", "finished", "stdout", "stderr"),
@@ -121,7 +128,7 @@ def comparable_lines(output: str) -> list[str]:
 # Lines that only one of the two ways prints.
 IGNORED_LINES = (
     "ESTABLISH LOCAL CONNECTION|EXEC |PUT |Using module file|Pipelining is enabled|directly in the controller|"
-    "runs as a module|failed_when_suppressed_exception|TRACEBACK|ASYNC|async|results_file|task path"
+    "runs as a module|does not run|failed_when_suppressed_exception|TRACEBACK|ASYNC|async|results_file|task path"
 )
 
 
@@ -131,11 +138,14 @@ def test_both_ways_have_the_same_results_output_and_requests(
 ) -> None:
     account.open_position("XRPUSDT", "LONG", "2")
     direct, module = run_both_ways(ansible, exchange, account, TASKS, "-vvvv")
+    assert direct.localhost["asynchronous"]["failed"] is False
     for name in TASKS:
         assert without_ignored_keys(direct.localhost[name]) == without_ignored_keys(module.localhost[name]), name
     assert direct.results["requests"] == module.results["requests"]
-    # The loop has three items.
-    task_runs = len(TASKS) + 2
+    # The loop has three items. One of them is refused.
+    task_runs = len(TASKS) + 1 - len(REFUSED)
+    assert direct.stdout.count("does not run, because an option is not valid") == len(REFUSED) + 1
+    assert module.stdout.count("does not run, because an option is not valid") == len(REFUSED) + 1
     assert direct.stdout.count("runs directly in the controller") == task_runs - len(ONLY_AS_MODULE)
     assert module.stdout.count("runs as a module: coinswitch_direct or COINSWITCH_DIRECT is false") == task_runs
     assert "the task is asynchronous" in direct.stdout
@@ -157,7 +167,7 @@ def test_both_ways_have_the_same_output_without_verbosity(
 
 # Variables of a host, each with the reason why its tasks run as modules.
 VARIABLES: list[tuple[dict[str, Any], str]] = [
-    ({"ansible_connection": "mine"}, "the connection is not ansible.builtin.local"),
+    ({"ansible_connection": "elsewhere"}, "the connection is not ansible.builtin.local"),
     ({"coinswitch_direct": False}, "coinswitch_direct or COINSWITCH_DIRECT is false"),
     ({"ansible_python_interpreter": os.path.realpath(sys.executable)}, "is not the Python that"),
 ]
@@ -165,14 +175,6 @@ VARIABLES: list[tuple[dict[str, Any], str]] = [
 
 def test_task_runs_as_a_module_for_a_reason_in_the_output(ansible: Ansible) -> None:
     ansible.environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
-    plugins = ansible.folder / "connection_plugins"
-    plugins.mkdir()
-    (plugins / "mine.py").write_text(
-        "from ansible.plugins.connection.local import Connection as Local\n"
-        "DOCUMENTATION = '''\nname: mine\nshort_description: local by another name\n'''\n"
-        "class Connection(Local):\n    transport = 'mine'\n"
-    )
-    ansible.environment["ANSIBLE_CONNECTION_PLUGINS"] = str(plugins)
     hosts = {f"host{number}": variables for number, (variables, _reason) in enumerate(VARIABLES)}
     completed = ansible.play({"one": {WALLET: {}}}, "-vvv", hosts=hosts)
     for number, (_variables, reason) in enumerate(VARIABLES):
@@ -200,7 +202,7 @@ def test_task_that_timed_out_sends_nothing_afterwards(
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])
-@pytest.mark.parametrize("stop", ["kill ansible-playbook", "press Ctrl-C"])
+@pytest.mark.parametrize("stop", ["kill ansible-playbook", "leave it as a zombie", "press Ctrl-C"])
 def test_task_sends_nothing_after_ansible_playbook_was_stopped(
     ansible: Ansible, exchange: Exchange, account: Account, direct: str, stop: str
 ) -> None:
@@ -221,9 +223,11 @@ def test_task_sends_nothing_after_ansible_playbook_was_stopped(
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    if stop != "leave it as a zombie":
+        process.communicate()
     # The wait of 1 second ends in this time.
     time.sleep(2)
+    process.communicate()
     assert exchange.count("write_leverage") == 1
     assert account.leverage["BTCUSDT"] == 10
 
@@ -298,8 +302,8 @@ def test_progress_is_not_in_the_events_of_ansible_runner(ansible: Ansible, long_
     assert PROGRESS in completed.output
 
 
-def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".") -> None:
-    task = {"name": "T", MODULE: options}
+def write_play(ansible: Ansible, options: dict[str, Any], folder: str = ".", **keywords: Any) -> None:
+    task = {"name": "T", MODULE: options, **keywords}
     play = {"name": "A play", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
     (ansible.folder / folder / "long.yml").write_text(json.dumps([play]))
 
@@ -313,6 +317,80 @@ def test_coinswitch_progress_turns_progress_on_or_off(
     assert (PROGRESS in completed.stderr) is is_shown
     for secret in (account.api_key, account.secret_key):
         assert secret not in completed.output
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_no_log_hides_the_progress(ansible: Ansible, long_task: dict[str, Any], direct: str) -> None:
+    ansible.environment["COINSWITCH_DIRECT"] = direct
+    write_play(ansible, long_task, no_log=True)
+    completed = ansible.run("ansible-playbook", "-i", "localhost,", "-c", "local", "-vvv", "long.yml")
+    assert "the output has been hidden" in completed.output
+    assert "symbols to read" not in completed.output
+    # A line of progress starts with the name of the host. Ansible itself prints the message of the failed task.
+    assert "localhost: " not in completed.output
+
+
+# --- Hosts that are not the controller ---
+
+
+@pytest.mark.every_core
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+def test_task_can_run_on_another_host(ansible: Ansible, exchange: Exchange, account: Account, pipelining: str) -> None:
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, ANSIBLE_PIPELINING=pipelining)
+    keys = {"api_key": account.api_key, "secret_key": account.secret_key}
+    connection = {**keys, "api_url": ansible.environment["COINSWITCH_API_URL"]}
+    environment = {f"COINSWITCH_{name.upper()}": value for name, value in connection.items()}
+    become = {"become": True, "become_method": "ansible.builtin.su"}
+    tasks: dict[str, dict[str, Any]] = {
+        "without keys": {MODULE: BTC},
+        "with options": {MODULE: {**BTC, **connection}},
+        "with variables": {MODULE: BTC, "environment": environment},
+        "as another user": {MODULE: {**BTC, **connection}, **become},
+        "as another user, with variables": {MODULE: BTC, "environment": environment, **become},
+        "asynchronous": {MODULE: {**BTC, **connection}, "async": 30, "poll": 1},
+        "delegated to the controller": {MODULE: {**BTC, **connection}, "delegate_to": "localhost"},
+        "refused": {MODULE: {"leverages": {"BTC/USDT": 5}}},
+    }
+    completed = ansible.play(tasks, "-vvv", hosts={"machine": {"ansible_connection": "elsewhere"}})
+    results = completed.results["machine"]
+    assert {name for name, result in results.items() if result["failed"]} == {"without keys", "refused"}
+    # The environment of the controller is not that of the other host.
+    assert results["without keys"]["msg"].startswith("api_key is missing")
+    assert results["refused"]["msg"].endswith("did you mean BTCUSDT?")
+    assert results["with options"]["changed"]
+    assert account.leverage == {"BTCUSDT": 13}
+    assert completed.stdout.count("runs directly in the controller") == 1
+    for secret in keys.values():
+        assert secret not in completed.output
+
+
+@pytest.mark.every_core
+def test_host_that_cannot_be_reached_gets_a_hint(ansible: Ansible) -> None:
+    hosts = {"beta": {"ansible_connection": "elsewhere", "is_reachable": False}}
+    completed = ansible.play({"one": {MODULE: BTC, "ignore_unreachable": True}}, hosts=hosts)
+    result = completed.results["beta"]["one"]
+    assert result["unreachable"]
+    assert "Failed to connect to the host via ssh: connection refused. If this host is an account and" in result["msg"]
+    assert "set ansible_connection=local for it" in result["msg"]
+
+
+@pytest.mark.every_core
+@pytest.mark.parametrize("connection", ["local", "elsewhere"])
+def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange, connection: str) -> None:
+    """It does not use the keys in the environment."""
+    keys = {name: f"{{{{ coinswitch_{name} | default('') }}}}" for name in ("api_key", "secret_key")}
+    hosts = {
+        "beta": {"ansible_connection": connection},
+        "gamma": {"ansible_connection": connection, "coinswitch_secret_key": "ab" * 32},
+        "delta": {"ansible_connection": connection, "coinswitch_api_key": "{{ '' }}", "coinswitch_secret_key": "ab"},
+    }
+    completed = ansible.play({"one": {MODULE: {**BTC, **keys}}}, hosts=hosts)
+    assert {name: results["one"]["msg"] for name, results in completed.results.items()} == {
+        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set: set them for this host",
+        "gamma": "coinswitch_api_key of gamma is not set: set it for this host",
+        "delta": "api_key of delta is not set: set it for this host",
+    }
+    assert exchange.requests == []
 
 
 @pytest.mark.parametrize("become", [False, True])

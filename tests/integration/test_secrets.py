@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -304,3 +305,62 @@ def test_no_secret_in_the_output_with_a_long_secret_key_in_the_environment(
     assert detector.find_leaks([account.api_key, account.secret_key], completed.output) == {}
     assert completed.localhost["BTCUSDT"]["changed"] is True
     assert MASK in completed.localhost["SOLUSDT"]["msg"]
+
+
+@pytest.mark.every_core
+def test_keys_in_the_keyword_environment_are_in_no_command_and_no_output(
+    detector: LeakDetector, ansible: Ansible, exchange: Exchange, account: Account
+) -> None:
+    """With another variable, the task runs as a module. Ansible writes the variables of a task into its commands."""
+    names = ("COINSWITCH_API_KEY", "COINSWITCH_SECRET_KEY", "COINSWITCH_API_URL")
+    environment = {"TZ": "UTC", **{name: ansible.environment.pop(name) for name in names}}
+    ansible.environment["ANSIBLE_DEBUG"] = "true"
+    task = {"name": "T", MODULE: {"symbol": "BTCUSDT", "leverage": 7}}
+    become = {"become": True, "become_method": "ansible.builtin.su"}
+    play = {"name": "A play", "hosts": "all", "gather_facts": False}
+    tasks = [task, {**task, **become}, {**task, "async": 30, "poll": 1}]
+    plays = [
+        {**play, "environment": environment, "tasks": tasks},
+        {**play, "tasks": [{"name": "B", "environment": environment, "block": [task]}]},
+        {**play, "tasks": [{**task, "environment": environment, "loop": [1, 2]}]},
+    ]
+    (ansible.folder / "keys.yml").write_text(json.dumps(plays))
+    (ansible.folder / "hosts").write_text("machine ansible_connection=elsewhere\nlocalhost ansible_connection=local")
+    completed = ansible.run("ansible-playbook", "-i", "hosts", "-vvvvv", "--diff", "keys.yml")
+    assert completed.exit_status == 0, completed.stdout[-3000:]
+    assert completed.output.count("as a module: the keyword environment sets") == 4
+    assert completed.output.count("as a module: the connection is not ansible.builtin.local") == 4
+    # The other variables are still in the commands, and the detector saw these commands.
+    assert "TZ=UTC" in "".join(detector.command_lines)
+    assert "done with _execute_module (tradeops" in completed.output
+    (ansible.folder / "keys.yml").unlink()
+    assert detector.find_leaks([account.api_key, account.secret_key], completed.output) == {}
+
+
+@pytest.mark.every_core
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_no_secret_in_the_output_of_a_wrong_option(
+    detector: LeakDetector, ansible: Ansible, account: Account, direct: str
+) -> None:
+    secret = account.secret_key
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct, GIVEN=secret)
+    given = "{{ lookup('ansible.builtin.env', 'GIVEN') }}"
+    valid = {"symbol": "BTCUSDT", "leverage": 7}
+    tasks: dict[str, dict[str, Any]] = {
+        "mistyped option": {MODULE: {**valid, "api_secret": given}},
+        "secret in another option": {MODULE: {**valid, "symbol": given}},
+        "secret in an option with choices": {MODULE: {**valid, "enforce": given}},
+        "secret in the policy": {MODULE: {"leverages": {"BTCUSDT": given}}},
+        "secret at the end of a long value": {MODULE: {**valid, "symbol": f"{'/' * 50}{given}"}},
+    }
+    completed = ansible.play(tasks, "-vvvvv", "--diff")
+    results = completed.localhost
+    assert all(result["failed"] for result in results.values())
+    assert results["mistyped option"]["msg"].startswith(
+        f"Unsupported parameters for ({MODULE}) module: api_secret (did you mean secret_key?). Supported parameters "
+    )
+    for result in results.values():
+        options = result.get("invocation", {"module_args": {}})["module_args"]
+        assert "api_secret" not in options
+        assert options.get("leverage") in {None, 7}
+    assert detector.find_leaks([account.api_key, secret], completed.output) == {}

@@ -9,9 +9,12 @@ There is one input of each kind here. The unit tests have all of them.
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
-from sandbox import Exchange
+import pytest
+
+from sandbox import Account, Exchange
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Ansible
@@ -23,7 +26,8 @@ VALID_POLICY = {"symbol": "BTCUSDT", "leverage": 13}
 SYMBOLS = {
     "BTC/USDT": "did you mean BTCUSDT?",
     "BTCUSDT\n": "did you mean BTCUSDT?",
-    "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "did you mean BTCUSD?",
+    "BTCUSD\N{MODIFIER LETTER CAPITAL T}": "(U+1D40, MODIFIER LETTER CAPITAL T)",
+    "BINANCE:BTCUSDT": "leave out BINANCE:",
 }
 LEVERAGES = [True, 13.0, "", "0x10", [13]]
 NOT_A_WHOLE_NUMBER = "of 'BTCUSDT' is not a whole number from 1 to 999999999"
@@ -38,12 +42,14 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit_share": 1.1}, "rate_limit_share must be a number above 0 and up to 1"),
     ({"validate_certs": "perhaps"}, "validate_certs"),
     ({"ca_path": "/nowhere/at/all"}, "'/nowhere/at/all' does not exist"),
-    ({"levarage": 13}, "Unsupported parameters"),
+    ({"levarage": 13}, "levarage (did you mean leverage?)"),
 ]
 
 # Complete sets of options, each with a part of the message.
 POLICIES: list[tuple[dict[str, Any], str]] = [
     ({}, "one of the following is required: symbol, leverages"),
+    ({"symbol": "BTCUSDT", "leverge": 13}, "leverge (did you mean leverage?)"),
+    ({**VALID_POLICY, "symbols": [], "api_secret": "s"}, "api_secret (did you mean secret_key?), symbols (did"),
     ({"symbol": "BTCUSDT"}, "parameters are required together: symbol, leverage"),
     ({**VALID_POLICY, "leverages": {"BTCUSDT": 13}}, "parameters are mutually exclusive: symbol|leverages"),
     ({"leverages": {}}, "leverages is empty"),
@@ -52,11 +58,34 @@ POLICIES: list[tuple[dict[str, Any], str]] = [
     ({"leverages": {"ETHUSDT": 5, "BTCUSDT": None}}, NOT_A_WHOLE_NUMBER),
 ]  # fmt: skip
 
+# Policies in YAML, each with a part of the message.
+YAML_POLICIES = {
+    "{ON: 5}": "the symbol True is not a symbol (letters and digits, at most 40): it is a boolean in YAML",
+    "{null: 5}": "it is null in YAML",
+    "{1: 5, '1': 6}": "the symbol 1 is not a symbol (letters and digits, at most 40): it is a number in YAML",
+    "{1.5: 5}": "it is a number in YAML",
+    "{2024-01-01: 5}": "the symbol 2024-01-01 is not a symbol (letters and digits, at most 40): it is a date in YAML",
+    "{BTCUSDT: 2024-01-01}": f"leverage 2024-01-01 {NOT_A_WHOLE_NUMBER}",
+    "{BTCUSDT: 5.0}": f"leverage 5.0 {NOT_A_WHOLE_NUMBER}",
+    "{BTCUSDT: ON}": f"leverage True {NOT_A_WHOLE_NUMBER}",
+    "{BTCUSDT: .inf}": f"leverage inf {NOT_A_WHOLE_NUMBER}",
+    "{BTCUSDT: 1000000000000000000000000000000}": NOT_A_WHOLE_NUMBER,
+    "{BTCUSDT: {a: 1}}": NOT_A_WHOLE_NUMBER,
+    "[BTCUSDT]": "leverages is a list, and not a dictionary",
+    "5": "leverages is a number, and not a dictionary",
+    "{'{{ 1 }}USDT': 5}": "Ansible does not evaluate a template in a key",
+    '\'{"BTCUSDT": 10, "BTCUSDT": 5}\'': "leverages names BTCUSDT more than once",
+    "'BTCUSDT=10.0'": NOT_A_WHOLE_NUMBER,
+    "'BTCUSDT'": "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage",
+}
+
 CASES = [
     *(({"symbol": symbol, "leverage": 13}, message) for symbol, message in SYMBOLS.items()),
     *(({"symbol": "BTCUSDT", "leverage": leverage}, NOT_A_WHOLE_NUMBER) for leverage in LEVERAGES),
     *(({**VALID_POLICY, **options}, message) for options, message in OPTIONS),
     *POLICIES,
+    ({"symbol": True, "leverage": 13}, "symbol True is not a symbol"),
+    ({"symbol": ["BTCUSDT"], "leverage": 13}, "it is a list in YAML"),
 ]
 
 
@@ -75,7 +104,11 @@ def find_problems(result: dict[str, Any], expected_message: str) -> list[str]:
     return [problem for problem, is_right in checks.items() if not is_right]
 
 
-def test_wrong_input_fails_with_one_clear_line_before_any_request(ansible: Ansible, exchange: Exchange) -> None:
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_wrong_input_fails_with_one_clear_line_before_any_request(
+    ansible: Ansible, exchange: Exchange, direct: str
+) -> None:
+    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
     tasks = {f"{number}": {MODULE: options} for number, (options, _message) in enumerate(CASES)}
     completed = ansible.play(tasks)
     problems = {
@@ -86,3 +119,46 @@ def test_wrong_input_fails_with_one_clear_line_before_any_request(ansible: Ansib
     assert problems == {}
     assert exchange.requests == []
     assert "Traceback" not in completed.output
+
+
+@pytest.mark.every_core
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_policy_that_yaml_reads_as_something_else_is_refused(ansible: Ansible, exchange: Exchange, direct: str) -> None:
+    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+    lines = [f"policy{number}: {text}\n" for number, text in enumerate(YAML_POLICIES)]
+    (ansible.folder / "policies.yml").write_text("".join(lines))
+    tasks = {f"{number}": {MODULE: {"leverages": f"{{{{ policy{number} }}}}"}} for number in range(len(YAML_POLICIES))}
+    completed = ansible.play(tasks, "-e", "@policies.yml")
+    problems = {
+        text: found
+        for number, (text, message) in enumerate(YAML_POLICIES.items())
+        if (found := find_problems(completed.localhost[f"{number}"], message))
+    }
+    assert problems == {}
+    assert exchange.requests == []
+    assert "Traceback" not in completed.output
+    # The callback plugin of Ansible could print each result.
+    assert "Callback dispatch" not in completed.output
+    assert completed.stdout.count("...ignoring") == len(YAML_POLICIES)
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_leverage_with_thousands_of_digits_is_refused(ansible: Ansible, direct: str) -> None:
+    """Python does not convert such a number to text, so Ansible could not print a result that contains it."""
+    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+    (ansible.folder / "policies.yml").write_text(f"policy: {{BTCUSDT: 0x{'f' * 5000}}}\n")
+    completed = ansible.play({"one": {MODULE: {"leverages": "{{ policy }}"}}}, "-vvv", "-e", "@policies.yml")
+    message = f"leverage with thousands of digits {NOT_A_WHOLE_NUMBER}"
+    assert find_problems(completed.localhost["one"], message) == []
+    assert "Callback dispatch" not in completed.output
+    assert message in completed.stdout
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+def test_policy_from_extra_vars_can_be_text(ansible: Ansible, account: Account, direct: str) -> None:
+    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+    policy = json.dumps({"BTCUSDT": 13, "ETHUSDT": 7})
+    tasks = {"one": {MODULE: {"leverages": "{{ policy }}"}}, "two": {MODULE: {"leverages": "{{ policy | to_json }}"}}}
+    completed = ansible.play(tasks, "-e", f"policy={policy!r}")
+    assert [completed.localhost[name]["changed"] for name in tasks] == [True, False]
+    assert account.leverage == {"BTCUSDT": 13, "ETHUSDT": 7}

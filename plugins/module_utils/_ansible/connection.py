@@ -20,8 +20,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 class UnconvertedType(str):
     """The type of an option whose value Ansible does not convert.
 
-    The documentation shows the name of the type. The conversion of Ansible accepts true as 1, and "1_0" and "10.0" as
-    10, and does not end for "1e999999999".
+    The documentation shows the name of the type. The conversion of Ansible accepts true as 1 and as the text "True",
+    and "1_0" and "10.0" as 10, loses one of two equal names in a dictionary, and does not end for "1e999999999".
     """
 
     def __call__(self, value: Any) -> Any:
@@ -33,6 +33,8 @@ class UnconvertedType(str):
 _QUOTES = ('"', "'", "`", "\u2018", "\u2019", "\u201c", "\u201d")
 INT = UnconvertedType("int")
 FLOAT = UnconvertedType("float")
+STR = UnconvertedType("str")
+DICT = UnconvertedType("dict")
 
 
 class Connection(NamedTuple):

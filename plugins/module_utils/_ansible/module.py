@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import select
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.errors import AnsibleFallbackNotFound
@@ -31,6 +32,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redac
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     CoinSwitchError,
+    InputRefused,
     InternalError,
     LibraryMissing,
     Unreachable,
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The process ID of ansible-playbook. The action plugins set it for a module that runs on the controller.
-CONTROLLER = "_COINSWITCH_CONTROLLER_PID"
+# The process of ansible-playbook (see Process). The action plugins set it for a module that runs on the controller.
+CONTROLLER = "_COINSWITCH_CONTROLLER"
 
 
 def get_variable(name: str) -> str:
@@ -115,6 +117,17 @@ def run(definition: ModuleDefinition) -> None:
     module.exit_json(**result)
 
 
+def refuse(definition: ModuleDefinition, params: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """Return the result of a task whose options Ansible does not accept."""
+    redactor = make_redactor(params)
+    return _build_result(definition, params, fail(InputRefused(message)), redactor, redactor)
+
+
+def make_redactor(params: Mapping[str, Any], passwords: Iterable[str] = ()) -> Redactor:
+    """Return what removes the keys of a task from texts and values."""
+    return Redactor([str(params[name]) for name in ("api_key", "secret_key") if params.get(name)], passwords)
+
+
 def execute(
     definition: ModuleDefinition,
     params: Mapping[str, Any],
@@ -122,6 +135,7 @@ def execute(
     warn: Callable[[str], object],
     may_send: Callable[[], None],
     print_line: Callable[[str], None] | None = None,
+    refusal: str | None = None,
 ) -> dict[str, Any]:
     """Do the work of a module. After the return, and after an interruption, nothing is sent.
 
@@ -132,23 +146,25 @@ def execute(
         warn: Called with the text of each warning.
         may_send: Called before each request. Raises Unreachable if the task has ended.
         print_line: Prints a line of progress. None if there is no way to print.
+        refusal: Why the connection options are not valid, if the caller knows more about them. None to check them.
 
     Returns:
         The result, with `failed`, and with `msg` if the task failed.
     """
-    keys = [str(params[name]) for name in ("api_key", "secret_key") if params[name]]
-    clean = Redactor(keys).clean
+    redactor = make_redactor(params)
+    clean = redactor.clean
     # In messages only, because hiding a password such as 1000 in data would hide prices.
-    clean_text = Redactor(keys, get_proxy_passwords(os.environ)).clean
+    text_redactor = make_redactor(params, get_proxy_passwords(os.environ))
+    connection: Connection | None = None
     client: Client | None = None
     extra: dict[str, Any] = {}
     try:
-        connection = read_connection(params)
-        options = definition.read_options(params)
-        if connection.verify is False:
-            warn(UNPROTECTED)
+        # First, because the action plugins check these options for each task, also for one that runs elsewhere.
+        # Without keys, because a message shows only a part of a long value, and a part of a key would not be found.
+        options = definition.read_options(clean(dict(params)))
+        connection = _read_connection(params, refusal, warn)
         client = connect(connection, clean, may_send)
-        progress = Progress(print_line and _clean_first(clean_text, print_line), check_mode)
+        progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except LibraryMissing as error:
         done = fail(error, missing_required_lib(error.library))
@@ -161,44 +177,121 @@ def execute(
         if client:
             client.close()
     for warning in done.warnings:
-        warn(clean_text(warning))
-    empty = definition.empty_result(params, done.error or {}) if done.failure is not None else {}
-    result = {
-        "changed": False,
-        **clean(to_plain({**empty, **done.values, **_identify(params)})),
-        "requests": client.request_count if client else 0,
-        **extra,
-        "failed": False,
-    }
+        warn(text_redactor.clean(warning))
+    api_url = connection.api_url if connection else None
+    requests = client.request_count if client else 0
+    return {**_build_result(definition, params, done, redactor, text_redactor, api_url, requests), **extra}
+
+
+def _build_result(
+    definition: ModuleDefinition,
+    params: Mapping[str, Any],
+    done: Result,
+    redactor: Redactor,
+    text_redactor: Redactor,
+    api_url: str | None = None,
+    requests: int = 0,
+) -> dict[str, Any]:
+    """Return the end of a task in the form that Ansible returns, without secrets."""
+    values = done.values
     if done.failure is not None:
-        result.update(failed=True, msg=clean_text(done.failure), error=done.error)
+        values = {**definition.empty_result(params, done.error or {}), **values}
+    who = {"api_url": api_url or params.get("api_url"), "account": identify_account(params.get("api_key"))}
+    result = {"changed": False, **redactor.clean(to_plain({**values, **who})), "requests": requests, "failed": False}
+    if done.failure is not None:
+        result.update(failed=True, msg=text_redactor.clean(done.failure), error=done.error)
     return result
 
 
-def _identify(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whom the task asked: the address of the exchange, and an identifier of the key that is no secret."""
-    api_key = str(params["api_key"] or "").strip().lower()
-    account = hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()[:16] if api_key else None
-    return {"api_url": str(params["api_url"]), "account": account}
+def identify_account(api_key: Any) -> str | None:
+    """Return an identifier of an API key that is no secret. Two hosts with the same one use the same account."""
+    key = str(api_key or "").strip().lower()
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16] if key else None
+
+
+def _read_connection(params: Mapping[str, Any], refusal: str | None, warn: Callable[[str], object]) -> Connection:
+    """Return the connection options, with a warning if they are not safe. Raise InputRefused if they are not valid."""
+    if refusal is not None:
+        raise InputRefused(refusal)
+    connection = read_connection(params)
+    if connection.verify is False:
+        warn(UNPROTECTED)
+    return connection
 
 
 def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:
     return lambda text: print_line(clean(text))
 
 
+class Process(NamedTuple):
+    """A process. The system can use the ID of a process again after its end, so the time of its start counts, too.
+
+    Attributes:
+        process_id: The ID of the process.
+        started: When it started, in clock ticks since the system started. Empty if the system does not say.
+    """
+
+    process_id: int
+    started: str = ""
+
+    @classmethod
+    def find(cls, process_id: int) -> Process:
+        """Return a process that is running."""
+        return cls(process_id, _read_state_and_start(process_id)[1])
+
+    @classmethod
+    def parse(cls, text: str) -> Process | None:
+        """Return the process that `str` described. None if it did not."""
+        match = re.fullmatch("([1-9][0-9]*):([0-9]*)", text)
+        return cls(int(match.group(1)), match.group(2)) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.process_id}:{self.started}"
+
+    def is_running(self) -> bool:
+        """Return whether the process has not ended. One that was killed can remain as a zombie."""
+        state, started = _read_state_and_start(self.process_id)
+        if state:
+            return state not in "ZX" and started == self.started
+        try:
+            os.kill(self.process_id, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # It belongs to another user.
+        return True
+
+
+def _read_state_and_start(process_id: int) -> tuple[str, str]:
+    """Return the state and the start of a process from /proc. Both are empty if they cannot be read."""
+    try:
+        with open(f"/proc/{process_id}/stat", "rb") as file:
+            # The second field, the name of the program in parentheses, can contain spaces and parentheses.
+            fields = file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return "", ""
+    return fields[0], fields[19]
+
+
 def check_reader() -> None:
     """Raise Unreachable if the task that started this module has ended.
 
     After the timeout of a task or Ctrl-C, Ansible closes the pipe that it reads the output from. If only
-    ansible-playbook is killed, its worker still holds the pipe, so the process ID in CONTROLLER is checked, too.
+    ansible-playbook is killed, its worker still holds the pipe, so the process in CONTROLLER is checked, too.
     """
-    controller = os.environ.get(CONTROLLER, "")
-    if controller.isdigit() and not os.path.exists(f"/proc/{controller}") and os.path.isdir("/proc/self"):
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
+    controller = Process.parse(os.environ.get(CONTROLLER, ""))
+    if controller is not None:
+        check_controller(controller)
     poller = select.poll()
     poller.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
         raise Unreachable("the task that started this module has ended, so no more requests are sent", can_retry=False)
+
+
+def check_controller(controller: Process) -> None:
+    """Raise Unreachable if ansible-playbook has ended."""
+    if not controller.is_running():
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
 
 
 def connect(

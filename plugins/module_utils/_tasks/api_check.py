@@ -190,7 +190,11 @@ class Outcome(NamedTuple):
 
 def read_trial(options: Mapping[str, Any]) -> Trial:
     """Return what to write. Raise InputRefused if an option is not valid."""
-    if float(options["rate_limit_share"]) > MAX_SHARE:
+    try:
+        share = float(options["rate_limit_share"])
+    except (TypeError, ValueError, OverflowError):
+        share = MAX_SHARE  # The check of the connection options refuses the value.
+    if share > MAX_SHARE:
         raise InputRefused(
             f"rate_limit_share must be at most {MAX_SHARE}, because the check leaves half of each limit to other "
             "programs"

@@ -10,7 +10,10 @@ collection: anything here may change in any release.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple
+import unicodedata
+from collections import Counter
+from datetime import date
+from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 
@@ -21,6 +24,9 @@ WARN = "warn"
 
 # Much longer than any symbol of the exchange.
 MAX_SYMBOL_LENGTH = 40
+MAX_LEVERAGE = 999999999
+# A message shows at most this many characters of a value.
+_MAX_SHOWN = 80
 
 
 class DesiredLeverage(NamedTuple):
@@ -48,17 +54,69 @@ class Policy(NamedTuple):
 
 def read_policy(options: Mapping[str, Any]) -> Policy:
     """Return the policy of the options. Raise InputRefused if one of them is not valid."""
-    leverages = options["leverages"]
-    single = leverages is None
-    if single:
-        leverages = {options["symbol"]: options["leverage"]}
-    if not leverages:
+    return Policy(
+        _read_entries(options), options["enforce"], options["on_blocked"], single=options["leverages"] is None
+    )
+
+
+def _read_entries(options: Mapping[str, Any]) -> list[DesiredLeverage]:
+    if options.get("leverages") is not None:
+        return read_leverages(options["leverages"])
+    symbol = check_symbol(options.get("symbol"))
+    return [DesiredLeverage(symbol, _check_leverage(symbol, options.get("leverage")))]
+
+
+def read_leverages(value: Any) -> list[DesiredLeverage]:
+    """Return the desired leverage of each symbol, in the order of the value. Raise InputRefused if it is not valid.
+
+    Args:
+        value: The option `leverages`. A dictionary, or the same as text: from `--extra-vars`, a survey or `to_json`.
+    """
+    if isinstance(value, str):
+        pairs = _read_pairs(value)
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        raise InputRefused(
+            f"leverages is {_describe_type(value)}, and not a dictionary: name each symbol and its leverage, such as "
+            "{BTCUSDT: 10}"
+        )
+    if not pairs:
         raise InputRefused("leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}")
     entries = [
-        DesiredLeverage(check_symbol(name, single), _check_leverage(name, value)) for name, value in leverages.items()
+        DesiredLeverage(check_symbol(name, single=False), _check_leverage(name, leverage)) for name, leverage in pairs
     ]
     check_unique([desired.symbol for desired in entries], "leverages")
-    return Policy(entries, options["enforce"], options["on_blocked"], single)
+    return entries
+
+
+def _read_pairs(text: str) -> list[tuple[str, str]]:
+    """Return the names and values of a dictionary that is text. Raise InputRefused if it is not one.
+
+    JSON, YAML, Python and the form `name=value` write such a dictionary as pairs. Names and values stay text. So this
+    does not lose a name that is there twice, and does not read 010 as 8 or ON as true, as a parser of YAML would do.
+    """
+    text = text.strip()
+    if text[:1] + text[-1:] == "{}":
+        text = text[1:-1].strip()
+    pairs = []
+    position = 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            raise InputRefused(
+                f"leverages is text, and {_format_value(text[position:])} in it is not a symbol with its leverage: "
+                "write it as {BTCUSDT: 10, ETHUSDT: 5}"
+            )
+        name, value = (part[1:-1] if part[0] in "'\"" else part for part in pair.groups())
+        pairs.append((name, value))
+        position = pair.end()
+    return pairs
+
+
+# Text in quotes, or text without characters that have a meaning in JSON, YAML or Python.
+_PART = r"""("[^"]*"|'[^']*'|[^\s"'{}\[\],:=]+)"""
+_PAIR = re.compile(rf"{_PART}\s*[:=]\s*{_PART}(?:\s*,\s*|\s+|$)")
 
 
 def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,13 +127,13 @@ def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> 
         error: The facts of the failure.
     """
     try:
-        entries = read_policy(options).entries
+        entries = _read_entries(options)
     except InputRefused:
         entries = []
     rows: list[dict[str, Any]] = [
         {
             "symbol": entry.symbol,
-            "exchange": str(options["exchange"]).upper(),
+            "exchange": str(options.get("exchange")).upper(),
             "leverage": None,
             "previous_leverage": None,
             "changed": False,
@@ -92,21 +150,64 @@ def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> 
 
 
 def check_symbol(value: Any, single: bool = True) -> str:
-    """Return a symbol in upper case. Raise InputRefused with a suggestion if it is not valid.
+    """Return a symbol in upper case. Raise InputRefused with advice if it is not valid.
 
     Args:
         value: The value of the option.
         single: Whether the option has one symbol. If so, the message names the option.
     """
-    text = str(value)
-    if re.fullmatch(f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}", text):
-        return text.upper()
-    suggestion = re.sub(r"[^A-Za-z0-9]", "", text.split(":", 1)[0]).upper()
-    advice = f"did you mean {suggestion}?" if 0 < len(suggestion) <= MAX_SYMBOL_LENGTH else "write it as BTCUSDT"
+    if isinstance(value, str) and re.fullmatch(_NAME, value):
+        return str(value).upper()
     option = "symbol" if single else "the symbol"
     raise InputRefused(
-        f"{option} {_format_value(text)} is not a symbol (letters and digits, at most {MAX_SYMBOL_LENGTH}): {advice}"
+        f"{option} {_format_value(value)} is not a symbol (letters and digits, at most {MAX_SYMBOL_LENGTH}): "
+        f"{_advise_on_symbol(value)}"
     )
+
+
+_NAME = f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}"
+# What users type instead of a symbol, with the advice. Only the first two forms leave no doubt about the symbol.
+_FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    (rf"[\s'\"\[\]]*({_NAME})[\s'\"\[\]]*", lambda found: f"did you mean {found}?"),
+    (rf"(?i)\s*({_NAME})\s?[/_ -]\s?(USDT)(?::USDT)?\s*", lambda found: f"did you mean {found}?"),
+    (rf"\s*{_NAME}(?:[,;\s]+{_NAME})+\s*", lambda _: "it names several symbols, so list each of them on its own"),
+    (rf"({_NAME}:){_NAME}(?:\.{_NAME})?", lambda found: f"leave out {found}"),
+    (rf"{_NAME}(\.{_NAME})", lambda found: f"leave out {found}"),
+)
+_TYPES = ((bool, "a boolean"), ((int, float), "a number"), (date, "a date"), (list, "a list"), (dict, "a dictionary"))
+
+
+def _describe_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    return next((name for kind, name in _TYPES if isinstance(value, kind)), f"of the type {type(value).__name__}")
+
+
+def _advise_on_symbol(value: Any) -> str:
+    if not isinstance(value, str):
+        kind = _describe_type(value)
+        is_name = isinstance(value, (int, float, date))
+        return (
+            f"it is {kind} in YAML, so put the name in quotes" if is_name else f"it is {kind} in YAML, and not a name"
+        )
+    if "{{" in value or "{%" in value:
+        return "Ansible does not evaluate a template in a key, so write the whole dictionary as one template"
+    text = value[:_MAX_SHOWN]
+    for pattern, advice in _FORMS:
+        match = re.fullmatch(pattern, text)
+        if match:
+            return advice("".join(match.groups()).upper())
+    if len(value) > MAX_SYMBOL_LENGTH:
+        return f"it has {len(value)} characters"
+    wrong = re.search("[^A-Za-z0-9]", text)
+    return f"it contains {_describe_character(wrong.group())}, so write it as BTCUSDT" if wrong else "it is empty"
+
+
+def _describe_character(character: str) -> str:
+    """Return a character in quotes. If it looks like another character or is invisible, also with its name."""
+    if " " <= character <= "~":
+        return repr(character)
+    return f"{character!r} (U+{ord(character):04X}, {unicodedata.name(character, 'a control character')})"
 
 
 def check_symbols(values: list[Any]) -> list[str]:
@@ -118,7 +219,7 @@ def check_symbols(values: list[Any]) -> list[str]:
 
 def check_unique(names: list[str], option: str) -> None:
     """Raise InputRefused if a symbol is listed twice, for example in upper case and in lower case."""
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise InputRefused(
             f"{option} names {', '.join(duplicates)} more than once (upper case and lower case are the same symbol): "
@@ -128,9 +229,9 @@ def check_unique(names: list[str], option: str) -> None:
 
 def _check_leverage(name: Any, value: Any) -> int:
     """Return the leverage, from a number or from text with plain digits. Raise InputRefused for any other value."""
-    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if re.fullmatch(r"[1-9][0-9]{0,8}", digits):
-        return int(digits)
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_LEVERAGE
+    if is_number or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value)):
+        return int(value)
     raise InputRefused(
         f"leverage {_format_value(value)} of {_format_value(name)} is not a whole number from 1 to 999999999, such as "
         "10"
@@ -139,8 +240,11 @@ def _check_leverage(name: Any, value: Any) -> int:
 
 def _format_value(value: Any) -> str:
     """Return the value for a message: on one line, and not too long."""
-    text = repr(str(value) if isinstance(value, str) else value)
-    return text if len(text) <= 80 else text[:80] + "..."
+    try:
+        text = repr(str(value)) if isinstance(value, str) else str(value)
+    except ValueError:  # Python does not write a number of more than 4300 digits.
+        return "with thousands of digits"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | None:
@@ -167,9 +271,27 @@ def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | 
 
 
 def describe_unknown_symbol(name: str, exchange: str, instruments: Mapping[str, Any]) -> str:
-    """Return the message for a symbol that the exchange does not list, with a similar name if there is one."""
-    import difflib
+    """Return the message for a symbol that the exchange does not list, with the symbol that was meant if it is clear.
 
-    similar = difflib.get_close_matches(name, instruments, n=1)
-    advice = f"Did you mean {similar[0]}?" if similar else "Check the name."
+    Args:
+        name: The symbol, in upper case.
+        exchange: The exchange identifier.
+        instruments: The symbols that the exchange lists.
+    """
+    likely = [other for other in (f"{name}USDT", name.replace("XBT", "BTC")) if other in instruments]
+    similar = likely or [other for other in instruments if _is_slip(name, other) or _is_slip(other, name)]
+    advice = f"Did you mean {similar[0]}?" if len(similar) == 1 else "Check the name."
     return f"{exchange} does not list this symbol. {advice}"
+
+
+def _is_slip(name: str, other: str) -> bool:
+    """Return whether one name lacks a character or a leading multiplier of the other, or has two characters swapped.
+
+    A name with another character, such as FOOUSDT and FOXUSDT, is usually another coin.
+    """
+    if len(name) == len(other):
+        first = next((place for place, letter in enumerate(name) if letter != other[place]), 0)
+        return name[:first] + name[first : first + 2][::-1] + name[first + 2 :] == other
+    if len(other) == len(name) + 1:
+        return any(other[:place] + other[place + 1 :] == name for place in range(len(other)))
+    return other.endswith(name) and other[: -len(name)] in ("1000", "10000", "1000000")

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check the options of the info modules before any request.
 
-Like _policy, this file sends nothing and imports no libraries. Private to this collection: anything here may change in
-any release.
+Like policy.py, this file sends nothing and imports no libraries. Private to this collection: anything here may change
+in any release.
 """
 
 from __future__ import annotations

@@ -9,14 +9,15 @@ Private to this collection: anything here may change in any release.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
+import multiprocessing
 import os
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping
 
 from ansible import constants
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
@@ -26,9 +27,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import (
     NotPlain,
     Task,
+    has_other_connection,
     is_on,
     plain,
     reason_for_module,
+    to_text,
 )
 
 _MODULE_UTILS = _module.__name__.rpartition("._ansible")[0]
@@ -43,6 +46,22 @@ HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 # the role stored that, it would start one more process for each account.
 KEEPS_POLICY = "leverage_keeps_policy"
 
+# The secret options that the keyword `environment` can set, by the name of the variable.
+KEYS = {"COINSWITCH_API_KEY": "api_key", "COINSWITCH_SECRET_KEY": "secret_key"}
+
+REFUSED = "does not run, because an option is not valid"
+NOT_LOCAL = (
+    "If this host is an account and not a machine, set ansible_connection=local for it, so that the controller sends "
+    "its requests."
+)
+
+
+class _Arguments(Dict[str, Any]):
+    """The arguments of a module. Ansible prints this object with ANSIBLE_DEBUG, so it shows no values."""
+
+    def __repr__(self) -> str:
+        return repr(sorted(self))
+
 
 class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no types
     """The action plugin of each module."""
@@ -56,72 +75,152 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         if KEEPS_POLICY in task_vars:
-            options = plain(self._task.args, fallback=str)
-            run = plain(task_vars.get("leverage_run_id"), fallback=str)
+            options = plain(self._task.args, fallback=to_text)
+            run = plain(task_vars.get("leverage_run_id"), fallback=to_text)
             result["asked"] = {"run": run, "policy": options.get("leverages"), "enforce": options.get("enforce")}
-        environment: dict[str, str] = {}
-        self._compute_environment_string(environment)
-        reason = reason_for_module(Task(self, task_vars, environment))
-        params: dict[str, Any] = {}
-        if reason is None:
-            try:
-                params = plain(self._task.args)
-                environment = plain(environment)
-            except NotPlain:
-                reason = "the value of an option is not plain text, a number, a list or a dictionary"
-        name = str(self._task.action)
-        way = "runs directly in the controller" if reason is None else f"runs as a module: {reason}"
-        Display().vvv(f"{name} {way}", host=str(task_vars.get("inventory_hostname", "")))
-        if reason is not None:
-            return dict(merge_hash(result, self._run_module(task_vars)))
+        environment = self._move_keys_to_options()
+        arguments = self._task.args
         with _set_environment(environment):
-            return {**result, **self._run_directly(name, params, task_vars)}
+            options, refusal = self._validate(arguments)
+            if refusal is not None:
+                self._print_way(task_vars, REFUSED)
+                refused = _module.refuse(self.definition, options, refusal)
+                return {**result, **self._finish(refused, options, task_vars)}
+            empty_keys = _describe_empty_keys(arguments, task_vars)
+            is_refused = empty_keys is not None or self._is_refused(options)
+            reason = None if is_refused else _get_reason_for_module(Task(self, task_vars, environment), arguments)
+            if reason is None:
+                self._print_way(task_vars, REFUSED if is_refused else "runs directly in the controller")
+                return {**result, **self._run_directly(options, task_vars, empty_keys)}
+        self._print_way(task_vars, f"runs as a module: {reason}")
+        return dict(merge_hash(result, self._run_module(task_vars)))
+
+    def _move_keys_to_options(self) -> dict[str, Any]:
+        """Return the variables of the keyword `environment` of the task, its block, role or play, without the keys.
+
+        Keys become options, because Ansible writes the variables into commands, which all users of the host can read.
+        Ansible takes the variables of the task for all its commands, also for those that wait for an asynchronous task.
+        """
+        variables: dict[str, Any] = {}
+        self._compute_environment_string(variables)
+        keys = {option: variables.pop(name) for name, option in KEYS.items() if variables.get(name)}
+        environment = {str(name): value for name, value in plain(variables, fallback=to_text).items()}
+        self._task.args = {**keys, **self._task.args}
+        self._task.environment = [environment]
+        return environment
+
+    def _print_way(self, task_vars: Mapping[str, Any], way: str) -> None:
+        Display().vvv(f"{self._task.action} {way}", host=str(task_vars.get("inventory_hostname", "")))
+
+    def _validate(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Return the options that exist, as Ansible converts them, and why it does not accept them (or None)."""
+        argument_spec = self.definition.argument_spec
+        known = {name: value for name, value in arguments.items() if name in argument_spec}
+        validator = ArgumentSpecValidator(argument_spec, **self.definition.rules)
+        validated = validator.validate(plain(known, fallback=lambda value: value))
+        refusal = next(iter(validated.error_messages), None)
+        unknown = sorted(str(name) for name in arguments if name not in argument_spec)
+        if unknown:
+            refusal = _describe_unknown_options(str(self._task.action), unknown, argument_spec)
+        return dict(validated.validated_parameters), refusal
+
+    def _is_refused(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the task will fail before a request, because one of its own options is not valid.
+
+        This is checked in the controller for both ways, because JSON turns each name in a dictionary into text.
+        """
+        try:
+            self.definition.read_options(options)
+        except Exception:  # Also for a defect: `execute` reports both.
+            return True
+        return False
 
     def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Do what Ansible does for a module that has no action plugin."""
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        # An asynchronous task may run longer than ansible-playbook.
-        controller = {} if wrap_async else {_module.CONTROLLER: os.getppid()}
-        with _set_environment(controller):
-            result: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        # An asynchronous task may run longer than ansible-playbook. Another host or container has other processes.
+        is_watched = not wrap_async and not has_other_connection(self._connection)
+        controller = {_module.CONTROLLER: _module.Process.find(_get_controller())} if is_watched else {}
+        try:
+            with _set_environment(controller):
+                result: dict[str, Any] = self._execute_module(
+                    module_args=_Arguments(self._task.args), task_vars=task_vars, wrap_async=wrap_async
+                )
+        except AnsibleConnectionFailure as error:
+            raise AnsibleConnectionFailure(f"{str(error).rstrip('.')}. {NOT_LOCAL}") from None
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
     def _get_line_printer(self, task_vars: dict[str, Any]) -> Callable[[str], None] | None:
         """Return what prints a line of progress to stderr, because stdout can be JSON. None if it is switched off."""
-        if not is_on(Task(self, task_vars, {}), "coinswitch_progress"):
+        if self._task.no_log or not is_on(Task(self, task_vars, {}), "coinswitch_progress"):
             return None
         host = task_vars.get("inventory_hostname", "")
         return lambda text: Display().display(f"{host}: {text}", stderr=True)
 
-    def _run_directly(self, name: str, params: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        validator = ArgumentSpecValidator(self.definition.argument_spec, **self.definition.rules)
-        validated = validator.validate(params)
-        options: dict[str, Any] = validated.validated_parameters
+    def _run_directly(
+        self, options: dict[str, Any], task_vars: dict[str, Any], empty_keys: str | None
+    ) -> dict[str, Any]:
         warnings: list[str] = []
-        if validated.error_messages:
-            message = validated.error_messages[0]
-            if isinstance(validated.errors[0], UnsupportedError):
-                message = f"Unsupported parameters for ({name}) module: {message}"
-            result: dict[str, Any] = {"failed": True, "msg": message}
-        else:
-            parent = os.getppid()
-            result = _module.execute(
-                self.definition,
-                options,
-                bool(self._task.check_mode),
-                warn=warnings.append,
-                may_send=lambda: _check_parent(parent),
-                print_line=self._get_line_printer(task_vars),
-            )
-        if _shows_invocation(task_vars):
-            result["invocation"] = {"module_args": _hide_secrets(self.definition.argument_spec, options)}
+        controller = _get_controller()
+        result = _module.execute(
+            self.definition,
+            options,
+            bool(self._task.check_mode),
+            warn=warnings.append,
+            may_send=lambda: _check_parent(controller),
+            print_line=self._get_line_printer(task_vars),
+            refusal=empty_keys,
+        )
         if warnings:
             result["warnings"] = warnings
+        return self._finish(result, options, task_vars)
+
+    def _finish(
+        self, result: dict[str, Any], options: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a result in the form that AnsibleModule gives it."""
+        if _shows_invocation(task_vars):
+            result["invocation"] = {"module_args": _hide_secrets(self.definition.argument_spec, options)}
         if not result["failed"]:
             del result["failed"]
         return result
+
+
+def _describe_empty_keys(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> str | None:
+    """Return the message for keys that the task sets to an empty value. None if there are no such keys.
+
+    The playbooks set the keys from variables, so the message names a variable of theirs that is not set.
+    """
+    names = [
+        name if variables.get(f"coinswitch_{name}") else f"coinswitch_{name}"
+        for name in KEYS.values()
+        if name in arguments and not arguments[name]
+    ]
+    if not names:
+        return None
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set: set {them} for this host"
+
+
+def _get_reason_for_module(task: Task, arguments: Mapping[str, Any]) -> str | None:
+    """Return why a task must run as a module. None if it can run directly."""
+    try:
+        plain(arguments)
+    except NotPlain:
+        return "the value of an option is not plain text, a number, a list or a dictionary"
+    return reason_for_module(task)
+
+
+def _describe_unknown_options(name: str, unknown: list[str], known: Iterable[str]) -> str:
+    """Return the message of Ansible for options that do not exist, with the options that were probably meant."""
+    similar = {option: difflib.get_close_matches(option, known, n=1) for option in unknown}
+    described = [f"{option} (did you mean {found[0]}?)" if found else option for option, found in similar.items()]
+    return (
+        f"Unsupported parameters for ({name}) module: {', '.join(described)}. Supported parameters include: "
+        f"{', '.join(sorted(known))}."
+    )
 
 
 def _shows_invocation(task_vars: Mapping[str, Any]) -> bool:
@@ -133,15 +232,23 @@ def _shows_invocation(task_vars: Mapping[str, Any]) -> bool:
 
 
 def _hide_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without secrets, also without those that are a part of another option."""
+    clean = _module.make_redactor(options).clean
     return {
-        name: HIDDEN if value is not None and argument_spec.get(name, {}).get("no_log") else value
+        name: HIDDEN if value is not None and argument_spec[name].get("no_log") else clean(plain(value, to_text))
         for name, value in options.items()
     }
 
 
-def _check_parent(parent: int) -> None:
-    """Raise Unreachable if ansible-playbook has ended. Its workers get no signal of that."""
-    if os.getppid() != parent:
+def _get_controller() -> int:
+    """Return the process ID of ansible-playbook, which is right even if ansible-playbook has ended by now."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent and parent.pid else os.getppid()
+
+
+def _check_parent(controller: int) -> None:
+    """Raise Unreachable if ansible-playbook has ended. Its workers get no signal, but another parent."""
+    if os.getppid() != controller:
         raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
 
 

@@ -24,6 +24,10 @@ SWITCH = "coinswitch_direct"
 PREFIX = "COINSWITCH_"
 
 
+# JSON cannot contain a longer number, because Python does not write numbers of more than 4300 digits.
+MAX_NUMBER_BITS = 14000
+
+
 class NotPlain(Exception):
     """The value of an option cannot be expressed in JSON."""
 
@@ -46,12 +50,13 @@ def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
 
     Args:
         value: The value of an option or a variable.
-        fallback: Converts what JSON cannot express, for example a date. Without it, this raises NotPlain.
+        fallback: Converts what JSON cannot express: a date, or a number with thousands of digits. Without it, this
+            raises NotPlain.
     """
     if value is None or isinstance(value, bool):
         return value
     for kind in (str, int, float):
-        if isinstance(value, kind):
+        if isinstance(value, kind) and not _is_too_long(value):
             # The methods of a tagged subclass can return tagged values again.
             return kind.__str__(value) if kind is str else kind(value)
     if isinstance(value, dict):
@@ -61,6 +66,15 @@ def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
     if fallback is not None:
         return fallback(value)
     raise NotPlain
+
+
+def to_text(value: Any) -> str:
+    """Convert what JSON cannot express."""
+    return hex(value) if isinstance(value, int) else str(value)
+
+
+def _is_too_long(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS
 
 
 def is_on(task: Task, switch: str) -> bool:
@@ -73,9 +87,9 @@ def is_on(task: Task, switch: str) -> bool:
     return all(boolean(True if value == "" else value, strict=False) for value in (environment, variable))
 
 
-def _has_other_connection(task: Task) -> bool:
-    """Return whether the connection plugin is not ansible.builtin.local. Another plugin can have the same name."""
-    return inspect.getfile(type(task.action._connection)) != inspect.getfile(local)
+def has_other_connection(connection: Any) -> bool:
+    """Return whether a connection plugin is not ansible.builtin.local. Another plugin can have the same name."""
+    return inspect.getfile(type(connection)) != inspect.getfile(local)
 
 
 def _sets_other_variables(task: Task) -> bool:
@@ -113,7 +127,7 @@ REASONS: tuple[tuple[Callable[[Task], object], str], ...] = (
     (lambda task: sys.platform == "darwin", "the system is macOS, where a proxy look-up in a forked process fails"),
     (lambda task: task.action._task.async_val, "the task is asynchronous"),
     (lambda task: task.action._connection.become or task.action._play_context.become, "the task uses become"),
-    (_has_other_connection, "the connection is not ansible.builtin.local"),
+    (lambda task: has_other_connection(task.action._connection), "the connection is not ansible.builtin.local"),
     (lambda task: constants.DEFAULT_KEEP_REMOTE_FILES, "ANSIBLE_KEEP_REMOTE_FILES is set"),
     (_sets_other_variables, f"the keyword environment sets a variable that does not start with {PREFIX}"),
     (_has_other_python, "ansible_python_interpreter is not the Python that runs Ansible"),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,10 +21,19 @@ from ansible.module_utils.common.parameters import set_fallbacks
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused, LibraryMissing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    InputRefused,
+    LibraryMissing,
+    Unreachable,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage, futures_position_info
+from ansible_collections.tradeops.coinswitch.plugins.modules import (
+    api_check,
+    futures_leverage,
+    futures_position_info,
+)
 from sandbox import FAULTS, Account
 
 from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
@@ -395,6 +407,130 @@ def test_only_a_refusal_with_a_message_of_text_comes_from_the_api(
     )
     assert "\n" not in result["msg"]
     assert len(result["msg"]) < 1000
+
+
+@pytest.mark.parametrize("position", [0, 50])
+def test_no_part_of_a_key_in_a_message_that_shows_only_the_start_of_a_value(run_module: Run, position: int) -> None:
+    result = run_module(symbol="/" * position + SECRET_KEY, leverage=10)
+    assert SECRET_KEY[:16] not in json.dumps(result)
+
+
+def test_wrong_policy_is_reported_before_missing_keys(run_module: Run) -> None:
+    """The action plugin refuses it, too, without the keys that only the host of the module has."""
+    assert "did you mean" in run_module(without_connection=True, symbol="BTC/USDT", leverage=10)["msg"]
+
+
+def test_caller_can_refuse_the_connection_options() -> None:
+    params = {"symbol": "BTCUSDT", "leverage": 10, "leverages": None, "enforce": "exact", "on_blocked": "fail"}
+    result = _module.execute(futures_leverage.DEFINITION, params, False, print, lambda: None, refusal="no keys")
+    assert result["msg"] == "no keys"
+    assert result["failed"] is True
+    assert result["requests"] == 0
+
+
+@pytest.mark.parametrize("value", [True, 5, None, ["BTCUSDT"]])
+def test_symbol_is_not_converted_to_text(run_module: Run, value: Any) -> None:
+    assert f"symbol {value} is not a symbol" in run_module(symbol=value, leverage=10)["msg"]
+
+
+@pytest.mark.parametrize("value", ['{"BTCUSDT": 10}', "{'BTCUSDT': 10}", "BTCUSDT: 10", "BTCUSDT=10"])
+def test_leverages_can_be_text(run_module: Run, account: Account, value: str) -> None:
+    assert run_module(leverages=value)["results"][0]["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("share", ["abc", None, [1], 10**400])
+def test_api_check_refuses_a_share_that_is_not_a_number(run_module: Run, share: Any) -> None:
+    result = run_module(api_check.main, rate_limit_share=share)
+    assert result["msg"].startswith("rate_limit_share must be a number above 0 and up to 1")
+
+
+# --- refuse ---
+
+
+def test_refused_task_returns_the_empty_result_without_keys() -> None:
+    message = f"value of enforce must be one of: exact, maximum, got: {SECRET_KEY}"
+    result = _module.refuse(futures_leverage.DEFINITION, {"secret_key": SECRET_KEY}, message)
+    assert result == {
+        "changed": False,
+        "diff": {"before": {}, "after": {}},
+        "results": [],
+        "api_url": None,
+        "account": None,
+        "requests": 0,
+        "failed": True,
+        "error": {"kind": "input"},
+        "msg": "value of enforce must be one of: exact, maximum, got: ********",
+    }
+
+
+# --- Process ---
+
+
+def test_process_is_running_until_it_ends() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        process = Process.find(child.pid)
+        assert process.started
+        assert process.is_running()
+        child.communicate()
+    assert not process.is_running()
+
+
+def test_zombie_is_not_running() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        process = Process.find(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert Path(f"/proc/{child.pid}").exists()
+        assert not process.is_running()
+
+
+def test_other_process_with_the_same_id_is_not_the_process() -> None:
+    process = Process.find(os.getpid())
+    assert process.is_running()
+    assert not process._replace(started=str(int(process.started) - 1)).is_running()
+    assert not process._replace(started="").is_running()
+
+
+def test_process_can_have_any_name(tmp_path: Path) -> None:
+    program = tmp_path / ") Z 1 (a b)"
+    program.symlink_to(shutil.which("cat") or "")
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as child:
+        # The name changes when the child starts the program.
+        while b") Z 1" not in Path(f"/proc/{child.pid}/stat").read_bytes():
+            pass
+        assert Process.find(child.pid).is_running()
+        assert Process.find(child.pid).started.isdigit()
+        child.communicate()
+
+
+def test_process_of_another_user_or_without_proc_is_running_if_its_id_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_module, "_read_state_and_start", lambda _process_id: ("", ""))
+    assert Process.find(os.getpid()) == Process(os.getpid(), "")
+    assert Process(os.getpid()).is_running()
+    monkeypatch.setattr(os, "kill", make_failing_work(PermissionError()))
+    assert Process(os.getpid()).is_running()
+    monkeypatch.setattr(os, "kill", make_failing_work(ProcessLookupError()))
+    assert not Process(os.getpid()).is_running()
+
+
+def test_process_can_be_passed_as_text() -> None:
+    for process in (Process(123, "456"), Process(123)):
+        assert Process.parse(str(process)) == process
+    for text in ("", "123", "0:1", "-1:1", "1:2:3", "one:2", "1:2\n"):
+        assert Process.parse(text) is None
+
+
+# --- check_reader ---
+
+
+def test_module_stops_only_if_ansible_playbook_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    for running in ("", "not a process", str(Process.find(os.getpid()))):
+        monkeypatch.setenv(_module.CONTROLLER, running)
+        _module.check_reader()
+    monkeypatch.setenv(_module.CONTROLLER, f"{os.getpid()}:1")
+    with pytest.raises(Unreachable, match="ansible-playbook has ended, so no more requests are sent") as raised:
+        _module.check_reader()
+    assert not raised.value.can_retry
 
 
 # --- connect ---
