@@ -311,7 +311,7 @@ def connect(
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
     transport = Transport(connection.api_url, auth, connection.timeout, connection.verify, may_send)
     pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
-    return Client(transport, pacer, connection.retries, auth.pair_matches, clean)
+    return Client(transport, pacer, connection.retries, auth.describe_pair, clean)
 
 
 def _futures(client: Client, exchange: str) -> Futures:

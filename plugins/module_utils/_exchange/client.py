@@ -29,6 +29,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
     Pacer,
     Preview,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
 
@@ -66,7 +67,7 @@ class Client:
         transport: Sends one request, and returns the answer.
         pacer: Waits for the rate limits.
         retries: The maximum number of times to retry a read that gets no valid response.
-        pair_matches: Returns whether the two keys are a pair.
+        describe_pair: Returns what the two keys show without a request.
         clean: Removes secrets from what the exchange sends. It is called before a text is shortened, because half of a
             secret would not be found.
         clock: Returns the time in Unix seconds.
@@ -86,7 +87,7 @@ class Client:
         transport: Transport,
         pacer: Pacer,
         retries: int,
-        pair_matches: Callable[[], bool],
+        describe_pair: Callable[[], KeyPair],
         clean: Callable[[Any], Any],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -95,7 +96,7 @@ class Client:
         self.real_pacer = pacer
         self.pacer: Pacer | Preview = pacer
         self.retries = retries
-        self.pair_matches = pair_matches
+        self.describe_pair = describe_pair
         self._clean = clean
         self._clock = clock
         self._sleep = sleep
@@ -258,8 +259,9 @@ class Client:
         )
 
     def _find_cause_of_refused_keys(self, endpoint: Endpoint) -> str:
-        if not self.pair_matches():
-            return "secret_key and api_key are not a pair. Copy both from the same pair."
+        advice = next((advice for fact, advice in _ADVICE_ON_PAIRS.items() if getattr(self.describe_pair(), fact)), "")
+        if advice:
+            return advice
         offset = self._offset
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
@@ -282,6 +284,13 @@ class Client:
         return True
 
 
+# By the facts about the two keys, the most certain first.
+_ADVICE_ON_PAIRS = {
+    "is_swapped": "api_key and secret_key are swapped. Put each one in the place of the other.",
+    "is_same": "api_key and secret_key are the same key. Copy both keys of the pair.",
+    "differs": "secret_key and api_key are not a pair. Copy both from the same pair.",
+    "has_upper_case": "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
+}
 # By the answer of Validate keys. A new pair revokes the old one at once, in every program that uses it.
 _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
     False: (

@@ -47,6 +47,11 @@ class KeyPair(NamedTuple):
     is_same: bool
     has_upper_case: bool
 
+    @property
+    def differs(self) -> bool:
+        """Whether the keys are no pair. Some older pairs are valid nevertheless."""
+        return not self.matches
+
 
 def describe_pair(api_key: str, secret_key: str) -> KeyPair:
     """Return what two keys show without a request. The secret key can have 64 or 128 hexadecimal digits."""
@@ -94,7 +99,3 @@ class SignedAuth(AuthBase):
     def describe_pair(self) -> KeyPair:
         """Return what the two keys show without a request."""
         return describe_pair(self._api_key, self._secret_key)
-
-    def pair_matches(self) -> bool:
-        """Return whether the API key is the public key of the secret key. Some older pairs are valid without this."""
-        return self.describe_pair().matches

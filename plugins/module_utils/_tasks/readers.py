@@ -222,7 +222,7 @@ def check_keys(futures: Futures) -> Result:
     time of the exchange is not known.
     """
     client = futures.client
-    result: Row = {"valid": True, "pair_matches": client.pair_matches()}
+    result: Row = {"valid": True, "pair_matches": client.describe_pair().matches}
     try:
         futures.validate_keys()
     except KeysRefused as error:

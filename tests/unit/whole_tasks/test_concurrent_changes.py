@@ -192,7 +192,7 @@ class OrderedTransport(Transport):
         account = server.exchange.accounts[0]
         auth = SignedAuth(account.api_key, account.secret_key, clock.unix)
         super().__init__(server.url, auth, TIMEOUT, True)
-        self.pair_matches = auth.pair_matches
+        self.describe_pair = auth.describe_pair
         self.last_leverage = 0
         self._task = task
         self._order = order
@@ -211,7 +211,7 @@ def run_task(
     transport: OrderedTransport, order: RequestOrder, task: int, desired: int, clock: Clock, reports: dict[int, Result]
 ) -> None:
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
-    client = Client(transport, pacer, RETRIES, transport.pair_matches, lambda value: value, clock.unix, clock.sleep)
+    client = Client(transport, pacer, RETRIES, transport.describe_pair, lambda value: value, clock.unix, clock.sleep)
     try:
         policy = Policy([DesiredLeverage("BTCUSDT", desired)], single=True)
         reports[task] = apply(Futures(client, "EXCHANGE_2"), policy, Context())

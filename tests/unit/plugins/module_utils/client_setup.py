@@ -159,7 +159,7 @@ class ClientSetup:
         self.pacer = Pacer(budget_store, share, max_wait, self.clock, self.clock.sleep)
         clean = Redactor(keys).clean
         self.client = Client(
-            self.transport, self.pacer, retries, auth.pair_matches, clean, self.clock, self.clock.sleep
+            self.transport, self.pacer, retries, auth.describe_pair, clean, self.clock, self.clock.sleep
         )
         self.progress = Progress()
         self.futures = Futures(self.client, "EXCHANGE_2")

@@ -199,7 +199,9 @@ class ModuleHarness:
         pacer = Pacer(
             MemoryBudgets(), connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep
         )
-        return Client(transport, pacer, connection.retries, auth.pair_matches, clean, self.clock.unix, self.clock.sleep)
+        return Client(
+            transport, pacer, connection.retries, auth.describe_pair, clean, self.clock.unix, self.clock.sleep
+        )
 
     def run(self, module: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module, then let all late work take effect.

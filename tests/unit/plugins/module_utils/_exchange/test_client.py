@@ -34,7 +34,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 )
 from sandbox import FAULTS
 
-from ..client_setup import API_KEY, NOW, READ, WRITE, ClientSetup, Fault
+from ..client_setup import API_KEY, NOW, READ, SECRET_KEY, WRITE, ClientSetup, Fault
 
 NewSetup = Callable[..., ClientSetup]
 PARAMS = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2"}
@@ -615,6 +615,27 @@ def test_write_with_refused_keys_is_not_repeated_and_names_no_cause(setup: Clien
     assert str(raised.value) == 'The exchange refused the keys with HTTP 401: "Invalid Access".'
     assert raised.value.exchange_message == "Invalid Access"
     assert setup.sent == [WRITE]
+
+
+@pytest.mark.parametrize(
+    ("keys", "advice"),
+    [
+        ((SECRET_KEY, API_KEY), "api_key and secret_key are swapped."),
+        ((SECRET_KEY, SECRET_KEY), "api_key and secret_key are the same key."),
+        ((API_KEY.upper(), SECRET_KEY), "api_key has upper-case letters"),
+        ((API_KEY, "11" * 32), "secret_key and api_key are not a pair."),
+    ],
+)
+def test_refused_keys_are_explained_by_the_keys_themselves(
+    new_setup: NewSetup, keys: tuple[str, str], advice: str
+) -> None:
+    setup = new_setup(keys=keys)
+    setup.exchange.add_fault("*", FAULTS["401"], times=None)
+    with pytest.raises(KeysRefused) as raised:
+        read(setup)
+    assert advice in str(raised.value)
+    assert setup.sent == [READ, READ], "Validate keys would say nothing more"
+    assert not any(key in str(raised.value) for key in keys)
 
 
 def test_keys_that_do_not_match_are_reported_before_the_clock(new_setup: NewSetup) -> None:

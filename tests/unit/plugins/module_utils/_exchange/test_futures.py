@@ -31,6 +31,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
     Futures,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
     MAX_ANSWER_BYTES,
     Answer,
@@ -695,7 +696,10 @@ def create_futures(body: bytes, status: int = 200) -> Futures:
     transport: Any = FixedTransport(status, body)
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, lambda: NOW, lambda seconds: None)
     clean = Redactor([API_KEY, SECRET_KEY], ["hunter2"]).clean
-    return Futures(Client(transport, pacer, 0, lambda: True, clean, lambda: NOW, lambda seconds: None), "EXCHANGE_2")
+    client = Client(
+        transport, pacer, 0, lambda: KeyPair(True, False, False, False), clean, lambda: NOW, lambda seconds: None
+    )
+    return Futures(client, "EXCHANGE_2")
 
 
 def create_rows(size: int) -> bytes:

@@ -151,7 +151,7 @@ def test_each_attempt_gets_a_new_signature(new_setup: Callable[..., ClientSetup]
     assert len({header["x-auth-signature"] for header in headers}) == 8
 
 
-# --- SignedAuth.pair_matches ---
+# --- SignedAuth.describe_pair ---
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_each_attempt_gets_a_new_signature(new_setup: Callable[..., ClientSetup]
     ],
 )
 def test_pair_matches_if_the_api_key_is_the_public_key_of_the_seed(api_key: str, secret: str, matches: bool) -> None:
-    assert SignedAuth(api_key, secret, Clock()).pair_matches() is matches
+    assert SignedAuth(api_key, secret, Clock()).describe_pair().matches is matches
 
 
 # --- describe_pair ---
