@@ -197,9 +197,8 @@ results:
         the leverage is still 20, not 10. An open position (LONG 0.010) blocks the change. Close the position first.
     positions:
       description:
-        - The open positions of the symbol, in the form of RV(results[].blockers). V(null) if they are not known. A task
-          with O(symbol) reads them only if a change was refused.
-      returned: if the outcome is neither V(unchanged) nor V(changed)
+        - The open positions of the symbol, in the form of RV(results[].blockers). V(null) if they are not known.
+      returned: if O(leverages) is given and the outcome is not V(unchanged)
       type: list
       elements: dict
       sample: []

@@ -32,7 +32,7 @@ FILES_FOR_USERS = {
     "requirements.txt",
     "roles",
 }
-MAX_BYTES = 200_000
+MAX_BYTES = 300_000
 
 
 @pytest.fixture(scope="module")

@@ -255,7 +255,7 @@ class CallbackModule(CallbackBase):
         print(json.dumps(self.results))
 """
 CHANGES = 12
-PROGRESS = f"localhost: {CHANGES} symbols to read, at most {CHANGES} to write, at most about 6"
+PROGRESS = f"localhost: reads of leverage: {CHANGES}, writes: at most {CHANGES}, rate limits: at most about 6"
 
 
 @pytest.fixture
@@ -271,10 +271,10 @@ def long_task(ansible: Ansible, exchange: Exchange, account: Account) -> dict[st
 def test_progress_is_not_in_the_one_line_output(ansible: Ansible, long_task: dict[str, Any]) -> None:
     completed = ansible.run("ansible", "localhost", "-o", "-m", MODULE, "-a", json.dumps(long_task))
     assert PROGRESS in completed.stderr
-    assert "not written" in completed.stderr, "one line for each problem"
+    assert "not_written" in completed.stderr, "one line for each problem"
     (line,) = [line for line in completed.stdout.splitlines() if line.startswith("localhost")]
     assert "| FAILED" in line
-    assert "symbols to read" not in completed.stdout
+    assert "localhost: reads of leverage" not in completed.stdout
 
 
 def test_progress_is_not_in_the_json_of_a_callback(ansible: Ansible, long_task: dict[str, Any]) -> None:
@@ -325,7 +325,7 @@ def test_no_log_hides_the_progress(ansible: Ansible, long_task: dict[str, Any], 
     write_play(ansible, long_task, no_log=True)
     completed = ansible.run("ansible-playbook", "-i", "localhost,", "-c", "local", "-vvv", "long.yml")
     assert "the output has been hidden" in completed.output
-    assert "symbols to read" not in completed.output
+    assert "localhost: reads of leverage" not in completed.output
     # A line of progress starts with the name of the host. Ansible itself prints the message of the failed task.
     assert "localhost: " not in completed.output
 

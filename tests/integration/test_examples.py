@@ -18,7 +18,7 @@ def test_demo_succeeds_and_removes_its_files(ansible: Ansible) -> None:
     # The demo checks the output of each step itself.
     completed = ansible.run(str(DEMO))
     assert (completed.exit_status, completed.stderr) == (0, "")
-    assert "blocked by an open position (LONG 0.01); close the position first" in completed.stdout
+    assert "An open position (LONG 0.01) blocks the change. Close the position first." in completed.stdout
     assert [path for name in ("home", "tmp") for path in (ansible.folder / name).iterdir()] == []
 
 

@@ -36,19 +36,24 @@ def task(*policy: Any, keywords: dict[str, Any] | None = None, **options: Any) -
     return {MODULE: {**desired, **options}, **(keywords or {})}
 
 
-def expected_row(symbol: str, leverage: int | None, previous: int | None, outcome: str, **more: Any) -> dict[str, Any]:
+def expected_row(
+    symbol: str, leverage: int | None, previous: int | None, outcome: str, desired: int | None = None, **more: Any
+) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "exchange": "EXCHANGE_2",
         "leverage": leverage,
         "previous_leverage": previous,
         "changed": outcome == "changed",
+        "desired_leverage": leverage if desired is None else desired,
         "outcome": outcome,
         **more,
     }
 
 
-def expected_result(*rows: dict[str, Any], requests: int, single: bool = True) -> dict[str, Any]:
+def expected_result(
+    *rows: dict[str, Any], requests: int, single: bool = True, check_mode: bool = False
+) -> dict[str, Any]:
     """Return the result of a task with these rows, without its plan. `single`: the task has the option symbol."""
     changes = [entry for entry in rows if entry["changed"]]
     result = {
@@ -60,16 +65,20 @@ def expected_result(*rows: dict[str, Any], requests: int, single: bool = True) -
         },
         "results": list(rows),
         "requests": requests,
+        "check_mode": check_mode,
     }
     if single:
-        result |= {name: value for name, value in rows[0].items() if name != "changed"}
+        result |= {name: value for name, value in rows[0].items() if name not in ("changed", "desired_leverage")}
     return result
 
 
 def without_plan(result: dict[str, Any]) -> dict[str, Any]:
     assert result["plan"].startswith("reads of leverage: ")
+    assert len(result["account"]) == 16
+    assert result["api_url"].startswith("http://127.0.0.1:")
     # ansible-core 2.22 adds ansible_parsed.
-    return {name: value for name, value in result.items() if name not in ("plan", "ansible_parsed")}
+    others = ("plan", "account", "api_url", "ansible_parsed")
+    return {name: value for name, value in result.items() if name not in others}
 
 
 @pytest.mark.every_core
@@ -103,18 +112,20 @@ def test_playbook_changes_the_leverages_to_the_policy(ansible: Ansible, account:
 
     loop = completed.localhost.pop("loop")
     assert {name: without_plan(result) for name, result in completed.localhost.items()} == {
-        "predicted": expected_result(expected_row("BTCUSDT", 13, 20, "changed"), requests=8),
+        "predicted": expected_result(expected_row("BTCUSDT", 13, 20, "changed"), requests=8, check_mode=True),
         "changed": expected_result(expected_row("BTCUSDT", 13, 20, "changed"), requests=2),
         "unchanged": expected_result(expected_row("BTCUSDT", 13, 13, "unchanged"), requests=1),
         "symbol in lower case, leverage as text": expected_result(
             expected_row("BTCUSDT", 13, 13, "unchanged"), requests=1
         ),
-        "leverage below the maximum": expected_result(expected_row("BTCUSDT", 13, 13, "unchanged"), requests=1),
+        "leverage below the maximum": expected_result(
+            expected_row("BTCUSDT", 13, 13, "unchanged", desired=14), requests=1
+        ),
         "leverage above the maximum": expected_result(expected_row("BTCUSDT", 12, 13, "changed"), requests=2),
         "table": expected_result(
             expected_row("ETHUSDT", 5, 25, "changed"),
             expected_row("SOLUSDT", 3, 3, "unchanged"),
-            requests=4,
+            requests=5,
             single=False,
         ),
     }
@@ -163,38 +174,48 @@ def test_check_mode_fails_with_the_messages_of_the_real_run(
     def without_keys_of_writes(results: dict[str, Any]) -> dict[str, Any]:
         """Remove the keys that depend on whether a write was sent."""
         for result in results.values():
-            del result["requests"], result["plan"]
+            del result["requests"], result["plan"], result["check_mode"]
+            for name in ("msg", "warnings"):
+                result.pop(name, None)
+            result.get("error", {}).pop("status", None)
             for entry in result["results"]:
                 entry.pop("exchange_message", None)
+                entry.pop("reason", None)
         return results
+
+    for name, result in real.items():
+        for entry, predicted_entry in zip(result["results"], predicted[name]["results"], strict=True):
+            # A real run adds what the exchange answered.
+            assert entry.get("reason", "").startswith(predicted_entry.get("reason", ""))
+    messages = {name: result.get("msg") for name, result in predicted.items()}
+    warnings = predicted["blocked, with a warning"]["warnings"]
 
     for entry in real["position"]["results"] + real["one blocked of three"]["results"][1:2]:
         assert entry["exchange_message"]
     assert without_keys_of_writes(predicted) == without_keys_of_writes(real)
 
-    message = "leverage stays 10 instead of 5: blocked by"
-    assert {name: result.get("msg") for name, result in real.items()} == {
-        "position": f"SOLUSDT: {message} an open position (SHORT 1.5); close the position first",
-        "order": f"ADAUSDT: {message} an open order ({order}); cancel the orders first",
-        "position and order": f"LTCUSDT: {message} an open position (LONG 1) and an open order "
-        f"({account.orders[1].order_id}); "
-        "close the position and cancel the orders first",
-        "above the limit": "BTCUSDT: leverage stays 10 instead of 26: a leverage of 26 is not allowed: the exchange "
-        "accepts 1 to 25 in steps of 1",
-        "not listed": "BTCUSD: EXCHANGE_2 does not list this symbol: did you mean BTCUSDT?",
-        "one blocked of three": f"1 of 3 symbols does not have the desired leverage. "
-        f"SOLUSDT: {message} an open position (SHORT 1.5); "
-        "close the position first",
-        "one impossible of three": real["one impossible of three"]["msg"],
+    still = "the leverage is still 10, not 5."
+    short = "An open position (SHORT 1.5) blocks the change. Close the position first."
+    impossible = "the leverage is still 10, not 26. The exchange allows 1 to 25 for this symbol."
+    assert messages == {
+        "position": f"SOLUSDT: {still} {short}",
+        "order": f"ADAUSDT: {still} An open order (BUY 10 at 0.4, ID {order}) blocks the change. Cancel the orders "
+        "first.",
+        "position and order": f"LTCUSDT: {still} An open position (LONG 1) and an open order (SELL 1 at 99, ID "
+        f"{account.orders[1].order_id}) block the change. Close the position and cancel the orders first.",
+        "above the limit": f"BTCUSDT: {impossible}",
+        "not listed": "BTCUSD: EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?",
+        "one blocked of three": f"1 of 3 symbols does not have the desired leverage. SOLUSDT: {still} {short}",
+        "one impossible of three": f"1 of 3 symbols does not have the desired leverage. DOGEUSDT: {impossible}",
         "blocked, with a warning": None,
     }
-    assert "DOGEUSDT" in real["one impossible of three"]["msg"]
-    assert real["blocked, with a warning"]["warnings"] == [real["position"]["msg"]]
+    assert warnings == [f"SOLUSDT: {still} {short}"]
     assert real["blocked, with a warning"]["outcome"] == "blocked"
     assert real["position"]["results"][0]["blockers"] == [
-        {"kind": "position", "position_id": position, "side": "SHORT", "size": "1.5"}
+        {"kind": "position", "position_id": position, "side": "SHORT", "size": "1.5", "mark_price": "150"}
     ]
-    assert account.leverage == {"BTCUSDT": 9, "ETHUSDT": 8}
+    # An impossible leverage of one symbol holds back no other symbol.
+    assert account.leverage == {"BTCUSDT": 9, "ETHUSDT": 8, "BNBUSDT": 9, "AVAXUSDT": 8}
 
 
 def test_ad_hoc_command_uses_the_keys_in_the_environment(ansible: Ansible, account: Account) -> None:
@@ -207,13 +228,13 @@ def test_ad_hoc_command_uses_the_keys_in_the_environment(ansible: Ansible, accou
 
     completed, result = run(13)
     assert (completed.exit_status, account.leverage, completed.stderr) == (0, {"BTCUSDT": 13}, "")
-    assert (
-        without_plan(result).items() <= expected_result(expected_row("BTCUSDT", 13, 10, "changed"), requests=2).items()
-    )
+    assert (result["leverage"], result["previous_leverage"], result["requests"]) == (13, 10, 2)
 
     completed, result = run(26)
     assert (completed.exit_status, account.leverage) == (2, {"BTCUSDT": 13})
-    assert result["msg"].startswith("BTCUSDT: leverage stays 13 instead of 26: a leverage of 26 is not allowed")
+    assert result["msg"].startswith(
+        "BTCUSDT: the leverage is still 13, not 26. The exchange allows 1 to 25 for this symbol."
+    )
 
 
 def test_many_accounts_run_in_parallel_with_their_own_keys_and_results(
@@ -241,10 +262,10 @@ def test_many_accounts_run_in_parallel_with_their_own_keys_and_results(
         "delta": {},
     }
     assert results["gamma"]["msg"].startswith(
-        "1 of 2 symbols does not have the desired leverage. ETHUSDT: leverage stays 10 instead of 6"
+        "1 of 2 symbols does not have the desired leverage. ETHUSDT: the leverage is still 10, not 6."
     )
-    assert "create a new pair" in results["delta"]["msg"]
-    assert results["delta"]["requests"] == 1
+    assert "the exchange accepts them nowhere" in results["delta"]["msg"]
+    assert results["delta"]["requests"] == 3, "a repeated read, and Validate keys"
 
 
 @pytest.mark.every_core

@@ -202,7 +202,8 @@ def test_no_secret_in_the_output_of_a_change(
     for endpoint, faults in (("write_leverage", write_faults), ("read_leverage", read_faults)):
         for name, fault in faults.items():
             symbol = next(symbols)
-            exchange.add_fault(endpoint, echo_fault(account, **fault), symbol=symbol)
+            # One refusal of the keys can be an accident, so the request is sent again.
+            exchange.add_fault(endpoint, echo_fault(account, **fault), 2 if name == "401" else 1, symbol)
             tasks[f"{name} from {endpoint}"] = {MODULE: {"symbol": symbol, "leverage": 7}}
     many = [next(symbols) for _number in range(3)]
     exchange.add_fault("write_leverage", echo_fault(account, status=400), symbol=many[1])
@@ -260,7 +261,8 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
     assert modules == {*info_modules, "futures_leverage", "api_check"}
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys"):
-        exchange.add_fault(endpoint, echo_fault(account, status=401 if endpoint == "validate_keys" else 500))
+        status, times = (401, 2) if endpoint == "validate_keys" else (500, 1)
+        exchange.add_fault(endpoint, echo_fault(account, status=status), times)
     for endpoint in ("instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
         exchange.add_fault(endpoint, echo_fault(account, transform=append_keys(account)), times=None)
     exchange.add_fault("read_leverage", echo_fault(account, transform=append_keys(account)), symbol="BTCUSDT")
@@ -279,7 +281,7 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
     # The result of api_key_info for valid keys contains no text of the exchange.
     assert {name for name, result in results.items() if MASK not in json.dumps(result)} == {"api_key_info, returned"}
     for symbol in predicted:
-        assert "blocked by an open " in results[symbol]["msg"]
+        assert "An open " in results[symbol]["msg"]
     assert results["futures_position_info, returned"]["positions"][0]["symbol"] == "SOLUSDT"
 
 

@@ -113,7 +113,13 @@ class _Task:
         if any(verdict.cause for verdict in verdicts):
             self._fetch_positions_last()
         outcomes = [
-            Outcome(row.goal, row.evidence, verdict, self._facts.get_positions(row.goal.symbol))
+            Outcome(
+                row.goal,
+                row.evidence,
+                verdict,
+                self._facts.get_positions(row.goal.symbol),
+                has_several_symbols=not self._policy.single,
+            )
             for row, verdict in zip(self._rows, verdicts)
         ]
         result = build_result(outcomes, self._policy, self._futures.exchange, internal_error)

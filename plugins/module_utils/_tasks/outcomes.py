@@ -33,12 +33,14 @@ class Outcome(NamedTuple):
         evidence: What is known.
         verdict: What it means.
         positions: The open positions of the symbol. None if they are not known.
+        has_several_symbols: Whether the task has several symbols, and so reads the positions.
     """
 
     goal: Goal
     evidence: Evidence
     verdict: Verdict
     positions: list[dict[str, Any]] | None = None
+    has_several_symbols: bool = False
 
     @property
     def complies(self) -> bool:
@@ -62,9 +64,11 @@ class Outcome(NamedTuple):
             "desired_leverage": self.goal.leverage,
             "outcome": verdict.outcome,
         }
+        if verdict.outcome != UNCHANGED and self.has_several_symbols:
+            row.update(positions=self.positions)
         if self.complies:
             return row
-        row.update(cause=verdict.cause, reason=self.reason, blockers=self.evidence.blockers, positions=self.positions)
+        row.update(cause=verdict.cause, reason=self.reason, blockers=self.evidence.blockers)
         words = "" if self.evidence.predicted or verdict.error is None else verdict.error.exchange_message
         return {**row, "exchange_message": words} if words else row
 

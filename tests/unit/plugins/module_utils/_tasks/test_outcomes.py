@@ -76,10 +76,20 @@ def test_row_of_a_symbol_that_complies_has_no_reason() -> None:
 
 
 def test_row_of_a_symbol_that_does_not_comply_says_why() -> None:
-    row = BLOCKED._replace(positions=[]).as_row("EXCHANGE_2")
+    row = BLOCKED._replace(positions=[], has_several_symbols=True).as_row("EXCHANGE_2")
     assert (row["outcome"], row["cause"], row["blockers"], row["positions"]) == ("blocked", "position", [POSITION], [])
     assert row["reason"] == BLOCKED.reason
     assert row["exchange_message"] == "Not now"
+
+
+@pytest.mark.parametrize("positions", [None, [POSITION]])
+def test_row_of_several_symbols_has_the_positions_unless_nothing_changes(positions: Any) -> None:
+    rows = [
+        outcome._replace(positions=positions, has_several_symbols=True).as_row("EXCHANGE_2")
+        for outcome in (UNCHANGED, CHANGED, HELD)
+    ]
+    assert ["positions" in row for row in rows] == [False, True, True]
+    assert rows[1]["positions"] == rows[2]["positions"] == positions
 
 
 def test_row_of_check_mode_has_no_words_of_the_exchange() -> None:
