@@ -53,6 +53,7 @@ _value:
 
 MAX_LINES = 10
 MAX_NAME_LENGTH = 60
+MAX_NAMES = 3
 
 
 def leverage_summary(report: Mapping[str, Any]) -> str:
@@ -60,12 +61,12 @@ def leverage_summary(report: Mapping[str, Any]) -> str:
     lines = [report["headline"], _describe_run(report), _describe_counts(report["summary"])]
     lines += [f"Warning: {_words.shorten(warning)}" for warning in report["warnings"][:1]]
     lines += _describe_history(report["history"])
-    findings = report["findings"]
-    max_findings = MAX_LINES - len(lines)
-    shown = findings if len(findings) <= max_findings else findings[: max_findings - 1]
-    lines += [_describe_finding(finding) for finding in shown]
-    if len(findings) > len(shown):
-        lines.append(f"- and {len(findings) - len(shown)} more: see the report")
+    entries = _describe_findings(report)
+    max_entries = MAX_LINES - len(lines)
+    shown = entries if len(entries) <= max_entries else entries[: max_entries - 1]
+    lines += shown
+    if len(entries) > len(shown):
+        lines.append(f"- and {len(entries) - len(shown)} more: see the report")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -96,6 +97,27 @@ def _describe_history(history: Mapping[str, Any] | None) -> list[str]:
     if history and history["not_checked"]:
         lines.append(f"Not checked in this run: {_words.format_count(len(history['not_checked']), 'earlier finding')}")
     return lines
+
+
+def _describe_findings(report: Mapping[str, Any]) -> list[str]:
+    """Return a line for each leverage that is or was above the policy, then one for each other problem."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for number, finding in enumerate(report["findings"]):
+        is_above = finding["severity"] in _findings.ABOVE
+        groups.setdefault(number if is_above else (finding["problem"],), []).append(finding)
+    problems = report["problems"]
+    return [
+        _describe_finding(group[0]) if len(group) == 1 else _describe_problem(problems[group[0]["problem"]])
+        for group in groups.values()
+    ]
+
+
+def _describe_problem(problem: Mapping[str, Any]) -> str:
+    names = [_shorten(name) for name in problem["accounts"][:MAX_NAMES]]
+    more = len(problem["accounts"]) - len(names)
+    accounts = ", ".join(names) + (f" and {more} more" if more else "")
+    leverages = _words.format_count(problem["findings"], "leverage")
+    return f"- {problem['severity'].replace('_', ' ')}: {accounts}: {leverages}"
 
 
 def _describe_finding(finding: Mapping[str, Any]) -> str:

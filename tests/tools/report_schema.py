@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generate docs/leverage_report.schema.json from the documentation of the filter leverage_report.
 
-    python3 tests/tools/report_schema.py > docs/leverage_report.schema.json
+python3 tests/tools/report_schema.py > docs/leverage_report.schema.json
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _get_text(value: Any) -> str:
 
 
 def make_evaluate(templar: Any, variables: Mapping[str, Any]) -> Evaluate:
-    """Return what evaluates a variable for a host.
+    """Return what evaluates a variable for a host. It raises KeyError if the variable is not set.
 
     Args:
         templar: The templar of a lookup.
@@ -82,24 +82,36 @@ def make_evaluate(templar: Any, variables: Mapping[str, Any]) -> Evaluate:
     """
     hostvars = variables["hostvars"]
     first = hostvars.raw_get(variables["inventory_hostname"])
+    shared = get_shared_variables(variables, first)
 
     def evaluate(host: str, name: str) -> Any:
         own = hostvars.raw_get(host)
-        raw = find_raw_value(name, own, variables, first)
-        # Variables of the play and the role, then those of the host.
-        return templar.copy_with_new_env(available_variables={**variables, **own}).template(raw)
+        raw = find_raw_value(name, own, shared, first)
+        return templar.copy_with_new_env(available_variables={**shared, **own}).template(raw)
 
     return evaluate
 
 
-def find_raw_value(name: str, own: Mapping[str, Any], task: Mapping[str, Any], first: Mapping[str, Any]) -> Any:
-    """Return the value of a variable for a host, before it is evaluated. None if it is not set.
+def get_shared_variables(task: Mapping[str, Any], first: Mapping[str, Any]) -> Row:
+    """Return the variables of a task that come from the play or the role, and not from the host that runs the task.
+
+    Args:
+        task: The variables of the task.
+        first: The variables of the host that runs it, in the inventory.
+    """
+    return {name: value for name, value in task.items() if name not in first or value != first[name]}
+
+
+def find_raw_value(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], first: Mapping[str, Any]) -> Any:
+    """Return the value of a variable for a host, before it is evaluated. Raise KeyError if it is not set.
 
     Args:
         name: The variable.
         own: The variables of the host in the inventory.
-        task: The variables of the task, which runs on another host.
-        first: The variables of that other host in the inventory.
+        shared: The variables of the play and the role.
+        first: The variables of the host that runs the task, in the inventory.
     """
-    is_overridden = name in first and task.get(name) != first[name]
-    return own[name] if name in own and not is_overridden else task.get(name)
+    # A variable of the play that replaces the one of that host replaces it for each host. A default of the role does
+    # not.
+    is_overridden = name in first and name in shared
+    return shared[name] if is_overridden or name not in own else own[name]

@@ -73,16 +73,17 @@ def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
     """Return the headline of a report in which no leverage is known to be above the policy."""
     leverages = format_count(summary["leverages"], "leverage")
     not_complying, not_known = summary["not_complying"], summary["not_known"]
-    first = f"Does not comply with the policy: {not_complying} of {leverages}"
-    if not not_complying:
-        first = f"Not known: {not_known} of {leverages}"
-    parts = [first]
-    if not_complying and not_known:
-        parts.append(f"{not_known} not known")
-    if summary["accounts_not_reached"]:
-        parts.append(f"{summary['accounts_not_reached']} of {accounts} not reached")
+    not_reached = f"{summary['accounts_not_reached']} of {accounts} not reached" * bool(summary["accounts_not_reached"])
+    parts = [f"Not known: {not_known} of {leverages}", not_reached]
+    if not_complying:
+        unknown = f"{not_known} not known" * bool(not_known)
+        parts = [f"Does not comply with the policy: {not_complying} of {leverages}", unknown, not_reached]
+    elif not not_known:
+        parts = [f"Not known: {not_reached or summary['findings']}"]
     has_unknown = not_known or summary["accounts_not_reached"]
-    return ", ".join([*parts, "none known to be above the policy" if has_unknown else "none above the policy"])
+    return ", ".join(
+        [*filter(None, parts), "none known to be above the policy" if has_unknown else "none above the policy"]
+    )
 
 
 def describe_account(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:

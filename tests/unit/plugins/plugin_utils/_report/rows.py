@@ -16,7 +16,7 @@ def make_row(
     symbol: str, outcome: str, previous: int | None, leverage: int | None, cause: str | None = None, **keys: Any
 ) -> dict[str, Any]:
     """Return a row of `results` as the module returns it."""
-    row = {
+    row: dict[str, Any] = {
         "symbol": symbol,
         "exchange": "EXCHANGE_2",
         "leverage": leverage,
@@ -26,7 +26,7 @@ def make_row(
         "outcome": outcome,
         "positions": [],
     }
-    problem = {"cause": cause, "reason": f"The reason is {cause}.", "blockers": []} if cause else {}
+    problem: dict[str, Any] = {"cause": cause, "reason": f"The reason is {cause}.", "blockers": []} if cause else {}
     return {**row, **problem, **keys}
 
 
@@ -41,7 +41,7 @@ def make_account(*rows: dict[str, Any], check_mode: bool = False, **keys: Any) -
     }
 
 
-def make_leverages(check_mode: bool = True, **leverages: int | None) -> dict[str, Any]:
+def make_leverages(*, check_mode: bool = True, **leverages: Any) -> dict[str, Any]:
     """Return the result of an account with a leverage for each symbol. A leverage of None was not read."""
     rows = [
         make_row(symbol, "unknown", None, None, "network")

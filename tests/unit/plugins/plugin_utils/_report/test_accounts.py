@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.accounts import find_raw_value, read_accounts
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.accounts import (
+    find_raw_value,
+    get_shared_variables,
+    read_accounts,
+)
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.same_key import get_key_id
 
 KEYS = ("my_key", "my_secret")
@@ -75,7 +79,7 @@ def test_accounts_with_the_same_key_and_symbol_are_left_out() -> None:
     assert [name for name, account in accounts.items() if account["left_out"]] == ["alpha", "beta", "gamma"]
 
 
-# --- find_raw_value ---
+# --- find_raw_value, get_shared_variables ---
 
 
 @pytest.mark.parametrize(
@@ -84,10 +88,14 @@ def test_accounts_with_the_same_key_and_symbol_are_left_out() -> None:
         ({"x": 1}, {"x": 2}, {"x": 2}, 1),  # a variable of the inventory
         ({"x": 1}, {"x": 3}, {"x": 2}, 3),  # a variable of the play or the role is stronger
         ({"x": 1}, {"x": 3}, {}, 1),  # the default of the role is weaker
-        ({}, {"x": 3}, {"x": 3}, 3),
         ({}, {"x": 3}, {}, 3),
-        ({}, {}, {}, None),
     ],
 )
 def test_variable_of_a_host_is_found(own: Any, task: Any, first: Any, expected: Any) -> None:
-    assert find_raw_value("x", own, task, first) == expected
+    assert find_raw_value("x", own, get_shared_variables(task, first), first) == expected
+
+
+@pytest.mark.parametrize(("task", "first"), [({"x": 3}, {"x": 3}), ({}, {})])
+def test_variable_of_another_host_is_not_used(task: Any, first: Any) -> None:
+    with pytest.raises(KeyError):
+        find_raw_value("x", {}, get_shared_variables(task, first), first)

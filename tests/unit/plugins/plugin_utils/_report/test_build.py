@@ -132,7 +132,8 @@ def test_sentence_that_many_rows_share_is_stored_once() -> None:
     reason = "The exchange did not respond. " * 9
     rows = [make_row(symbol, "unknown", None, None, "network", reason=reason) for symbol in symbols]
     accounts = {f"account-{number:03}": make_account(*rows, check_mode=True) for number in range(50)}
-    first = leverage_report({name: make_leverages(**dict.fromkeys(symbols, 20)) for name in accounts}, previous={})
+    above = make_account(*(make_row(symbol, "changed", 20, 10) for symbol in symbols), check_mode=True)
+    first = leverage_report(dict.fromkeys(accounts, above), previous={})
     report = leverage_report(accounts, previous=first)
     text = json.dumps(report)
     assert text.count(reason.strip()) == 1

@@ -100,14 +100,14 @@ def test_account_was_reached_if_one_leverage_was_read() -> None:
 
 
 def test_positions_have_their_notional() -> None:
-    (position,) = _findings.get_positions(make_row("A", "changed", 20, 10, positions=[POSITION])) or ()
+    (position,) = _findings.get_positions(make_row("A", "changed", 20, 10, positions=[POSITION])) or [{}]
     assert position == {**POSITION, "notional": 640.0}
 
 
 @pytest.mark.parametrize("size", [None, "", "x", "NaN", "1e99", {}])
 def test_notional_of_a_strange_position_is_not_known(size: Any) -> None:
     row = make_row("A", "changed", 20, 10, positions=[{**POSITION, "size": size}])
-    (position,) = _findings.get_positions(row) or ()
+    (position,) = _findings.get_positions(row) or [{}]
     assert position["notional"] is None
 
 

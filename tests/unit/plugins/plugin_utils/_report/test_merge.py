@@ -94,8 +94,7 @@ def test_account_that_must_be_in_the_report_was_not_checked() -> None:
 
 @pytest.mark.parametrize(("parts", "expected"), [(0, True), (2, True), (3, False)])
 def test_report_with_too_few_parts_is_incomplete(parts: int, expected: bool) -> None:
-    complying = {"time": EARLY, "check_mode": True}
-    reports = [leverage_report({name: make_leverages(A=10)}, **complying) for name in ("alpha", "beta")]
+    reports = [leverage_report({name: make_leverages(A=10)}, time=EARLY) for name in ("alpha", "beta")]
     report = merge(*reports, parts=parts)
     assert report["complete"] is report["compliant"] is expected
     warnings = ["Only 2 of 3 reports could be merged. See the output of the parts."]
