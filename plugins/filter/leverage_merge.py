@@ -32,9 +32,11 @@ options:
     description: The title of the report. If not set, the title of the first report.
     type: str
   accounts:
-    description: The accounts that the report must contain. An account that no report contains was not checked.
+    description:
+      - The accounts that the report must contain, as P(tradeops.coinswitch.leverage_accounts#lookup) returns them. An
+        account that no report contains was not checked.
     type: list
-    elements: str
+    elements: dict
     default: []
   max_age:
     description:
@@ -78,15 +80,15 @@ _value:
 def leverage_merge(
     reports: Sequence[Mapping[str, Any]],
     title: str | None = None,
-    accounts: Sequence[str] = (),
+    accounts: Sequence[Mapping[str, Any]] = (),
     max_age: float = 12,
     parts: int = 0,
     previous: Mapping[str, Any] | None = None,
     inventory: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the merged report. DOCUMENTATION describes the arguments."""
-    names, paths = [str(name) for name in accounts], [str(path) for path in inventory]
-    options = _merge.MergeOptions(title, names, float(max_age), paths, int(parts))
+    paths = [str(path) for path in inventory]
+    options = _merge.MergeOptions(title, accounts, float(max_age), paths, int(parts))
     try:
         return _merge.merge_reports([report for report in reports if report], options, previous)
     except ValueError as error:

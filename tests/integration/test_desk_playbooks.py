@@ -600,12 +600,12 @@ def test_link_of_another_user_is_not_followed(desk: Desk, exchange: Exchange) ->
 
 
 def test_mistyped_enforce_does_not_break_the_report(desk: Desk, exchange: Exchange) -> None:
-    desk.add_account(exchange.accounts[0], leverage_enforce="exat")
+    desk.add_account(exchange.accounts[0], leverage_enforce="minimum")
     completed = desk.run_playbook("tradeops.coinswitch.drift")
     assert completed.exit_status == 2
     (account,) = desk.read_report()["accounts"]
     assert (account["enforce"], account["not_known"]) == (None, len(POLICY))
-    assert "exat" in account["message"]
+    assert "minimum" in account["message"]
 
 
 def test_report_is_written_if_the_policy_of_an_account_has_an_undefined_variable(

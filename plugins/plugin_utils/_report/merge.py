@@ -24,14 +24,14 @@ class MergeOptions(NamedTuple):
 
     Attributes:
         title: The title of the report. None for the title of the first report.
-        accounts: The accounts that the report must contain.
+        accounts: The accounts that the report must contain, each with its `name` and its `policy`.
         max_age: How many hours a report can be older than the newest one.
         inventory: The paths of the inventory, for the command of an action.
         parts: How many reports there must be. With fewer, the report is incomplete.
     """
 
     title: str | None
-    accounts: Sequence[str]
+    accounts: Sequence[Mapping[str, Any]]
     max_age: float
     inventory: list[str]
     parts: int = 0
@@ -59,7 +59,10 @@ def merge_reports(
         if report["time"] < oldest
         for account in unpack(report)
     }
-    accounts.update({name: _build.read_account(name, {}) for name in options.accounts if name not in accounts})
+    expected = {str(account["name"]): account for account in options.accounts}
+    accounts.update(
+        {name: _build.read_account(name, account) for name, account in expected.items() if name not in accounts}
+    )
     accounts.update(_merge_accounts(current))
     heading = _build.Heading(
         title=str(reports[0]["title"]) if options.title is None else options.title,

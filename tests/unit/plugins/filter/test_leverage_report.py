@@ -47,7 +47,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "keys": make_account(
         make_row("A", "unknown", None, None, "keys"), msg="Refused.", error={"kind": "keys", "status": 401}
     ),
-    "mistyped": make_account(enforce="exat", policy={"A": "<b>"}, msg="No such choice.", error={"kind": "input"}),
+    "mistyped": make_account(enforce="minimum", policy={"A": "<b>"}, msg="No such choice.", error={"kind": "input"}),
     "no policy": make_account(policy={}, msg="Empty."),
     "unreachable": {"policy": {"A": 10}, "enforce": "maximum", "unreachable": True, "msg": "ssh"},
     "absent": {},

@@ -220,7 +220,7 @@ def test_change_that_check_mode_predicts_is_drift() -> None:
     assert (changed["outcome"], changed["leverage"], changed["changed"]) == ("changed", 10, True)
 
 
-@pytest.mark.parametrize("enforce", ["exat", "", None, 5, ["exact"]])
+@pytest.mark.parametrize("enforce", ["minimum", "", None, 5, ["exact"]])
 def test_mistyped_enforce_is_not_known(enforce: Any) -> None:
     account = get_account({"policy": {"A": 10}, "enforce": enforce, "msg": "no such choice"})
     assert (account["enforce"], account["not_known"]) == (None, 1)

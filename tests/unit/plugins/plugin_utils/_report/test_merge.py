@@ -88,8 +88,10 @@ def test_report_of_an_earlier_run_does_not_count_as_a_check() -> None:
 
 
 def test_account_that_must_be_in_the_report_was_not_checked() -> None:
-    report = merge(make_part("alpha"), accounts=["alpha", "missing"])
+    expected = [{"name": name, "policy": {"A": 10}, "enforce": "exact"} for name in ("alpha", "missing")]
+    report = merge(make_part("alpha"), accounts=expected)
     assert [(row["account"], row["cause"]) for row in report["findings"]] == [("alpha", None), ("missing", "not_asked")]
+    assert report["summary"]["not_known"] == 1
 
 
 @pytest.mark.parametrize(("parts", "expected"), [(0, True), (2, True), (3, False)])
