@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import merge as _merge
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 
 DOCUMENTATION = r"""
 name: leverage_merge
@@ -20,13 +21,14 @@ author:
 description:
   - Returns one report of all accounts. Use it if several jobs or several controllers each check a part of the accounts,
     for example with job slices of AWX. The playbook C(tradeops.coinswitch.merge) uses it.
-  - An empty entry, which P(tradeops.coinswitch.leverage_history#lookup) returns for a damaged report, is left out.
+  - A report can also be JSON as text. An empty entry, which P(tradeops.coinswitch.leverage_history#lookup) returns for
+    a damaged report, is left out.
   - If two reports contain the same account, the newer one counts, and the account has a finding.
 options:
   _input:
     description: The reports, as P(tradeops.coinswitch.leverage_report#filter) returns them.
     type: list
-    elements: dict
+    elements: raw
     required: true
   title:
     description: The title of the report. If not set, the title of the first report.
@@ -50,12 +52,18 @@ options:
     default: 0
   previous:
     description: The merged report of the last run, as in P(tradeops.coinswitch.leverage_report#filter).
-    type: dict
+    type: raw
   inventory:
     description: The paths of the inventory, as in P(tradeops.coinswitch.leverage_report#filter).
     type: list
     elements: str
     default: []
+  text:
+    description:
+      - Whether to return JSON as text instead of a dictionary. The text never contains a template. Ansible evaluates a
+        large dictionary at each use, but not a text.
+    type: bool
+    default: false
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
     plugin_type: filter
@@ -78,21 +86,24 @@ _value:
 
 
 def leverage_merge(
-    reports: Sequence[Mapping[str, Any]],
+    reports: Sequence[Any],
     title: str | None = None,
     accounts: Sequence[Mapping[str, Any]] = (),
     max_age: float = 12,
     parts: int = 0,
-    previous: Mapping[str, Any] | None = None,
+    previous: Any = None,
     inventory: Sequence[str] = (),
-) -> dict[str, Any]:
+    text: bool = False,
+) -> Any:
     """Return the merged report. DOCUMENTATION describes the arguments."""
     paths = [str(path) for path in inventory]
     options = _merge.MergeOptions(title, accounts, float(max_age), paths, int(parts))
     try:
-        return _merge.merge_reports([report for report in reports if report], options, previous)
+        loaded = [report for report in map(_text.load, reports) if report]
+        merged = _merge.merge_reports(loaded, options, _text.load(previous))
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
+    return _text.dump(merged) if text else merged
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 
 DOCUMENTATION = r"""
 name: leverage_metrics
@@ -21,8 +22,8 @@ description:
   - Each metric has the label C(report) with the title of the report, so you can collect several reports.
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
@@ -65,8 +66,9 @@ SUMMARY_METRICS = (
 )
 
 
-def leverage_metrics(report: Mapping[str, Any]) -> str:
+def leverage_metrics(report: Any) -> str:
     """Return the metrics of a report as text."""
+    report = _text.load(report)
     title = {"report": report["title"]}
     summary = report["summary"]
     times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []

@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 DOCUMENTATION = r"""
@@ -24,8 +25,8 @@ description:
   - Renders a report with a Jinja2 template, such as the template of the role P(tradeops.coinswitch.leverage#role).
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
   template:
     description:
@@ -66,8 +67,9 @@ _value:
 MAX_FINDINGS = 2000
 
 
-def leverage_page(report: Mapping[str, Any], template: str) -> str:
+def leverage_page(report: Any, template: str) -> str:
     """Return the page as text. Errors in the template raise the exceptions of Jinja2."""
+    report = _text.load(report)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         css=_escape_css, csp_hash=_get_csp_hash, factor=_words.format_factor, position=_words.format_position

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 
 DOCUMENTATION = r"""
 name: leverage_report
@@ -48,13 +49,20 @@ options:
     description:
       - The report of the last run, as P(tradeops.coinswitch.leverage_history#lookup) returns it. If set, the findings
         have an age, and the report has a RV(_value.history). An empty dictionary starts the history.
+      - The value can also be JSON as text.
       - If not set, the report has no history.
-    type: dict
+    type: raw
   inventory:
     description: The paths of the inventory, for the command in RV(_value.actions[].command).
     type: list
     elements: str
     default: []
+  text:
+    description:
+      - Whether to return JSON as text instead of a dictionary. The text never contains a template. Ansible evaluates a
+        large dictionary at each use, but not a text.
+    type: bool
+    default: false
 seealso:
   - plugin: tradeops.coinswitch.leverage_merge
     plugin_type: filter
@@ -775,12 +783,14 @@ def leverage_report(
     time: str = "",
     asked: Sequence[str] | None = None,
     check_mode: bool = False,
-    previous: Mapping[str, Any] | None = None,
+    previous: Any = None,
     inventory: Sequence[str] = (),
-) -> dict[str, Any]:
+    text: bool = False,
+) -> Any:
     """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
     heading = _build.Heading(str(title), str(time), bool(check_mode), [str(path) for path in inventory])
-    return _build.build_report(inputs, heading, previous, asked)
+    report = _build.build_report(inputs, heading, _text.load(previous), asked)
+    return _text.dump(report) if text else report
 
 
 class FilterModule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 DOCUMENTATION = r"""
@@ -23,8 +24,8 @@ description:
   - The text contains no messages of the exchange, only the names of accounts and symbols, and numbers.
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
@@ -56,8 +57,9 @@ MAX_NAME_LENGTH = 60
 MAX_NAMES = 3
 
 
-def leverage_summary(report: Mapping[str, Any]) -> str:
+def leverage_summary(report: Any) -> str:
     """Return the summary of a report as text."""
+    report = _text.load(report)
     lines = [report["headline"], _describe_run(report), _describe_counts(report["summary"])]
     lines += [f"Warning: {_words.shorten(warning)}" for warning in report["warnings"][:1]]
     lines += _describe_history(report["history"])

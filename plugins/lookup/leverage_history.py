@@ -29,6 +29,10 @@ options:
     description: Whether to print a warning if there is no report, or if a file cannot be used.
     type: bool
     default: true
+  text:
+    description: Whether to return JSON as text, as O(tradeops.coinswitch.leverage_report#filter:text).
+    type: bool
+    default: false
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
     plugin_type: filter
@@ -46,7 +50,7 @@ _raw:
     - The report, as P(tradeops.coinswitch.leverage_report#filter) returns it. An empty dictionary if there is no usable
       report.
   type: list
-  elements: dict
+  elements: raw
 """
 
 from datetime import datetime, timezone
@@ -57,14 +61,21 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 
 
 class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no types
     """The lookup. Ansible searches for this class."""
 
     def run(
-        self, terms: Iterable[Any], variables: object = None, warn: bool = True, **_options: object
-    ) -> list[dict[str, Any]]:
+        self,
+        terms: Iterable[Any],
+        variables: object = None,
+        warn: bool = True,
+        text: bool = False,
+        **_options: object,
+    ) -> list[Any]:
         print_warning: Callable[[str], object] = Display().warning if warn else (lambda _text: None)
         now = datetime.now(timezone.utc)
-        return [_history.find_report(Path(str(term)).expanduser(), now, print_warning) for term in terms]
+        reports = [_history.find_report(Path(str(term)).expanduser(), now, print_warning) for term in terms]
+        return [_text.dump(report) for report in reports] if text else reports

@@ -11,7 +11,10 @@ from importlib import import_module
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_merge import leverage_merge
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import leverage_metrics
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import FilterModule, leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import leverage_summary
 
 <<<<<<< HEAD
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import (
@@ -123,6 +126,18 @@ def test_accounts_that_did_not_take_part_are_not_checked() -> None:
     report = leverage_report(accounts, asked=["alpha"])
     assert [(account["compliant"], account["not_known"]) for account in report["accounts"]] == [(True, 0), (False, 1)]
     assert [(finding["account"], finding["cause"]) for finding in report["findings"]] == [("beta", "not_asked")]
+
+
+def test_report_can_be_text_for_all_filters() -> None:
+    first = leverage_report(ACCOUNTS, "{{ title }}", "2026-11-22T01:30:00Z", previous={})
+    options: dict[str, Any] = {"title": "{{ title }}", "time": "2026-11-23T01:30:00Z"}
+    report = leverage_report(ACCOUNTS, **options, previous=first)
+    text = leverage_report(ACCOUNTS, **options, previous=json.dumps(first), text=True)
+    assert json.loads(text) == report
+    assert leverage_summary(text) == leverage_summary(report)
+    assert leverage_metrics(text) == leverage_metrics(report)
+    assert leverage_page(text, "{{ report.headline }}") == leverage_page(report, "{{ report.headline }}")
+    assert leverage_merge([text], previous=json.dumps(first), text=True) == text
 
 
 # --- FilterModule ---

@@ -36,7 +36,8 @@ def merge(*reports: dict[str, Any], previous: dict[str, Any] | None = None, **op
 
 
 def make_part(*names: str, time: str = EARLY, **keys: Any) -> dict[str, Any]:
-    return leverage_report({name: ACCOUNTS[name] for name in names}, time=time, check_mode=True, **keys)
+    accounts = {name: ACCOUNTS[name] for name in names}
+    return dict(leverage_report(accounts, time=time, check_mode=True, **keys))
 
 
 # --- merge_reports ---
