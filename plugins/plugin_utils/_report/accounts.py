@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, Mapping, Sequence
 
+from ansible.errors import AnsibleUndefinedVariable
+
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import plain
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
@@ -43,11 +45,11 @@ def read_accounts(names: Iterable[str], key_variables: Sequence[str], evaluate: 
 
 
 def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -> Row:
-    keys = [_get_text(_try(evaluate, name, variable)) for variable in key_variables]
+    api_key = _get_text(_try(evaluate, name, key_variables[0])) if key_variables else ""
     account: Row = {
         "name": name,
-        "unset": [variable for variable, key in zip(key_variables, keys) if not key],
-        "key_id": _same_key.get_key_id(keys[0]) if keys and keys[0] else None,
+        "unset": [variable for variable in key_variables if _is_unset(evaluate, name, variable)],
+        "key_id": _same_key.get_key_id(api_key) if api_key else None,
         "enforce": _get_text(_try(evaluate, name, "leverage_enforce")),
     }
     try:
@@ -56,6 +58,17 @@ def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -
         # The task of the account fails with the reason.
         account["policy_error"] = True
     return account
+
+
+def _is_unset(evaluate: Evaluate, name: str, variable: str) -> bool:
+    """Return whether a variable has no value. One that cannot be evaluated or decrypted has one."""
+    try:
+        return not _get_text(evaluate(name, variable))
+    except (KeyError, AnsibleUndefinedVariable):
+        return True
+    except Exception:
+        # The task of the account fails with the reason.
+        return False
 
 
 def _try(evaluate: Evaluate, name: str, variable: str) -> Any:

@@ -65,10 +65,9 @@ def build_report(
         previous: The report of the last run. Empty if this is the first one. None if there is no history.
         asked: The accounts that took part in the run. None for all.
     """
+    participants = set(inputs if asked is None else asked)
     accounts = [
-        read_account(
-            str(name), account if asked is None or name in asked else _forget_result(account), heading.check_mode
-        )
+        read_account(str(name), account if name in participants else _forget_result(account), heading.check_mode)
         for name, account in inputs.items()
     ]
     return assemble(accounts, heading, previous)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleUndefinedVariable
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.accounts import (
     find_raw_value,
@@ -50,10 +51,15 @@ def test_account_has_its_policy_and_no_key() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [None, "", OmitType(), "__omit_place_holder__5f", KeyError("vault_key")])
+@pytest.mark.parametrize("value", [None, "", OmitType(), "__omit_place_holder__5f", AnsibleUndefinedVariable("x")])
 def test_key_that_is_not_set_is_named(value: Any) -> None:
     account = read({"alpha": {"my_key": value, "my_secret": "cd34", "leverage_policy": {}}})["alpha"]
     assert (account["unset"], account["key_id"]) == (["my_key"], None)
+
+
+def test_key_that_cannot_be_decrypted_is_not_missing() -> None:
+    account = read({"alpha": {"my_key": ValueError("no vault password"), "leverage_policy": {}}})["alpha"]
+    assert (account["unset"], account["key_id"]) == (["my_secret"], None)
 
 
 def test_policy_that_cannot_be_evaluated_concerns_its_account_alone() -> None:
