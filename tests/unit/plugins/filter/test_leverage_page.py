@@ -184,6 +184,13 @@ def test_most_dangerous_finding_is_the_first_row() -> None:
     )
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://coinswitch.co"])
+def test_page_names_the_exchange_and_whether_it_is_real(url: str) -> None:
+    text = render_page({"alpha": make_account(make_row("BTCUSDT", "unchanged", 10, 10), api_url=url)}).text
+    assert url in text
+    assert ("(not the real exchange)" in text) is ("127" in url)
+
+
 def test_page_without_findings_has_no_table_of_findings() -> None:
     page = render_page({"alpha": make_account(make_row("BTCUSDT", "unchanged", 10, 10))})
     assert "Complies with the policy: 1 leverage on 1 account" in page.text
