@@ -135,6 +135,8 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
 
     drift = desk.run_playbook("tradeops.coinswitch.drift")
     assert drift.exit_status == 2, drift.stdout
+    assert "changed:" not in drift.stdout
+    assert "changed=1" not in drift.stdout
     assert exchange.count("write_leverage") == 0
     assert {account.name: account.leverage for account in accounts} == before
     report = desk.read_report()

@@ -17,8 +17,8 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
 
-# Ansible replaces `omit` by a text before ansible-core 2.19, and by an object of this type since then.
-_OMIT_TEXT, _OMIT_TYPE = "__omit_place_holder__", "OmitType"
+# Ansible replaces `omit` by a text before ansible-core 2.19. Since then, it uses an object of this type, or this error.
+_OMIT_TEXT, _OMIT_TYPE, _OMIT_ERROR = "__omit_place_holder__", "OmitType", "AnsibleValueOmittedError"
 
 Row = Dict[str, Any]
 # Returns the value of a variable for a host. Raises any exception if it cannot be evaluated.
@@ -66,9 +66,9 @@ def _is_unset(evaluate: Evaluate, name: str, variable: str) -> bool:
         return not _get_text(evaluate(name, variable))
     except (KeyError, AnsibleUndefinedVariable):
         return True
-    except Exception:
-        # The task of the account fails with the reason.
-        return False
+    except Exception as error:
+        # Otherwise, the task of the account fails with the reason.
+        return type(error).__name__ == _OMIT_ERROR
 
 
 def _try(evaluate: Evaluate, name: str, variable: str) -> Any:

@@ -86,7 +86,8 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
     account: Row = {
         "account": name,
         "key_id": account_input.get("account") or account_input.get("key_id"),
-        "api_url": account_input.get("api_url"),
+        # Without a request, the exchange was not asked.
+        "api_url": account_input.get("api_url") if account_input.get("requests", 1) else None,
         "enforce": enforce if enforce in ("exact", "maximum") else None,
         "error": {"kind": error["kind"], **_pick(error, "status")} if "kind" in error else None,
     }
@@ -101,7 +102,7 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
     if account_input.get("unset"):
         # The module does not know the names of the variables.
         for row in rows:
-            row["reason"] = missing["reason"]
+            row.update(cause=missing["cause"], reason=missing["reason"])
     return {**account, "rows": rows, "account_row": _get_row(None, None, missing)}
 
 

@@ -16,20 +16,6 @@ from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import FilterModule, leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import leverage_summary
 
-<<<<<<< HEAD
-from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import (
-    NO_POLICY,
-    NO_ROW,
-    NOT_ASKED,
-    FilterModule,
-    leverage_report,
-)
-
-jsonschema = import_module("jsonschema")  # has no types
-NOT_READ = "the current leverage is not known"
-ROOT = Path(__file__).resolve().parents[4]
-BLOCKERS = [{"kind": "position", "position_id": "3f1c", "side": "LONG", "size": "0.010"}]
-=======
 from ....tools import report_schema
 from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_leverages, make_row
 
@@ -55,7 +41,6 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "unreachable": {"policy": {"A": 10}, "enforce": "maximum", "unreachable": True, "msg": "ssh"},
     "absent": {},
 }
->>>>>>> 122127a (The report: one data model in which every leverage counts once)
 
 
 def get_schema(extra_keys: bool) -> Any:

@@ -24,6 +24,13 @@ class OmitType:
     """As ansible-core 2.19 and later return `omit`."""
 
 
+class AnsibleValueOmittedError(Exception):
+    """As ansible-core 2.19 and later raise it for `omit`."""
+
+
+OMITTED = AnsibleValueOmittedError()
+
+
 def read(hosts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return what is read of each host. A value that is an exception is raised."""
 
@@ -51,7 +58,9 @@ def test_account_has_its_policy_and_no_key() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [None, "", OmitType(), "__omit_place_holder__5f", AnsibleUndefinedVariable("x")])
+@pytest.mark.parametrize(
+    "value", [None, "", OmitType(), "__omit_place_holder__5f", AnsibleUndefinedVariable("x"), OMITTED]
+)
 def test_key_that_is_not_set_is_named(value: Any) -> None:
     account = read({"alpha": {"my_key": value, "my_secret": "cd34", "leverage_policy": {}}})["alpha"]
     assert (account["unset"], account["key_id"]) == (["my_key"], None)

@@ -293,5 +293,10 @@ def test_loopback_address_is_not_the_real_exchange(url: str, expected: bool) -> 
     assert exchange == {"api_url": url, "accounts": 1, "is_real": not expected}
 
 
+def test_exchange_that_got_no_request_was_not_asked() -> None:
+    report = leverage_report({"alpha": {**make_leverages(A=None), "requests": 0}})
+    assert report["exchanges"] == []
+
+
 def test_severities_of_the_tests_are_those_of_the_report() -> None:
     assert set(leverage_report({})["summary"]["severities"]) == set(_findings.SEVERITIES)
