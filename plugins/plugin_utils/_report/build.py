@@ -177,11 +177,7 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     """Return the report of accounts with rows. It changes the accounts."""
     conflicts = _same_key.find_conflicts({account["account"]: _same_key.get_claim(account) for account in accounts})
     _mark_conflicts(accounts, conflicts)
-    for account in accounts:
-        account["reached"] = _findings.was_reached(account["rows"])
-        for row in account["rows"]:
-            row["severity"] = _findings.get_severity(row, account["reached"])
-        account["account_row"]["severity"] = _findings.NOT_REACHED
+    _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
     _history.add_last_seen(accounts, earlier)
     findings = _findings.get_findings(accounts)
@@ -213,6 +209,14 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
         "symbols": _get_symbols(accounts),
         "accounts": _pack_accounts(accounts, findings, problems),
     }
+
+
+def _set_severities(accounts: list[Row]) -> None:
+    for account in accounts:
+        account["reached"] = _findings.was_reached(account["rows"])
+        for row in account["rows"]:
+            row["severity"] = _findings.get_severity(row, account["reached"])
+        account["account_row"]["severity"] = _findings.NOT_REACHED
 
 
 def _get_headline(summary: Row, history: Row | None, heading: Heading) -> str:
