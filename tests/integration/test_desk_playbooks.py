@@ -176,7 +176,8 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
     assert second_drift.exit_status == 0, second_drift.stdout
     report = desk.read_report()
     assert (report["check_mode"], report["compliant"]) == (True, True)
-    assert len(exchange.requests) == len(accounts) * len(symbols), "one request for each symbol, and no other"
+    requests = len(accounts) * (len(symbols) + 1)
+    assert len(exchange.requests) == requests, "one request for each symbol, one for the positions, and no other"
 
 
 @pytest.mark.every_core
