@@ -26,6 +26,9 @@ NOT_ASKED = "The account was not checked in this run. See the output of the run.
 NO_POLICY = "The policy of the account is empty, so nothing was checked. Set leverage_policy of the account."
 NO_ROW = "The task returned nothing about this symbol. See the output of the run."
 
+# The kinds of errors that concern the whole task, before its first request.
+TASK_ERRORS = ("input", "library_missing", "internal_error")
+
 # The command that carries out the action ENFORCE. With more accounts, it is too long to read.
 ENFORCE_PLAYBOOK = "tradeops.coinswitch.enforce"
 MAX_LIMIT_ACCOUNTS = 20
@@ -99,8 +102,8 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
     if account_input.get("check_mode", check_mode):
         for row in rows:
             _convert_to_drift(row, account["enforce"])
-    if account_input.get("unset"):
-        # The module does not know the names of the variables.
+    if account_input.get("unset") or (account_input.get("requests") == 0 and error.get("kind") in TASK_ERRORS):
+        # Only the message of the task has the reason. The module does not know the names of the variables.
         for row in rows:
             row.update(cause=missing["cause"], reason=missing["reason"])
     return {**account, "rows": rows, "account_row": _get_row(None, None, missing)}

@@ -293,6 +293,13 @@ def test_loopback_address_is_not_the_real_exchange(url: str, expected: bool) -> 
     assert exchange == {"api_url": url, "accounts": 1, "is_real": not expected}
 
 
+def test_reason_of_a_task_that_failed_before_a_request_is_its_message() -> None:
+    rows = [make_row(symbol, "unknown", None, None, "input", reason="The task failed.") for symbol in "AB"]
+    failed = make_account(*rows, requests=0, msg="enforce is not valid.", error={"kind": "input"})
+    report = leverage_report({"alpha": failed})
+    assert get_reasons(report) == [(["alpha"], ["A", "B"], "input", "enforce is not valid.")]
+
+
 def test_exchange_that_got_no_request_was_not_asked() -> None:
     report = leverage_report({"alpha": {**make_leverages(A=None), "requests": 0}})
     assert report["exchanges"] == []
