@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.validation import check_type_dict
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import read_leverages
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
@@ -110,7 +112,14 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
 
 
 def read_policy(value: Any) -> Row:
-    """Return the policy by symbol, as the module reads it: a dictionary, or its text. Empty if it is neither."""
+    """Return the policy by symbol, as the module reads it: a dictionary, or its text. Empty if it is neither.
+
+    The entries of a policy that the module refuses are returned, too, because each of them counts as not known.
+    """
+    try:
+        return {entry.symbol: entry.leverage for entry in read_leverages(value)}
+    except InputRefused:
+        pass
     try:
         policy = check_type_dict(value)
     except (TypeError, ValueError):
