@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 
 DOCUMENTATION = r"""
 name: leverage_metrics
 short_description: Convert a report of leverages to metrics for Prometheus
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
@@ -21,8 +22,8 @@ description:
   - Each metric has the label C(report) with the title of the report, so you can collect several reports.
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
@@ -43,7 +44,7 @@ _value:
   type: str
   returned: success
   sample: |
-    # HELP coinswitch_leverage_findings Leverages and accounts that are not in policy.
+    # HELP coinswitch_leverage_findings Leverages and accounts that are not known to comply with the policy.
     # TYPE coinswitch_leverage_findings gauge
     coinswitch_leverage_findings{report="Leverage",severity="above_policy"} 1
 """
@@ -52,37 +53,50 @@ _value:
 Samples = Iterable[tuple[dict[str, str], float]]
 
 
-def leverage_metrics(report: Mapping[str, Any]) -> str:
+# The metrics that are numbers of the summary, with their help.
+SUMMARY_METRICS = (
+    ("accounts", "Accounts of the run."),
+    ("accounts_compliant", "Accounts whose leverages all comply with the policy."),
+    ("accounts_not_reached", "Accounts of which no leverage could be read."),
+    ("leverages", "Leverages that the policies name."),
+    ("complying", "Leverages that comply with the policy."),
+    ("not_complying", "Leverages that do not comply with the policy."),
+    ("not_known", "Leverages of which is not known whether they comply with the policy."),
+    ("above_policy_with_position", "Leverages above the policy with an open position."),
+)
+
+
+def leverage_metrics(report: Any) -> str:
     """Return the metrics of a report as text."""
+    report = _text.load(report)
     title = {"report": report["title"]}
     summary = report["summary"]
-    above = [finding for finding in report["findings"] if finding["severity"] == _findings.ABOVE_POLICY]
     times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []
     severities = summary["severities"].items()
-    factors = [
-        (title | {"account": finding["account"], "symbol": finding["symbol"]}, finding["factor"]) for finding in above
-    ]
     metrics: list[tuple[str, str, Samples]] = [
         ("report_timestamp_seconds", "Unix time of the run.", [(title, time) for time in times]),
-        ("accounts", "Accounts of the run.", [(title, summary["accounts"])]),
-        ("accounts_in_policy", "Accounts whose leverages are all in policy.", [(title, summary["accounts_in_order"])]),
-        ("leverages", "Leverages that the policies name.", [(title, summary["leverages"])]),
-        ("leverages_in_policy", "Leverages that are in policy.", [(title, summary["in_policy"])]),
+        *((name, help_text, [(title, summary[name])]) for name, help_text in SUMMARY_METRICS),
         (
             "findings",
-            "Leverages and accounts that are not in policy.",
+            "Leverages and accounts that are not known to comply with the policy.",
             [(title | {"severity": severity}, count) for severity, count in severities],
         ),
         (
-            "above_policy_with_position",
-            "Leverages above the policy with an open position.",
-            [(title, summary["above_policy_with_position"])],
+            "above_policy_factor",
+            "Current or last seen leverage divided by the policy, for each leverage above the policy.",
+            [(title | labels, factor) for labels, factor in _get_factors(report["findings"])],
         ),
-        ("above_policy_factor", "Current leverage divided by the policy, for each leverage above the policy.", factors),
     ]
     return "".join(
         _format_metric(f"coinswitch_leverage_{name}", help_text, samples) for name, help_text, samples in metrics
     )
+
+
+def _get_factors(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, str], float]]:
+    """Yield the labels and the factor of each leverage that is or was above the policy."""
+    for finding in findings:
+        if finding["severity"] in _findings.ABOVE and finding["factor"]:
+            yield {name: finding[name] for name in ("account", "symbol", "severity")}, finding["factor"]
 
 
 def _format_metric(name: str, help_text: str, samples: Samples) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Callable, Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 DOCUMENTATION = r"""
 name: leverage_page
@@ -24,23 +25,21 @@ description:
   - Renders a report with a Jinja2 template, such as the template of the role P(tradeops.coinswitch.leverage#role).
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
   template:
     description:
       - The text of a Jinja2 template. All values that the template inserts are escaped for HTML.
       - The variable C(report) is the report.
       - The variable C(findings) is the list of the findings to show, at most 2000.
-      - The variable C(symbols) is the list of the symbols. Symbols with findings come first.
-      - The variable C(matrix) is a list with one pair for each account. A pair is the account, and a list with its row
-        for each symbol of C(symbols). If the policy of the account does not name the symbol, the row is V(none).
-      - The variable C(grid) is the same as C(matrix), but in the order of the symbols in the report.
-      - The variable C(quiet) is the list of the column numbers of C(grid) whose symbols are in policy on all accounts.
-        Column 1 is the column of the accounts.
+      - The variable C(symbols) is the list of the names of the symbols. Symbols with findings come first.
+      - The variable C(matrix) is a list with one pair for each account. Accounts with findings come first. A pair is
+        the account, and a list with its row for each symbol of C(symbols). If the policy of the account does not
+        name it, the row is V(none).
       - The filter C(css) escapes a text for a string in a style sheet.
       - The filter C(csp_hash) returns the hash of a script for the content security policy.
-      - The filter C(factor) formats a factor.
+      - The filter C(factor) formats a factor, and the filter C(position) formats a position.
     type: str
     required: true
 seealso:
@@ -68,30 +67,27 @@ _value:
 MAX_FINDINGS = 2000
 
 
-def leverage_page(report: Mapping[str, Any], template: str) -> str:
+def leverage_page(report: Any, template: str) -> str:
     """Return the page as text. Errors in the template raise the exceptions of Jinja2."""
+    report = _text.load(report)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(css=_escape_css, csp_hash=_get_csp_hash, factor=_findings.format_factor)
-    symbols_with_findings = {symbol for finding in report["findings"] for symbol in finding["symbols"]}
-    symbols = sorted(report["symbols"], key=lambda symbol: (symbol not in symbols_with_findings, symbol))
+    environment.filters.update(
+        css=_escape_css, csp_hash=_get_csp_hash, factor=_words.format_factor, position=_words.format_position
+    )
+    symbols = [row["symbol"] for row in sorted(report["symbols"], key=lambda row: (not row["severity"], row["symbol"]))]
     return environment.from_string(template).render(
         report=report,
         findings=report["findings"][:MAX_FINDINGS],
         symbols=symbols,
         matrix=_get_matrix(report, symbols),
-        # For templates of version 1.0.
-        grid=_get_matrix(report, report["symbols"]),
-        quiet=[
-            number for number, symbol in enumerate(report["symbols"], start=2) if symbol not in symbols_with_findings
-        ],
     )
 
 
 def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
     """Return each account with its rows, in the order of the symbols. A row is None if there is none."""
     matrix = []
-    for account in report["accounts"]:
-        rows = {row["symbol"]: row for row in account["results"]}
+    for account in sorted(report["accounts"], key=lambda account: not account["severity"]):
+        rows = {row["symbol"]: row for row in account["leverages"]}
         matrix.append((account, [rows.get(symbol) for symbol in symbols]))
     return matrix
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 DOCUMENTATION = r"""
 name: leverage_summary
 short_description: Summarize a report of leverages in at most ten lines
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
@@ -22,8 +24,8 @@ description:
   - The text contains no messages of the exchange, only the names of accounts and symbols, and numbers.
 options:
   _input:
-    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it.
-    type: dict
+    description: The report, as P(tradeops.coinswitch.leverage_report#filter) returns it, or its JSON as text.
+    type: raw
     required: true
 seealso:
   - plugin: tradeops.coinswitch.leverage_report
@@ -42,53 +44,106 @@ _value:
   type: str
   returned: success
   sample: |
-    Above policy: 1 of 600 leverages, up to 4x, 1 with an open position, 1 other finding
-    Drift check (read-only), 2026-11-23 02:00 UTC, 598 of 600 leverages in policy on 20 accounts
+    Above the policy: 1 of 600 leverages, up to 4 times the policy, 1 with an open position, 1 other finding
+    Drift check (read-only), 2026-11-23 02:00 UTC, https://coinswitch.co
+    20 accounts, 600 leverages: 598 comply with the policy, 2 do not, 0 not known
     Since the last run: 1 new, 1 continuing, 0 resolved
-    - above policy (4x): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (new)
+    - above policy (4 times the policy): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (new)
     - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
 """
 
 MAX_LINES = 10
 MAX_NAME_LENGTH = 60
+MAX_NAMES = 3
 
 
-def leverage_summary(report: Mapping[str, Any]) -> str:
+def leverage_summary(report: Any) -> str:
     """Return the summary of a report as text."""
-    summary, history, findings = report["summary"], report.get("history"), report["findings"]
+    report = _text.load(report)
+    lines = [report["headline"], _describe_run(report), _describe_counts(report["summary"])]
+    lines += [f"Warning: {_words.shorten(warning)}" for warning in report["warnings"][:1]]
+    lines += _describe_history(report["history"])
+    entries = _describe_findings(report)
+    max_entries = MAX_LINES - len(lines)
+    shown = entries if len(entries) <= max_entries else entries[: max_entries - 1]
+    lines += shown
+    if len(entries) > len(shown):
+        lines.append(f"- and {len(entries) - len(shown)} more: see the report")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _describe_run(report: Mapping[str, Any]) -> str:
     mode = "Drift check (read-only)" if report["check_mode"] else "Policy applied"
     time = [report["time"].replace("T", " ")[:16] + " UTC"] if report["time"] else []
-    changed = [f"{summary['changed']} changed"] if summary["changed"] else []
-    accounts = _findings.format_count(summary["accounts"], "account")
-    leverages = _findings.format_count(summary["leverages"], "leverage")
-    known = f"{summary['in_policy']} of {leverages} in policy on {accounts}"
-    lines = [report["headline"], ", ".join([mode, *time, known, *changed])]
+    exchanges = [_describe_exchange(exchange) for exchange in report["exchanges"]] or ["no exchange was asked"]
+    return ", ".join([mode, *time, *exchanges])
+
+
+def _describe_exchange(exchange: Mapping[str, Any]) -> str:
+    return _shorten(exchange["api_url"]) + ("" if exchange["is_real"] else " (not the real exchange)")
+
+
+def _describe_counts(summary: Mapping[str, Any]) -> str:
+    accounts = _words.format_count(summary["accounts"], "account")
+    leverages = _words.format_count(summary["leverages"], "leverage")
+    changed = f", {summary['changed']} changed" if summary["changed"] else ""
+    comply = "{complying} comply with the policy, {not_complying} do not, {not_known} not known".format(**summary)
+    return f"{accounts}, {leverages}: {comply}{changed}"
+
+
+def _describe_history(history: Mapping[str, Any] | None) -> list[str]:
+    lines = []
     if history and history["previous"]:
         counts = (history["new"], history["continues"], len(history["resolved"]))
         lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
     if history and history["not_checked"]:
-        lines.append(
-            f"Not checked in this run: {_findings.format_count(len(history['not_checked']), 'earlier finding')}"
-        )
-    max_findings = MAX_LINES - len(lines)
-    shown = findings if len(findings) <= max_findings else findings[: max_findings - 1]
-    lines += [_describe_finding(finding) for finding in shown]
-    if len(findings) > len(shown):
-        lines.append(f"- and {len(findings) - len(shown)} more: see the report")
-    return "".join(f"{line}\n" for line in lines)
+        lines.append(f"Not checked in this run: {_words.format_count(len(history['not_checked']), 'earlier finding')}")
+    return lines
+
+
+def _describe_findings(report: Mapping[str, Any]) -> list[str]:
+    """Return a line for each leverage that is or was above the policy, then one for each other problem."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for number, finding in enumerate(report["findings"]):
+        is_above = finding["severity"] in _findings.ABOVE
+        groups.setdefault(number if is_above else (finding["problem"],), []).append(finding)
+    problems = report["problems"]
+    return [
+        _describe_finding(group[0]) if len(group) == 1 else _describe_problem(problems[group[0]["problem"]])
+        for group in groups.values()
+    ]
+
+
+def _describe_problem(problem: Mapping[str, Any]) -> str:
+    names = [_shorten(name) for name in problem["accounts"][:MAX_NAMES]]
+    more = len(problem["accounts"]) - len(names)
+    accounts = ", ".join(names) + (f" and {more} more" if more else "")
+    leverages = _words.format_count(problem["findings"], "leverage")
+    return f"- {problem['severity'].replace('_', ' ')}: {accounts}: {leverages}"
 
 
 def _describe_finding(finding: Mapping[str, Any]) -> str:
     severity = finding["severity"].replace("_", " ")
-    if finding["severity"] == _findings.ABOVE_POLICY:
-        severity += f" ({_findings.format_factor(finding['factor'])})"
+    if finding["severity"] in _findings.ABOVE and finding["factor"]:
+        severity += f" ({_words.format_factor(finding['factor'])})"
     account = _shorten(finding["account"])
     if finding["symbol"] is None:
         return f"- {severity}: {account}{_describe_age(finding)}"
-    current = "not known" if finding["leverage"] is None else finding["leverage"]
-    positions = [f"open position {_shorten(position)}" for position in finding["positions"]]
-    numbers = ", ".join([str(current), f"policy {_shorten(finding['policy'])}", *positions])
+    numbers = ", ".join([_describe_current(finding), f"policy {_shorten(finding['policy'])}", *_get_positions(finding)])
     return f"- {severity}: {account} {_shorten(finding['symbol'])}: {numbers}{_describe_age(finding)}"
+
+
+def _describe_current(finding: Mapping[str, Any]) -> str:
+    if finding["leverage"] is not None:
+        return str(finding["leverage"])
+    if "last_seen" in finding:
+        return f"not known, last seen {finding['last_leverage']} on {finding['last_seen'][:10]}"
+    return "not known"
+
+
+def _get_positions(finding: Mapping[str, Any]) -> list[str]:
+    positions = finding.get("last_positions") or finding["positions"] or []
+    return [f"open position {_shorten(_words.format_position(position))}" for position in positions]
 
 
 def _describe_age(finding: Mapping[str, Any]) -> str:
@@ -98,9 +153,7 @@ def _describe_age(finding: Mapping[str, Any]) -> str:
 
 
 def _shorten(value: object) -> str:
-    """Return a value on one line, without control characters, and not too long."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
+    return _words.shorten(value, MAX_NAME_LENGTH)
 
 
 class FilterModule:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ansible, CompletedCommand
 
 POLICY = {"BTCUSDT": 10, "ETHUSDT": 5, "SOLUSDT": 3, "DOGEUSDT": 8}
+KEY_VARIABLES = ("coinswitch_api_key", "coinswitch_secret_key")
 MARKUP = "<script>alert('{{ 7919 * 7907 }}')</script>"
 PRODUCT = str(7919 * 7907)
 
@@ -78,6 +80,11 @@ class Desk:
         report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
         return report
 
+    def read_problems(self) -> list[tuple[Any, ...]]:
+        """Return the accounts, the symbols, the cause and the action of each problem of the report."""
+        names = ("accounts", "symbols", "cause", "action")
+        return [tuple(problem[name] for name in names) for problem in self.read_report()["problems"]]
+
     def read_outcomes(self) -> dict[str, list[str]]:
         """Return the outcomes of each account in the report."""
         return {account["account"]: account["outcomes"] for account in self.read_report()["accounts"]}
@@ -128,17 +135,19 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
 
     drift = desk.run_playbook("tradeops.coinswitch.drift")
     assert drift.exit_status == 2, drift.stdout
+    assert "changed:" not in drift.stdout
+    assert "changed=1" not in drift.stdout
     assert exchange.count("write_leverage") == 0
     assert {account.name: account.leverage for account in accounts} == before
     report = desk.read_report()
-    assert (report["check_mode"], report["in_order"]) == (True, False)
+    assert (report["check_mode"], report["compliant"]) == (True, False)
     assert desk.read_page_cells() == {
         name: [expected_cell(before[name][symbol], policy[name][symbol]) for symbol in symbols] for name in before
     }
     assert {
-        (account["account"], row["symbol"]): (row["leverage"], row["wish"], row["outcome"])
+        (account["account"], row["symbol"]): (row["leverage"], row["policy"], row["outcome"])
         for account in report["accounts"]
-        for row in account["results"]
+        for row in account["leverages"]
     } == {
         (name, symbol): (current, desired, "unchanged" if current == desired else "drifted")
         for name in before
@@ -152,7 +161,7 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
     drifted = sum(before[name][symbol] != policy[name][symbol] for name in before for symbol in symbols)
     report = desk.read_report()
     assert exchange.count("write_leverage") == drifted == report["summary"]["changed"]
-    assert (report["check_mode"], report["in_order"]) == (False, True)
+    assert (report["check_mode"], report["compliant"]) == (False, True)
     assert desk.read_page_cells() == {
         name: [
             str(policy[name][symbol])
@@ -166,8 +175,9 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
     second_drift = desk.run_playbook("tradeops.coinswitch.drift")
     assert second_drift.exit_status == 0, second_drift.stdout
     report = desk.read_report()
-    assert (report["check_mode"], report["in_order"]) == (True, True)
-    assert len(exchange.requests) == len(accounts) * len(symbols), "one request for each symbol, and no other"
+    assert (report["check_mode"], report["compliant"]) == (True, True)
+    requests = len(accounts) * (len(symbols) + 1)
+    assert len(exchange.requests) == requests, "one request for each symbol, one for the positions, and no other"
 
 
 @pytest.mark.every_core
@@ -179,19 +189,19 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     blocked.open_position("ETHUSDT", "LONG", "1.5")
     exchange.add_fault("write_leverage", Fault(status=422, body={"message": MARKUP}), None, "SOLUSDT")
     # The report must not depend on the first host, on which the tasks that run once are executed.
-    desk.add_host("policy is a string", "", "", leverage_policy="BTCUSDT")
+    desk.add_account(exchange.open_account("policy is a string"), leverage_policy="BTCUSDT")
     desk.add_account(alpha)
     desk.add_account(blocked)
     desk.add_account(refusing)
-    desk.add_host("wrong keys", alpha.api_key, "11" * 32)
+    desk.add_host("wrong keys", exchange.open_account("wrong keys").api_key, "11" * 32)
     desk.hosts["no keys"] = {}
     desk.add_host("no policy", alpha.api_key, alpha.secret_key, leverage_policy={})
-    desk.add_host(MARKUP, alpha.api_key, alpha.secret_key, leverage_policy={"BTC/USDT": 10, "ETHUSDT": "<b>"})
-    desk.add_host(
-        "unreachable", alpha.api_key, alpha.secret_key, ansible_connection="ssh", ansible_host="127.0.0.1",
-        ansible_port=9,
-    )  # fmt: skip
-    desk.add_host("no Python", alpha.api_key, alpha.secret_key, ansible_python_interpreter="/nonexistent/python3")
+    marked = exchange.open_account("marked")
+    desk.add_host(MARKUP, marked.api_key, marked.secret_key, leverage_policy={"BTC/USDT": 10, "ETHUSDT": "<b>"})
+    desk.add_account(
+        exchange.open_account("unreachable"), ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=9
+    )
+    desk.add_account(exchange.open_account("no Python"), ansible_python_interpreter="/nonexistent/python3")
 
     completed = desk.run_playbook("tradeops.coinswitch.enforce")
     assert completed.exit_status == 2
@@ -210,27 +220,31 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     }
     message = {account["account"]: account["message"] for account in desk.read_report()["accounts"]}
     assert message["alpha"] == ""
-    assert "ETHUSDT: leverage stays 20 instead of 5: blocked by an open position (LONG 1.5)" in message["blocked"]
+    assert "ETHUSDT (4 times the policy): " in message["blocked"]
+    assert "LONG 1.5" in message["blocked"]
     assert MARKUP in message["refusing"]
-    assert "secret_key and api_key are not a pair" in message["wrong keys"]
-    assert "'coinswitch_api_key' is undefined" in message["no keys"], "the keys in the environment are not used"
-    assert "leverage_policy of this account is empty" in message["no policy"]
-    assert "did you mean BTCUSDT?" in message[MARKUP]
+    assert "not a pair" in message["wrong keys"]
+    assert "coinswitch_api_key and coinswitch_secret_key of no keys are not set" in message["no keys"]
+    assert "The policy of the account is empty" in message["no policy"]
+    assert "BTCUSDT" in message[MARKUP]
     assert "ssh" in message["unreachable"]
     assert "/nonexistent/python3" in message["no Python"], "the interpreter of the inventory is used"
     assert "is not a symbol with its leverage: write it as {BTCUSDT: 10, " in message["policy is a string"]
     page_text = html.unescape(desk.read_page())
-    reasons = [trouble["reason"] for account in desk.read_report()["accounts"] for trouble in account["troubles"]]
-    assert len(reasons) == 9
-    assert not [reason for reason in reasons if reason not in page_text]
+    report = desk.read_report()
+    assert not [problem["reason"] for problem in report["problems"] if problem["reason"] not in page_text]
+    summary = report["summary"]
+    numbers = ("leverages", "complying", "not_complying", "not_known")
+    # Three accounts could be read. The policy of two others names no symbol, and that of one names two.
+    assert [summary[name] for name in numbers] == [30, 10, 2, 18]
     failed = {
         name
         for name in desk.hosts
         if re.search(rf"^fatal: \[{re.escape(name)}\]: FAILED!", completed.stdout, re.MULTILINE)
     }
     assert failed == desk.hosts.keys() - {"alpha"}
-    row = next(row for row in desk.read_report()["accounts"][2]["results"] if row["symbol"] == "ETHUSDT")
-    (blocker,) = row["blockers"]
+    (finding,) = (row for row in report["findings"] if row["account"] == "blocked")
+    (blocker,) = finding["blockers"]
     assert (blocker["kind"], blocker["side"], blocker["size"]) == ("position", "LONG", "1.5")
 
     assert desk.read_page().count("<script") == 1, "only the script of the page itself"
@@ -296,7 +310,7 @@ def test_no_secret_in_the_report_or_the_output(desk: Desk, exchange: Exchange) -
         assert secret.upper() not in everything
 
 
-def test_account_that_was_not_checked_is_not_in_order(desk: Desk, exchange: Exchange) -> None:
+def test_account_that_was_not_checked_is_not_compliant(desk: Desk, exchange: Exchange) -> None:
     """The report of a play does not use the results of an earlier play in the same run."""
     alpha, beta = exchange.accounts[0], exchange.open_account("beta")
     desk.add_account(alpha)
@@ -328,9 +342,9 @@ def test_account_that_was_not_checked_is_not_in_order(desk: Desk, exchange: Exch
     completed = desk.run_playbook("three_plays.yml")
     assert completed.exit_status == 2, completed.stdout
     assert alpha.leverage["BTCUSDT"] == 20
-    assert desk.read_report()["in_order"] is False
+    assert desk.read_report()["compliant"] is False
     assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["unchanged"]}
-    assert "was not asked in this run" in desk.read_report()["accounts"][0]["message"]
+    assert "was not checked in this run" in desk.read_report()["accounts"][0]["message"]
 
 
 @pytest.mark.parametrize("playbook", ["tradeops.coinswitch.drift", "tradeops.coinswitch.enforce"])
@@ -357,22 +371,244 @@ def test_playbook_fails_if_no_account_matches(
     assert exchange.requests == []
 
 
-def test_with_serial_the_accounts_of_other_batches_are_not_in_order(desk: Desk, exchange: Exchange) -> None:
-    desk.add_account(exchange.accounts[0])
-    desk.add_account(exchange.open_account("beta"))
-    completed = desk.run_role(serial=1)
+@pytest.mark.every_core
+def test_batches_of_serial_are_one_report(desk: Desk, exchange: Exchange) -> None:
+    for account in (exchange.accounts[0], *(exchange.open_account(name) for name in ("beta", "gamma"))):
+        desk.add_account(account)
+        set_leverages(account, POLICY | {"BTCUSDT": 40})
+    desk.variables |= {"leverage_history_dir": "history", "leverage_fail": False}
+    for run in (1, 2):
+        completed = desk.run_role(serial=1, check_mode=True)
+        assert completed.exit_status == 0, completed.stdout
+        report = desk.read_report()
+        assert desk.read_outcomes() == {name: ["drifted", "unchanged"] for name in ("alpha", "beta", "gamma")}
+        assert [(row["account"], row["runs"]) for row in report["findings"]] == [
+            ("alpha", run), ("beta", run), ("gamma", run)
+        ]  # fmt: skip
+        assert len(report["history"]["runs"]) == run
+        assert len(list((desk.folder / "history").iterdir())) == run
+
+
+def test_accounts_of_a_batch_that_never_ran_are_not_known(desk: Desk, exchange: Exchange) -> None:
+    """Ansible ends the play if all accounts of a batch fail."""
+    for name in ("alpha", "beta"):
+        desk.add_account(exchange.accounts[0] if name == "alpha" else exchange.open_account(name))
+    set_leverages(exchange.accounts[0], POLICY | {"BTCUSDT": 40})
+    completed = desk.run_role(serial=1, check_mode=True, vars={"leverage_fail_on_drift": True})
+    assert completed.exit_status == 2
+    assert desk.read_outcomes() == {"alpha": ["drifted", "unchanged"], "beta": ["unknown"]}
+    assert desk.read_report()["summary"]["not_known"] == 4
+
+
+@pytest.mark.parametrize("strategy", ["free", "host_pinned"])
+def test_other_strategies_fail_before_any_request(desk: Desk, exchange: Exchange, strategy: str) -> None:
+    for account in (exchange.accounts[0], exchange.open_account("beta")):
+        desk.add_account(account)
+    completed = desk.run_role(strategy=f"ansible.builtin.{strategy}")
+    assert completed.exit_status != 0, completed.stdout
+    assert "currently not supported in the free strategy" in completed.output
+    assert "This role needs the strategy linear" in completed.output
+    assert exchange.requests == []
+    assert not (desk.folder / "report.json").exists()
+
+
+def test_playbooks_use_their_own_strategy(desk: Desk, ansible: Ansible, exchange: Exchange) -> None:
+    for account in (exchange.accounts[0], exchange.open_account("beta")):
+        desk.add_account(account)
+        set_leverages(account, POLICY)
+    ansible.environment["ANSIBLE_STRATEGY"] = "free"
+    completed = desk.run_playbook("tradeops.coinswitch.drift")
     assert completed.exit_status == 0, completed.stdout
-    assert desk.read_report()["in_order"] is False
-    assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
+    assert desk.read_report()["compliant"]
 
 
-def test_with_the_free_strategy_an_account_that_was_not_checked_is_not_in_order(desk: Desk, exchange: Exchange) -> None:
-    desk.add_account(exchange.accounts[0], leverage_policy={"BTCUSDT": "{{ undefined_variable }}"})
-    desk.add_account(exchange.open_account("beta"))
-    completed = desk.run_role(strategy="free")
+@pytest.mark.every_core
+@pytest.mark.parametrize("variable", ["", "ANSIBLE_RUN_TAGS"])
+@pytest.mark.parametrize("playbook", ["drift", "enforce"])
+def test_no_tag_switches_the_check_off(
+    desk: Desk, ansible: Ansible, exchange: Exchange, playbook: str, variable: str
+) -> None:
+    account = exchange.accounts[0]
+    desk.add_account(account)
+    set_leverages(account, POLICY | {"BTCUSDT": 33})
+    options = ["--tags", "nightly", "--skip-tags", "nightly,all"]
+    if variable:
+        ansible.environment[variable] = "nightly"
+        options = []
+    completed = desk.run_playbook(f"tradeops.coinswitch.{playbook}", *options)
+    assert completed.exit_status == (2 if playbook == "drift" else 0), completed.stdout
+    assert account.leverage["BTCUSDT"] == (33 if playbook == "drift" else 10)
+    assert desk.read_report()["summary"]["leverages"] == len(POLICY)
+
+
+@pytest.mark.every_core
+@pytest.mark.parametrize("tags", ["always", "tagged,other"])
+@pytest.mark.parametrize("playbook", ["drift", "enforce", "merge"])
+def test_skipped_tags_that_would_skip_the_check_are_an_error(
+    desk: Desk, exchange: Exchange, playbook: str, tags: str
+) -> None:
+    desk.add_account(exchange.accounts[0])
+    completed = desk.run_playbook(f"tradeops.coinswitch.{playbook}", "--skip-tags", tags)
     assert completed.exit_status != 0
-    (alpha,) = (account for account in desk.read_report()["accounts"] if account["account"] == "alpha")
-    assert not alpha["in_order"]
+    assert f"--skip-tags {tags.partition(',')[0]} would skip the" in " ".join(completed.output.split())
+    assert exchange.requests == []
+
+
+def test_error_of_one_account_does_not_replace_the_results_of_others(desk: Desk, exchange: Exchange) -> None:
+    alpha = exchange.accounts[0]
+    desk.add_account(alpha)
+    set_leverages(alpha, POLICY | {"BTCUSDT": 40})
+    desk.hosts["no keys"] = {}
+    completed = desk.run_role(any_errors_fatal=True)
+    assert completed.exit_status == 2
+    assert alpha.leverage == POLICY
+    assert desk.read_outcomes() == {"alpha": ["changed", "unchanged"], "no keys": ["unknown"]}
+    assert desk.read_report()["summary"]["changed"] > 0
+
+
+def test_playbooks_use_neither_keys_nor_the_address_of_the_environment(
+    desk: Desk, ansible: Ansible, exchange: Exchange
+) -> None:
+    """The fixture sets the environment variables to the keys of the first account."""
+    assert ansible.environment["COINSWITCH_API_KEY"] == exchange.accounts[0].api_key
+    ansible.environment["COINSWITCH_API_URL"] = "http://127.0.0.1:9"
+    desk.add_account(exchange.open_account("beta"))
+    desk.hosts["nothing"] = {}
+    desk.hosts["empty"] = dict.fromkeys(KEY_VARIABLES, "")
+    desk.hosts["omit"] = dict.fromkeys(KEY_VARIABLES, "{{ vault_key | default(omit) }}")
+    desk.hosts["module"] = {"coinswitch_direct": False}
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
+    names = ("nothing", "empty", "omit", "module")
+    assert desk.read_outcomes() == {"beta": ["changed", "unchanged"], **{name: ["unknown"] for name in names}}
+    assert exchange.accounts[0].leverage == {}
+    for account in desk.read_report()["accounts"][1:]:
+        unset = f"coinswitch_api_key and coinswitch_secret_key of {account['account']} are not set."
+        assert unset in account["message"]
+        assert account["not_known"] == len(POLICY)
+
+
+@pytest.mark.parametrize("symbols", [("BTCUSDT", "BTCUSDT"), ("BTCUSDT", "ETHUSDT")])
+def test_two_accounts_with_the_same_key_fail_before_a_write_or_are_a_warning(
+    desk: Desk, exchange: Exchange, symbols: tuple[str, str]
+) -> None:
+    alpha, other = exchange.accounts[0], exchange.open_account("other")
+    set_leverages(other, POLICY | {"ETHUSDT": 20})
+    set_leverages(alpha, {"BTCUSDT": 20, "ETHUSDT": 20})
+    for name, symbol in zip(("alpha", "copy"), symbols, strict=True):
+        desk.add_host(name, alpha.api_key, alpha.secret_key, leverage_policy={symbol: 7})
+    desk.add_account(other)
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert other.leverage == POLICY, "the other accounts are not concerned"
+    if symbols[0] == symbols[1]:
+        assert completed.exit_status == 2
+        assert alpha.leverage == {"BTCUSDT": 20, "ETHUSDT": 20}
+        assert desk.read_problems() == [(["alpha", "copy"], ["BTCUSDT"], "same_key", "correct")]
+        assert "alpha and copy use the same API key" in completed.stdout
+    else:
+        assert completed.exit_status == 0
+        assert alpha.leverage == {"BTCUSDT": 7, "ETHUSDT": 7}
+        assert "alpha and copy use the same API key" in desk.read_report()["warnings"][0]
+    assert alpha.api_key not in json.dumps(desk.read_report())
+
+
+def test_policy_that_is_text_is_read_as_the_module_reads_it(desk: Desk, exchange: Exchange) -> None:
+    account = exchange.accounts[0]
+    desk.add_account(account, leverage_policy='{"BTCUSDT": 7}')
+    desk.hosts["no keys"] = {"leverage_policy": '{"BTCUSDT": 7}'}
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
+    assert account.leverage == {"BTCUSDT": 7}
+    accounts = desk.read_report()["accounts"]
+    rows = [(row["symbol"], row["policy"], row["compliant"]) for account in accounts for row in account["leverages"]]
+    assert rows == [("BTCUSDT", 7, True), ("BTCUSDT", 7, None)]
+
+
+def test_worst_account_stays_first_in_the_night_when_its_keys_are_refused(desk: Desk, exchange: Exchange) -> None:
+    accounts = [exchange.accounts[0], exchange.open_account("beta"), exchange.open_account("worst")]
+    for account in accounts:
+        desk.add_account(account)
+        set_leverages(account, POLICY)
+    worst = accounts[2]
+    desk.variables |= {"leverage_history_dir": "history", "leverage_report_summary": "summary.txt"}
+    desk.variables["leverage_report_metrics"] = "leverage.prom"
+    assert desk.run_playbook("tradeops.coinswitch.drift").exit_status == 0
+    worst.set_leverage("BTCUSDT", 40)
+    worst.open_position("BTCUSDT", "LONG", "1.5")
+    desk.run_playbook("tradeops.coinswitch.drift")
+    assert [(row["severity"], row["account"]) for row in desk.read_report()["findings"]] == [("above_policy", "worst")]
+    desk.hosts["worst"]["coinswitch_secret_key"] = "11" * 32
+    desk.run_playbook("tradeops.coinswitch.drift")
+    report = desk.read_report()
+    finding = report["findings"][0]
+    assert (finding["severity"], finding["account"], finding["symbol"]) == ("above_when_last_seen", "worst", "BTCUSDT")
+    assert (finding["last_leverage"], finding["factor"], finding["runs"]) == (40, 4.0, 2)
+    assert report["headline"].startswith("1 above the policy when last seen and not read since, up to 4 times")
+    assert [report["summary"][name] for name in ("complying", "not_complying", "not_known")] == [8, 0, 4]
+    assert "worst BTCUSDT: not known, last seen 40" in (desk.folder / "summary.txt").read_text()
+    assert 'severity="above_when_last_seen"} 4\n' in (desk.folder / "leverage.prom").read_text()
+    assert "last seen 40" in desk.read_page()
+
+
+def test_report_and_history_are_written_if_another_file_cannot_be_written(desk: Desk, exchange: Exchange) -> None:
+    account = exchange.accounts[0]
+    desk.add_account(account)
+    desk.variables |= {"leverage_history_dir": "history", "leverage_report_html": "missing/page.html"}
+    desk.variables["leverage_report_metrics"] = "leverage.prom"
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
+    assert "The file missing/page.html was not written." in completed.stdout
+    assert desk.read_report()["summary"]["changed"] > 0
+    assert len(list((desk.folder / "history").iterdir())) == 1
+    assert (desk.folder / "leverage.prom").exists()
+
+
+def test_role_sets_the_mode_only_of_a_directory_that_it_creates(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0])
+    set_leverages(exchange.accounts[0], POLICY)
+    (desk.folder / "existing").mkdir(mode=0o700)
+    (desk.folder / "existing").chmod(0o1777)
+    for directory, mode in (("existing", 0o1777), ("created", 0o750)):
+        desk.variables["leverage_history_dir"] = directory
+        assert desk.run_playbook("tradeops.coinswitch.drift").exit_status == 0
+        assert (desk.folder / directory).stat().st_mode & 0o7777 == mode
+
+
+def test_foreign_file_is_copied_also_with_a_history(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0])
+    set_leverages(exchange.accounts[0], POLICY)
+    desk.variables["leverage_history_dir"] = "history"
+    (desk.folder / "report.json").write_text("not ours")
+    for _run in range(2):
+        assert desk.run_playbook("tradeops.coinswitch.drift").exit_status == 0
+    (copy,) = desk.folder.glob("report.json.*~")
+    assert copy.read_text() == "not ours"
+
+
+def test_link_of_another_user_is_not_followed(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0])
+    set_leverages(exchange.accounts[0], POLICY)
+    (desk.folder / "target").write_text("precious")
+    for name in ("report.json", "page.html"):
+        (desk.folder / name).symlink_to("target")
+    try:
+        os.chown(desk.folder / "page.html", 12345, -1, follow_symlinks=False)
+    except PermissionError:
+        pytest.skip("only root can create a link of another user")
+    completed = desk.run_playbook("tradeops.coinswitch.drift")
+    assert completed.exit_status == 2
+    assert "page.html is a link that another user (ID 12345) owns" in " ".join(completed.stdout.split())
+    assert json.loads((desk.folder / "target").read_text())["compliant"], "an own link is followed"
+    assert (desk.folder / "page.html").is_symlink()
+
+
+def test_mistyped_enforce_does_not_break_the_report(desk: Desk, exchange: Exchange) -> None:
+    desk.add_account(exchange.accounts[0], leverage_enforce="minimum")
+    completed = desk.run_playbook("tradeops.coinswitch.drift")
+    assert completed.exit_status == 2
+    (account,) = desk.read_report()["accounts"]
+    assert (account["enforce"], account["not_known"]) == (None, len(POLICY))
+    assert "minimum" in account["message"]
 
 
 def test_report_is_written_if_the_policy_of_an_account_has_an_undefined_variable(
@@ -383,8 +619,11 @@ def test_report_is_written_if_the_policy_of_an_account_has_an_undefined_variable
     completed = desk.run_role()
     assert completed.exit_status == 2
     assert desk.read_outcomes() == {"alpha": ["unknown"], "beta": ["changed", "unchanged"]}
-    assert "was not asked in this run" in desk.read_report()["accounts"][0]["message"]
+    assert "was not checked in this run" in desk.read_report()["accounts"][0]["message"]
     assert "undefined_variable" in completed.output
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
+    assert "undefined_variable" in desk.read_report()["accounts"][0]["message"]
 
 
 def test_report_compares_with_the_report_of_the_last_run(desk: Desk, exchange: Exchange) -> None:
@@ -394,15 +633,15 @@ def test_report_compares_with_the_report_of_the_last_run(desk: Desk, exchange: E
         set_leverages(account, POLICY | {"BTCUSDT": 40})
     files = ["-e", "leverage_report_summary=summary.txt", "-e", "leverage_report_metrics=leverage.prom"]
     first = desk.run_playbook("tradeops.coinswitch.drift", *files)
-    assert "there is no earlier report at" in first.stderr
+    assert "There is no earlier report at" in first.stderr
     assert [(row["account"], row["status"]) for row in desk.read_report()["findings"]] == [
         ("alpha", "new"),
         ("beta", "new"),
     ]
-    assert "Above policy: 2 of 8 leverages, up to 4x" in first.stdout
+    assert "Above the policy: 2 of 8 leverages, up to 4 times the policy" in first.stdout
     summary = (desk.folder / "summary.txt").read_text().splitlines()
-    assert summary[0] == "Above policy: 2 of 8 leverages, up to 4x"
-    assert summary[2] == "- above policy (4x): alpha BTCUSDT: 40, policy 10 (new)"
+    assert summary[0] == "Above the policy: 2 of 8 leverages, up to 4 times the policy"
+    assert summary[3] == "- above policy (4 times the policy): alpha BTCUSDT: 40, policy 10 (new)"
     metrics = (desk.folder / "leverage.prom").read_text()
     assert 'coinswitch_leverage_findings{report="Leverage",severity="above_policy"} 2\n' in metrics
 
@@ -413,7 +652,7 @@ def test_report_compares_with_the_report_of_the_last_run(desk: Desk, exchange: E
     (finding,) = desk.read_report()["findings"]
     assert (finding["account"], finding["first_seen"], finding["runs"]) == ("alpha", started, 2)
     assert [(row["account"], row["reason"]) for row in desk.read_report()["history"]["resolved"]] == [
-        ("beta", "in policy")
+        ("beta", "complies with the policy")
     ]
     assert [run["findings"] for run in desk.read_report()["history"]["runs"]] == [2, 1]
     assert "Since the last run: 0 new, 1 continuing, 1 resolved" in second.stdout
@@ -431,7 +670,7 @@ def test_damaged_report_of_the_last_run_is_copied_and_does_not_fail_the_run(desk
     completed = desk.run_playbook("tradeops.coinswitch.drift")
     assert completed.exit_status == 0, completed.stdout
     assert "cannot be used" in completed.stderr
-    assert desk.read_report()["in_order"] is True
+    assert desk.read_report()["compliant"] is True
     (copy,) = desk.folder.glob("report.json.*~")
     assert copy.read_bytes() == content
 
@@ -463,7 +702,7 @@ def test_policy_of_another_type_is_reported_for_its_account_alone(desk: Desk, ex
     }
     messages = {account["account"]: account["message"] for account in desk.read_report()["accounts"]}
     for name in empty_policies:
-        assert "leverage_policy of this account is empty" in messages[name]
+        assert "The policy of the account is empty" in messages[name]
     for name in wrong_types:
         assert re.match("leverages is (a number|a list|text), and ", messages[name])
 

@@ -30,9 +30,7 @@ template = open(sys.argv[1] + "/ansible_collections/tradeops/coinswitch/roles/le
 print(leverage_page(leverage_report(accounts, "A desk", "2026-11-23T01:30:00Z"), template))
 """
 MALICIOUS_NAME = """</style><script>document.title = "hacked"</script>"""
-NOT_REACHED_REASON = (
-    "the account was not asked in this run: see the output of the run (with serial, each batch has its own report)"
-)
+NOT_REACHED_REASON = "The account was not checked in this run. See the output of the run."
 SYMBOLS = ["1000PEPEUSDT", "BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]
 # The order of the columns: symbols with findings come first.
 SYMBOLS_ON_PAGE = [*SYMBOLS[1:5], SYMBOLS[0], SYMBOLS[5]]
@@ -179,12 +177,12 @@ def account_with(*outcomes: str, check_mode: bool = True) -> dict[str, Any]:
             "outcome": outcome,
             "previous_leverage": LEVERAGES[outcome][0],
             "leverage": LEVERAGES[outcome][1],
+            "desired_leverage": 10,
             "reason": "" if outcome in ("unchanged", "changed") else f"the reason why it is {outcome}",
         }
         for symbol, outcome in zip(SYMBOLS, outcomes, strict=False)
     ]
-    policy = {row["symbol"]: 10 for row in rows}
-    return {"policy": policy, "enforce": "exact", "check_mode": check_mode, "results": rows}
+    return {"enforce": "exact", "check_mode": check_mode, "results": rows}
 
 
 @pytest.fixture(scope="module")
@@ -222,14 +220,31 @@ def test_all_findings_and_cells_are_visible_at_each_width(
     browser.open(page, width, scheme)
     dash = "\N{EN DASH}"
     assert browser.evaluate(FINDINGS) == [
-        ["▲ Above policy", "beta", "DOGEUSDT", "25", "10", "2.5x", dash, "the reason why it is blocked"],
-        ["▲ Above policy", "beta", "BTCUSDT", "20", "10", "2x", dash, "leverage is 20 instead of 10"],
+        [
+            "▲ Above policy",
+            "beta",
+            "DOGEUSDT",
+            "25",
+            "10",
+            "2.5 times the policy",
+            dash,
+            "the reason why it is blocked",
+        ],
+        [
+            "▲ Above policy",
+            "beta",
+            "BTCUSDT",
+            "20",
+            "10",
+            "2 times the policy",
+            dash,
+            "The leverage is 20, and the policy is 10.",
+        ],
         ["⚠ Not reached", MALICIOUS_NAME, "all", dash, dash, dash, dash, NOT_REACHED_REASON],
         ["? Unknown", "beta", "SOLUSDT", dash, "10", dash, dash, "the reason why it is unknown"],
-        ["✕ Refused", "beta", "ETHUSDT", "3", "10", "0.3x", dash, "the reason why it is refused"],
+        ["✕ Refused", "beta", "ETHUSDT", "3", "10", "0.3 times the policy", dash, "the reason why it is refused"],
     ]
     assert browser.evaluate(CELLS) == [
-        ["alpha", *([symbol, "✓", "10"] for symbol in SYMBOLS_ON_PAGE)],
         [
             "beta",
             ["BTCUSDT", "▲", "20 policy 10"],
@@ -239,8 +254,9 @@ def test_all_findings_and_cells_are_visible_at_each_width(
             ["1000PEPEUSDT", "✓", "10"],
         ],
         [MALICIOUS_NAME, ["BTCUSDT", "⚠", "not reached"]],
+        ["alpha", *([symbol, "✓", "10"] for symbol in SYMBOLS_ON_PAGE)],
     ]
-    headline = "Above policy: 2 of 11 leverages, up to 2.5x, 3 other findings"
+    headline = "Above the policy: 2 of 11 leverages, up to 2.5 times the policy, 3 other findings"
     assert browser.evaluate("document.title") == f"A desk · {headline}"
     assert headline in browser.evaluate("document.body.innerText")
 
@@ -254,11 +270,11 @@ def test_large_page_shows_the_first_finding_without_scrolling(
     accounts = {}
     for number in range(account_count):
         rows = [
-            {"symbol": symbol, "outcome": "unchanged", "previous_leverage": 10, "leverage": 10} for symbol in symbols
+            {"symbol": symbol, "outcome": "unchanged", "previous_leverage": 10, "leverage": 10, "desired_leverage": 10}
+            for symbol in symbols
         ]
         rows[number % 30].update(outcome="changed", previous_leverage=20)
-        policy = dict.fromkeys(symbols, 10)
-        accounts[f"account-{number:03}"] = {"policy": policy, "enforce": "exact", "check_mode": True, "results": rows}
+        accounts[f"account-{number:03}"] = {"enforce": "exact", "check_mode": True, "results": rows}
     path = write_page(tmp_path / "large.html", collections, accounts)
     assert path.stat().st_size < 1_500_000
     browser.open(path, width)
@@ -327,9 +343,8 @@ def test_finding_is_a_card_on_a_phone(browser: Browser, page: Path) -> None:
 
 def test_headings_stay_visible_while_a_large_table_scrolls(browser: Browser, tmp_path: Path, collections: Path) -> None:
     symbols = [f"COIN{number:02}USDT" for number in range(100)]
-    row = {"outcome": "unchanged", "previous_leverage": 10, "leverage": 10}
+    row = {"outcome": "unchanged", "previous_leverage": 10, "leverage": 10, "desired_leverage": 10}
     large_account = {
-        "policy": dict.fromkeys(symbols, 10),
         "enforce": "exact",
         "results": [{**row, "symbol": symbol} for symbol in symbols],
     }
@@ -419,4 +434,4 @@ def test_security_policy_of_the_page_stops_a_script_that_was_not_escaped(
     )
     browser.open(not_escaped, DESKTOP)
     assert browser.evaluate("document.querySelectorAll('script').length") == 2
-    assert browser.evaluate("document.title").startswith("A desk · Above policy")
+    assert browser.evaluate("document.title").startswith("A desk · Above the policy")

@@ -42,10 +42,6 @@ for _name in ("_exchange.client", "_tasks.blockers", "_tasks.leverage", "_tasks.
 # AnsibleModule returns the same text instead of the value of such an option.
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
-# The role sets this variable for its task. The result then contains what the account was asked for. If another task of
-# the role stored that, it would start one more process for each account.
-KEEPS_POLICY = "leverage_keeps_policy"
-
 # The secret options that the keyword `environment` can set, by the name of the variable.
 KEYS = {"COINSWITCH_API_KEY": "api_key", "COINSWITCH_SECRET_KEY": "secret_key"}
 
@@ -74,10 +70,6 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         """Return the result of the task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        if KEEPS_POLICY in task_vars:
-            options = plain(self._task.args, fallback=to_text)
-            run = plain(task_vars.get("leverage_run_id"), fallback=to_text)
-            result["asked"] = {"run": run, "policy": options.get("leverages"), "enforce": options.get("enforce")}
         environment = self._move_keys_to_options()
         arguments = self._task.args
         with _set_environment(environment):

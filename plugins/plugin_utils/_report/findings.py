@@ -1,136 +1,186 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The findings of a report: what is not in policy, how severe it is, and in which order it is shown."""
+"""What is wrong with one leverage: its severity, what to do about it, and its rank among the findings."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Dict, Iterable, Mapping
 
-# The outcomes of a symbol, the worst first.
-OUTCOMES = ("unknown", "refused", "blocked", "drifted", "changed", "unchanged")
-IN_POLICY = ("changed", "unchanged")
+# The outcomes of a leverage, the worst first. In check mode, a predicted change is DRIFTED.
+OUTCOMES = ("unknown", "refused", "blocked", "not_written", "drifted", "changed", "unchanged")
+COMPLYING = ("changed", "unchanged")
+DRIFTED = "drifted"
 
-# The severities, the most dangerous first. An unknown leverage can be above the policy, so it comes early.
-SEVERITIES = ("above_policy", "not_reached", "unknown", "refused", "blocked", "below_policy")
-ABOVE_POLICY, NOT_REACHED, UNKNOWN, REFUSED, BLOCKED, BELOW_POLICY = SEVERITIES
+# The severities, the most dangerous first. A leverage that is not known can be above the policy.
+SEVERITIES = (
+    "above_policy",
+    "above_when_last_seen",
+    "not_reached",
+    "unknown",
+    "never_configured",
+    "refused",
+    "blocked",
+    "not_written",
+    "below_policy",
+)
+ABOVE_POLICY, ABOVE_WHEN_LAST_SEEN, NOT_REACHED, UNKNOWN, NEVER_CONFIGURED = SEVERITIES[:5]
+BELOW_POLICY = SEVERITIES[-1]
+ABOVE = (ABOVE_POLICY, ABOVE_WHEN_LAST_SEEN)
+NOT_KNOWN = (ABOVE_WHEN_LAST_SEEN, NOT_REACHED, UNKNOWN)
 
-NOT_READ = "the current leverage is not known"
+POSITION_KEYS = ("position_id", "side", "size", "mark_price", "notional")
 
-Row = dict[str, Any]
+# The keys of a finding that it has only if they are known.
+OPTIONAL_KEYS = ("exchange_message", "last_leverage", "last_policy", "last_positions", "last_seen")
+
+# What to do about a finding, in the order in which it pays off.
+ACTIONS = ("enforce", "close", "correct", "check")
+ENFORCE, CLOSE, CORRECT, CHECK = ACTIONS
+_ACTION_OF_CAUSE = {
+    "position": CLOSE,
+    "order": CLOSE,
+    "never_configured": CORRECT,
+    "limits": CORRECT,
+    "not_listed": CORRECT,
+    "keys": CORRECT,
+    "input": CORRECT,
+    "library_missing": CORRECT,
+    "same_key": CORRECT,
+    "reported_twice": CORRECT,
+    # A server in front of the exchange refuses this machine, not the leverage.
+    "refused_before_api": CHECK,
+}
+_ACTION_OF_OUTCOME = {"drifted": ENFORCE, "not_written": ENFORCE, "blocked": CLOSE, "refused": CORRECT}
+
+Row = Dict[str, Any]
+
+
+def is_int(value: Any) -> bool:
+    """Return whether a value is a whole number. A boolean is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def get_factor(leverage: Any, policy: Any) -> float | None:
     """Return the leverage divided by the policy, with two digits. None if one of them is not a whole number."""
-    if not (_is_int(leverage) and _is_int(policy)) or policy <= 0:
+    if not (is_int(leverage) and is_int(policy)) or policy <= 0:
         return None
     return float(round(leverage / policy, 2))
 
 
-def format_factor(number: float) -> str:
-    """Return a factor as text, such as 4x or 1.67x."""
-    return f"{number:.2f}".rstrip("0").rstrip(".") + "x"
-
-
-def format_count(count: int, noun: str) -> str:
-    """Return a number with its noun in the singular or plural."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether at least one current leverage of the account was read."""
-    return any(row["outcome"] != "unknown" or not str(row["reason"]).startswith(NOT_READ) for row in rows)
-
-
-def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
-    """Return the severity of a row, or None if the symbol is in policy.
-
-    A leverage above the policy is ABOVE_POLICY even if its change was blocked or refused. A symbol that was never
-    configured is UNKNOWN, because the exchange does not return which leverage it would use.
-
-    Args:
-        row: The row of a symbol.
-        reached: Whether at least one current leverage of the account was read.
-    """
-    outcome = row["outcome"]
-    if outcome in IN_POLICY:
-        return None
-    if not reached:
-        return NOT_REACHED
-    leverage, policy = row["leverage"], row["policy"]
-    if _is_int(leverage) and _is_int(policy) and leverage > policy:
-        return ABOVE_POLICY
-    if outcome == "drifted":
-        return UNKNOWN if leverage is None else BELOW_POLICY
-    return {"blocked": BLOCKED, "refused": REFUSED}.get(outcome, UNKNOWN)
-
-
-def get_positions(row: Mapping[str, Any]) -> list[str]:
-    """Return the open positions that block a symbol, such as `LONG 0.010`."""
-    blockers = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
-    return [" ".join(str(blocker[name]) for name in ("side", "size") if blocker.get(name)) for blocker in blockers]
-
-
-def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each symbol that is not in policy, the most dangerous first.
-
-    An account that was not reached has one row, without a symbol.
-    """
-    findings: list[Row] = []
-    for account in accounts:
-        name, enforce = account["account"], account["enforce"]
-        if account["reached"]:
-            not_in_policy = [row for row in account["results"] if row["severity"]]
-            findings += [_build_finding(name, enforce, row) for row in not_in_policy]
-        else:
-            findings.append(_build_account_finding(name, enforce, account))
-    # The sort is stable: findings of the same rank stay in the order of the accounts and symbols.
-    return sorted(findings, key=_get_rank)
-
-
-def _build_finding(account: str, enforce: Any, row: Mapping[str, Any]) -> Row:
-    return {
-        "severity": row["severity"],
-        "account": account,
-        "symbol": row["symbol"],
-        "symbols": [row["symbol"]],
-        "leverage": row["leverage"],
-        "previous_leverage": row["previous_leverage"],
-        "policy": row["policy"],
-        "enforce": enforce,
-        "factor": get_factor(row["leverage"], row["policy"]),
-        "positions": get_positions(row),
-        "outcome": row["outcome"],
-        "reason": row["reason"],
-    }
-
-
-def _build_account_finding(name: str, enforce: Any, account: Mapping[str, Any]) -> Row:
-    reasons = dict.fromkeys(trouble["reason"] for trouble in account["troubles"])
-    return {
-        "severity": NOT_REACHED,
-        "account": name,
-        "symbol": None,
-        "symbols": [row["symbol"] for row in account["results"]],
-        "leverage": None,
-        "previous_leverage": None,
-        "policy": None,
-        "enforce": enforce,
-        "factor": None,
-        "positions": [],
-        "outcome": "unknown",
-        "reason": "; ".join(reasons),
-    }
-
-
-def _get_rank(finding: Mapping[str, Any]) -> tuple[int, bool, float]:
-    is_above = finding["severity"] == ABOVE_POLICY
-    return (
-        SEVERITIES.index(finding["severity"]),
-        not (is_above and finding["positions"]),
-        -(finding["factor"] or 0) if is_above else 0,
+    """Return whether the exchange answered at least one reading of the account."""
+    return any(
+        row["outcome"] != "unknown" or row["leverage"] is not None or row["previous_leverage"] is not None
+        for row in rows
     )
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
+    """Return the severity of a row, or None if the leverage complies with the policy.
+
+    A leverage above the policy is ABOVE_POLICY even if its change was blocked, refused or not written.
+
+    Args:
+        row: The row of a symbol.
+        reached: Whether at least one leverage of the account was read.
+    """
+    outcome, leverage, policy = row["outcome"], row["leverage"], row["policy"]
+    if outcome in COMPLYING:
+        return None
+    if not reached:
+        return NOT_REACHED
+    if is_int(leverage) and is_int(policy) and leverage > policy:
+        return ABOVE_POLICY
+    if leverage is None and outcome in (DRIFTED, "not_written"):
+        return NEVER_CONFIGURED
+    return BELOW_POLICY if outcome == DRIFTED else str(outcome)
+
+
+def get_compliance(severity: str | None) -> bool | None:
+    """Return whether a leverage with this severity complies with the policy. None if that is not known."""
+    if severity is None:
+        return True
+    return None if severity in NOT_KNOWN else False
+
+
+def get_action(row: Mapping[str, Any]) -> str:
+    """Return what to do about a row that does not comply, one of ACTIONS."""
+    return _ACTION_OF_CAUSE.get(row["cause"]) or _ACTION_OF_OUTCOME.get(row["outcome"], CHECK)
+
+
+def get_positions(row: Mapping[str, Any]) -> list[Row] | None:
+    """Return the open positions of a row of the module, each with its `notional`. None if they are not known."""
+    positions = row.get("positions")
+    if "positions" not in row and "blockers" in row:
+        positions = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
+    if not isinstance(positions, list):
+        return None
+    return [
+        {
+            **{name: position[name] for name in POSITION_KEYS[:-1] if name in position},
+            "notional": _get_notional(position),
+        }
+        for position in positions
+    ]
+
+
+def _get_notional(position: Mapping[str, Any]) -> float | None:
+    """Return size times mark price, with two digits. None if one of them is not a number."""
+    try:
+        notional = Decimal(str(position.get("size"))) * Decimal(str(position.get("mark_price")))
+    except InvalidOperation:
+        return None
+    return float(round(abs(notional), 2)) if notional.is_finite() and abs(notional) < Decimal("1e15") else None
+
+
+def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return a finding for each leverage that is not known to comply, the most dangerous first.
+
+    An account whose policy could not be read has one finding without a symbol. The findings of the same rank stay in
+    the order of the accounts and symbols.
+    """
+    findings: list[Row] = []
+    for account in accounts:
+        rows = account["rows"] or [account["account_row"]]
+        findings += [_build_finding(account, row) for row in rows if row["severity"]]
+        # What was last seen of an account whose policy cannot be read, and notes about the account.
+        others = [*account.get("last_rows", ()), *account.get("notes", ())]
+        findings += [_build_finding(account, row) for row in others]
+    return sorted(findings, key=get_rank)
+
+
+def _build_finding(account: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
+    leverage, policy = row["leverage"], row["policy"]
+    if leverage is None and "last_leverage" in row:
+        leverage = row["last_leverage"]
+        policy = policy if is_int(policy) else row["last_policy"]
+    finding = {
+        "severity": row["severity"],
+        "action": get_action(row),
+        "account": account["account"],
+        "symbol": row["symbol"],
+        "leverage": row["leverage"],
+        "previous_leverage": row["previous_leverage"],
+        "policy": row["policy"],
+        "enforce": account["enforce"],
+        "factor": get_factor(leverage, policy),
+        "positions": row["positions"],
+        "blockers": row["blockers"],
+        "outcome": row["outcome"],
+        "cause": row["cause"],
+        "reason": row["reason"],
+    }
+    return {**finding, **{name: row[name] for name in OPTIONAL_KEYS if name in row}}
+
+
+def get_rank(finding: Mapping[str, Any]) -> tuple[int, bool, float]:
+    """Return what findings are sorted by: the severity, then above the policy an open position and the factor."""
+    is_above = finding["severity"] in ABOVE
+    positions = finding.get("last_positions") or finding["positions"]
+    return (
+        SEVERITIES.index(finding["severity"]),
+        not (is_above and positions),
+        -(finding["factor"] or 0) if is_above else 0,
+    )

@@ -1,15 +1,17 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare a report with the last one: which findings are new, continue or are resolved."""
+"""Compare a report with the last one: what is new, continues or is resolved, and what was last seen."""
 
 from __future__ import annotations
 
 import json
 import re
 import stat
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, NamedTuple
+from types import MappingProxyType
+from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
@@ -18,15 +20,20 @@ VERSION = 1
 
 # How many runs the history keeps. A finding that was not checked for as many runs is dropped.
 MAX_RUNS = 30
-# Twenty times the report of 200 accounts with 30 symbols each. A larger file is not a report.
-MAX_FILE_BYTES = 32 * 1024 * 1024
-# How many unusable files of a folder are read before the search ends.
+# The report of 1,000 accounts with 30 symbols each has less than half of this in the worst case.
+MAX_FILE_BYTES = 64 * 1024 * 1024
+# How many unusable files of a directory are read before the search ends.
 MAX_UNUSABLE_FILES = 10
+# A report can be a little newer than this machine's clock, for example if another machine wrote it.
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?")
-_FILE_NAME = re.compile(r"leverage-\d{8}T\d{6}Z-\d+\.json")
+_FILE_NAME = re.compile(r"leverage-(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ)-\d+\.json")
+_COUNTS = ("accounts", "leverages", "not_known", "findings", *_findings.ABOVE)
 
-Row = dict[str, Any]
+Row = Dict[str, Any]
+Key = Tuple[str, Any]
 
 
 class EarlierReport(NamedTuple):
@@ -35,118 +42,161 @@ class EarlierReport(NamedTuple):
     Attributes:
         time: The time of the report, in ISO 8601.
         findings: The findings by account and symbol, also of accounts that the run did not check.
+        seen: What was last seen of each leverage, by account and symbol: `last_leverage`, `last_policy`,
+            `last_positions` and `last_seen`, the time of that reading.
         runs: The numbers of the last runs, the oldest first.
     """
 
-    time: str
-    findings: dict[tuple[str, str | None], Row]
-    runs: list[Row]
+    time: str = ""
+    findings: Mapping[Key, Row] = MappingProxyType({})
+    seen: Mapping[Key, Row] = MappingProxyType({})
+    runs: Sequence[Row] = ()
 
 
-def find_report(path: Path, warn: Callable[[str], None]) -> Row:
-    """Return the report at a path, or the newest usable report of a folder. Empty if there is none.
+def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row:
+    """Return the report at a path, or the newest usable report of a directory. Empty if there is none.
 
     Args:
-        path: A file or a folder.
+        path: A file or a directory.
+        now: The current time. A report that is newer is not used: it would hide all later reports.
         warn: Called with a message for each file that cannot be used, and if there is no report.
     """
+    latest = (now.astimezone(timezone.utc) + MAX_CLOCK_DIFFERENCE).strftime(TIME_FORMAT)
     try:
         if not path.is_dir():
-            return _read_file(path)
+            return _read_file(path, latest)
         names = sorted((name.name for name in path.iterdir() if _FILE_NAME.fullmatch(name.name)), reverse=True)
     except FileNotFoundError:
-        warn(f"there is no earlier report at {path}, so this run starts the history")
+        warn(f"There is no earlier report at {path}, so this run starts the history.")
         return {}
     except (OSError, ValueError) as error:
         warn(_describe_unusable(path, error))
         return {}
-    for name in names[:MAX_UNUSABLE_FILES]:
+    if not names:
+        warn(f"There is no earlier report in {path}, so this run starts the history.")
+    return _find_newest(path, names, latest, warn)
+
+
+def _find_newest(path: Path, names: list[str], latest: str, warn: Callable[[str], object]) -> Row:
+    usable = [name for name in names if _FILE_NAME.sub(r"\1-\2-\3:\4:\5", name) <= latest]
+    if len(usable) < len(names):
+        newest = path / names[0]
+        warn(
+            f"{len(names) - len(usable)} reports in {path} have a time in the future, so they are not used. The newest "
+            f"is {newest}. Check the clock, and move these files away."
+        )
+    for name in usable[:MAX_UNUSABLE_FILES]:
         try:
-            return _read_file(path / name)
+            return _read_file(path / name, latest)
         except (OSError, ValueError) as error:
             warn(_describe_unusable(path / name, error))
-    if not names:
-        warn(f"there is no earlier report in {path}, so this run starts the history")
     return {}
 
 
-def compare(
-    findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run: Row, previous: Mapping[str, Any]
-) -> tuple[list[Row], Row]:
-    """Return the findings with their age, and the history of the report.
+def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
+    """Add to each leverage that was not read what an earlier run read.
+
+    A leverage that was above the policy then stays a finding with these values. It must not disappear because the
+    account stopped responding.
+    """
+    for account in accounts:
+        name = account["account"]
+        for row in account["rows"]:
+            if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
+                row.update(earlier.seen.get((name, row["symbol"]), {}))
+                policy = row["policy"] if _findings.is_int(row["policy"]) else row.get("last_policy")
+                if _is_above(row.get("last_leverage"), policy):
+                    row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
+        if not account["rows"]:
+            account["last_rows"] = [
+                {**account["account_row"], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
+                for (account_name, _symbol), row in earlier.findings.items()
+                if account_name == name and _is_above(row.get("last_leverage"), row["policy"])
+            ]
+
+
+def _is_above(leverage: Any, policy: Any) -> bool:
+    return _findings.is_int(leverage) and _findings.is_int(policy) and leverage > policy
+
+
+def compare(findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run: Row, earlier: EarlierReport) -> Row:
+    """Add its age to each finding, and return the history of the report.
 
     Args:
         findings: The findings of this run.
-        accounts: The accounts of this run, as in the report.
+        accounts: The accounts of this run.
         run: The numbers of this run, with its `time`.
-        previous: The report of the last run. Empty if there is none.
-
-    Raises:
-        ValueError: `previous` is not a report.
+        earlier: The report of the last run.
     """
-    earlier = read_earlier_report(previous) if previous else EarlierReport("", {}, [])
-    aged_findings = []
+    findings = list(findings)
     for finding in findings:
         earlier_finding = earlier.findings.get((finding["account"], finding["symbol"]))
-        age = (
-            {"first_seen": earlier_finding["first_seen"], "runs": earlier_finding["runs"] + 1}
-            if earlier_finding
-            else {}
-        )
-        status = "continues" if earlier_finding else "new"
-        aged_findings.append({**finding, "first_seen": run["time"], "runs": 1, **age, "status": status})
+        finding["first_seen"] = earlier_finding["first_seen"] if earlier_finding else run["time"]
+        finding["runs"] = earlier_finding["runs"] + 1 if earlier_finding else 1
+        finding["status"] = "continues" if earlier_finding else "new"
     runs = [*earlier.runs, run][-MAX_RUNS:]
-    resolved, not_checked = _split_missing(earlier, aged_findings, accounts)
+    resolved, not_checked = _split_missing(earlier, findings, accounts)
     oldest = runs[0]["time"] if len(runs) == MAX_RUNS else ""
-    return aged_findings, {
+    return {
         "previous": earlier.time or None,
-        "new": sum(finding["status"] == "new" for finding in aged_findings),
-        "continues": sum(finding["status"] == "continues" for finding in aged_findings),
+        "new": sum(finding["status"] == "new" for finding in findings),
+        "continues": sum(finding["status"] == "continues" for finding in findings),
         "resolved": resolved,
-        "not_checked": [row for row in not_checked if row["last_seen"] >= oldest],
+        "not_checked": [row for row in not_checked if row["last_found"] >= oldest],
         "runs": runs,
     }
 
 
-def get_run_numbers(time: str, accounts: int, leverages: int, findings: Iterable[Mapping[str, Any]]) -> Row:
-    """Return the numbers of one run for the history."""
-    severities = [finding["severity"] for finding in findings]
-    above = severities.count(_findings.ABOVE_POLICY)
-    return {
-        "time": time,
-        "accounts": accounts,
-        "leverages": leverages,
-        "findings": len(severities),
-        "above_policy": above,
-    }
+def _split_missing(
+    earlier: EarlierReport, findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]]
+) -> tuple[list[Row], list[Row]]:
+    """Return the earlier findings that are resolved, and those that were not checked in this run."""
+    policies = {account["account"]: {row["symbol"] for row in account["rows"]} for account in accounts}
+    current = {(finding["account"], finding["symbol"]) for finding in findings}
+    resolved: list[Row] = []
+    not_checked: list[Row] = []
+    for (account, symbol), row in earlier.findings.items():
+        if (account, symbol) in current:
+            continue
+        if not policies.get(account):
+            # The account was not part of the run, or its policy could not be read.
+            not_checked.append(row)
+        elif symbol is None:
+            resolved.append({**row, "reason": "the policy of the account was read"})
+        elif symbol in policies[account]:
+            resolved.append({**row, "reason": "complies with the policy"})
+        else:
+            resolved.append({**row, "reason": "the policy no longer names the symbol"})
+    return resolved, not_checked
 
 
 def read_earlier_report(report: Any) -> EarlierReport:
-    """Return what the next run needs of a report. Raise ValueError if it is not a report.
-
-    Reports of 1.0 have no findings. They are computed from the accounts, and are as old as the report.
-    """
+    """Return what the next run needs of a report. Raise ValueError if it is not a report."""
     try:
         if report["schema"] != SCHEMA or report["version"] != VERSION:
             raise ValueError(f"it is not version {VERSION} of {SCHEMA}")
         time = _check_time(report["time"])
-        history = report.get("history")
-        findings = report["findings"] if "findings" in report else _get_findings_of_1_0(report["accounts"])
-        rows = [_summarize(finding, time) for finding in findings]
-        runs = [_check_run(run) for run in history["runs"]] if history else []
-        if history:
-            rows += [_summarize(finding, time) for finding in history["not_checked"]]
-        else:
-            summary = report["summary"]
-            runs = [_check_run(get_run_numbers(time, summary["accounts"], summary["wishes"], findings))]
+        history = report["history"] or {"runs": [], "not_checked": []}
+        rows = [_summarize(finding, time) for finding in [*report["findings"], *history["not_checked"]]]
+        runs = [_check_run(run) for run in history["runs"]]
+        seen = {key: row for account in report["accounts"] for key, row in _read_seen(account, time)}
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
     # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
-    return EarlierReport(time, dict(reversed(by_symbol.items())), runs[-MAX_RUNS:])
+    names = ("last_leverage", "last_policy", "last_positions", "last_seen")
+    seen.update({key: {name: row[name] for name in names} for key, row in by_symbol.items() if "last_seen" in row})
+    return EarlierReport(time, dict(reversed(by_symbol.items())), seen, runs[-MAX_RUNS:])
 
 
-def _read_file(path: Path) -> Row:
+def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row]]:
+    name = _check_text(account["account"])
+    for row in account["leverages"]:
+        if row["leverage"] is not None:
+            yield (name, _check_text(row["symbol"])), _get_last_seen({**row, "positions": None}, time)
+
+
+def _read_file(path: Path, latest: str) -> Row:
     # Check this before `open`, which would wait for a writer of a named pipe.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
@@ -158,35 +208,15 @@ def _read_file(path: Path) -> Row:
         report = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
-    read_earlier_report(report)
+    if read_earlier_report(report).time > latest:
+        raise ValueError(f"its time {report['time']} is in the future. Correct the clock, and move the file away")
     return dict(report)
 
 
 def _describe_unusable(path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else error
-    return f"the earlier report {path} cannot be used: {reason}. This run is not compared with it, and the file is kept"
-
-
-def _split_missing(
-    earlier: EarlierReport, findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]]
-) -> tuple[list[Row], list[Row]]:
-    """Return the earlier findings that are resolved, and those that were not checked in this run."""
-    policies = {account["account"]: {row["symbol"] for row in account["results"]} for account in accounts}
-    current = {(finding["account"], finding["symbol"]) for finding in findings}
-    resolved: list[Row] = []
-    not_checked: list[Row] = []
-    for (account, symbol), row in earlier.findings.items():
-        if (account, symbol) in current:
-            continue
-        if account not in policies or (account, None) in current:
-            not_checked.append(row)
-        elif symbol is None:
-            resolved.append({**row, "reason": "the account was reached"})
-        elif symbol in policies[account]:
-            resolved.append({**row, "reason": "in policy"})
-        else:
-            resolved.append({**row, "reason": "the policy no longer names the symbol"})
-    return resolved, not_checked
+    advice = "This run is not compared with it, and the file is kept."
+    return f"The earlier report {path} cannot be used: {reason}. {advice}"
 
 
 def _summarize(finding: Mapping[str, Any], time: str) -> Row:
@@ -197,25 +227,46 @@ def _summarize(finding: Mapping[str, Any], time: str) -> Row:
         "severity": finding["severity"],
         "account": _check_text(finding["account"]),
         "symbol": None if finding["symbol"] is None else _check_text(finding["symbol"]),
+        "policy": _check_policy(finding["policy"]),
+        **_get_last_seen(finding, time),
         "first_seen": _check_time(finding.get("first_seen") or time),
-        "last_seen": _check_time(finding.get("last_seen") or time),
+        "last_found": _check_time(finding.get("last_found") or time),
         "runs": _check_count(finding.get("runs") or 1),
     }
 
 
+def _get_last_seen(finding: Mapping[str, Any], time: str) -> Row:
+    """Return the last reading of a finding, from this or from an earlier run. Empty if there is none."""
+    if finding.get("leverage") is not None:
+        names = ("leverage", "policy", "positions")
+        finding = {**{f"last_{name}": finding[name] for name in names}, "last_seen": time}
+    if finding.get("last_leverage") is None:
+        return {}
+    return {
+        "last_leverage": _check_count(finding["last_leverage"]),
+        "last_policy": _check_policy(finding["last_policy"]),
+        "last_positions": _check_positions(finding["last_positions"]),
+        "last_seen": _check_time(finding["last_seen"]),
+    }
+
+
+def _check_positions(value: Any) -> list[Row] | None:
+    """Return positions with the keys that the report uses. Raise an error if a value is neither text nor a number."""
+    if value is None:
+        return None
+    names = _findings.POSITION_KEYS
+    positions = [{name: position[name] for name in names if name in position.keys()} for position in value]  # noqa: SIM118 # text has no keys
+    if any(isinstance(item, (dict, list)) for position in positions for item in position.values()):
+        raise TypeError
+    return positions
+
+
 def _check_run(run: Mapping[str, Any]) -> Row:
-    counts = ("accounts", "leverages", "findings", "above_policy")
-    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in counts}}
+    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in _COUNTS}}
 
 
-def _get_findings_of_1_0(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
-    accounts_with_severity = []
-    for account in accounts:
-        reached = _findings.was_reached(account["results"])
-        rows = [{**row, "policy": row["wish"]} for row in account["results"]]
-        rows = [{**row, "severity": _findings.get_severity(row, reached)} for row in rows]
-        accounts_with_severity.append({**account, "reached": reached, "results": rows})
-    return _findings.get_findings(accounts_with_severity)
+def _check_policy(value: Any) -> Any:
+    return value if value is None or _findings.is_int(value) else _check_text(value)
 
 
 def _check_text(value: Any) -> str:
@@ -231,6 +282,6 @@ def _check_time(value: Any) -> str:
 
 
 def _check_count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1_000_000_000:
+    if not _findings.is_int(value) or not 0 <= value < 1_000_000_000:
         raise TypeError
-    return value
+    return int(value)

@@ -33,9 +33,11 @@ OTHER_TEXTS = {
     # Observations of the check of the API.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
     *("no clear answer", "upper case alone"),
-    # The headline of a report.
-    *("Above policy: … of", "Not in policy: … on … of", "none above policy", "none known to be above policy"),
-    "with an open position",
+    # The headline of a report, and factors.
+    *("Above the policy: … of …, up to", "Complies with the policy: … on", "Does not comply with the policy: … of"),
+    *("Not known: … of", "above the policy when last seen and not read since", "with an open position"),
+    *("above the policy when last seen but not in this run", "none above the policy"),
+    *("none known to be above the policy", "times the policy", "of … not reached"),
 }
 
 # The strings of these files are the text of a report.

@@ -15,7 +15,8 @@ from ansible_collections.tradeops.coinswitch.plugins.doc_fragments.connection im
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "leverage"
-KEYS = ("api_key", "secret_key")
+DEFAULTS = {"api_key": "default('', true)", "secret_key": "default('', true)"}
+DEFAULTS["api_url"] = "default('https://coinswitch.co', true)"
 
 
 def load_yaml(path: Path) -> Any:
@@ -38,13 +39,14 @@ def test_role_has_the_same_options_in_specs_defaults_and_readme() -> None:
 # --- playbooks ---
 
 
-def test_playbooks_pass_on_every_connection_option() -> None:
+def test_playbooks_pass_on_every_connection_option_and_take_keys_and_address_from_variables() -> None:
     options = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
     for name in ("enforce", "drift"):
         _check, play = load_yaml(ROOT / "playbooks" / f"{name}.yml")
         assert play["module_defaults"]["group/tradeops.coinswitch.coinswitch"] == {
-            option: f"{{{{ coinswitch_{option}{'' if option in KEYS else ' | default(omit)'} }}}}" for option in options
+            option: f"{{{{ coinswitch_{option} | {DEFAULTS.get(option, 'default(omit)')} }}}}" for option in options
         }
+        assert play["vars"]["leverage_key_variables"] == ["coinswitch_api_key", "coinswitch_secret_key"]
         guide = (ROOT / "docs" / "guides" / "desk.md").read_text(encoding="utf-8")
         assert {f"`coinswitch_{option}`" for option in options} <= set(re.findall(r"`\w+`", guide))
 
@@ -55,3 +57,12 @@ def test_drift_playbook_is_the_enforce_playbook_in_check_mode() -> None:
     assert check == same_check
     enforce["vars"]["leverage_fail_on_drift"] = True
     assert drift == {**enforce, "check_mode": True, "name": drift["name"]}
+
+
+def test_every_play_runs_whatever_tags_are_given() -> None:
+    for path in (ROOT / "playbooks" / f"{name}.yml" for name in ("enforce", "drift", "merge")):
+        plays = load_yaml(path)
+        assert [play.get("tags") for play in plays] == ["always"] * len(plays)
+        assert "would skip the" in plays[0]["hosts"]
+    for path in (ROLE / "tasks").glob("*.yml"):
+        assert "tags" not in path.read_text(encoding="utf-8"), "a tag in the role could be skipped"

@@ -10,6 +10,8 @@ import re
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import FilterModule, leverage_metrics
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 
+from ..plugin_utils._report.rows import make_leverages
+
 NAME = 'a"b\\c\nd'
 
 
@@ -17,27 +19,33 @@ NAME = 'a"b\\c\nd'
 
 
 def test_metrics_have_the_numbers_of_the_report_and_escaped_labels() -> None:
-    row = {"symbol": "BTCUSDT", "outcome": "changed", "previous_leverage": 25, "leverage": 10}
-    accounts = {
-        NAME: {"policy": {"BTCUSDT": 10}, "enforce": "exact", "check_mode": True, "results": [row]},
-        "absent": {},
-    }
+    accounts = {NAME: make_leverages(BTCUSDT=25), "absent": {}}
     text = leverage_metrics(leverage_report(accounts, NAME, "2026-11-23T02:00:00Z"))
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     escaped = r"a\"b\\c\nd"
     prefix = "coinswitch_leverage_"
     assert samples[f'{prefix}report_timestamp_seconds{{report="{escaped}"}}'] == "1795399200"
     assert samples[f'{prefix}accounts{{report="{escaped}"}}'] == "2"
-    assert samples[f'{prefix}accounts_in_policy{{report="{escaped}"}}'] == "0"
+    assert samples[f'{prefix}accounts_compliant{{report="{escaped}"}}'] == "0"
     assert samples[f'{prefix}findings{{report="{escaped}",severity="above_policy"}}'] == "1"
     assert samples[f'{prefix}findings{{report="{escaped}",severity="not_reached"}}'] == "1"
     assert samples[f'{prefix}findings{{report="{escaped}",severity="blocked"}}'] == "0"
-    assert samples[f'{prefix}above_policy_factor{{report="{escaped}",account="{escaped}",symbol="BTCUSDT"}}'] == "2.5"
+    assert samples[
+        f'{prefix}above_policy_factor{{report="{escaped}",account="{escaped}",symbol="BTCUSDT",severity="above_policy"}}'
+    ] == ("2.5")
     pattern = r'[a-z_]+\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\}'
     assert all(re.fullmatch(pattern, name) for name in samples)
     names_with_help = re.findall("^# HELP (\\S+) ", text, re.MULTILINE)
     assert len(names_with_help) == len(set(names_with_help))
     assert {name.partition("{")[0] for name in samples} <= set(names_with_help)
+
+
+def test_leverage_that_was_above_when_last_seen_keeps_its_metrics() -> None:
+    first = leverage_report({"alpha": make_leverages(A=40)}, previous={})
+    text = leverage_metrics(leverage_report({"alpha": make_leverages(A=None)}, previous=first))
+    assert 'findings{report="Leverage",severity="above_when_last_seen"} 1\n' in text
+    assert 'factor{report="Leverage",account="alpha",symbol="A",severity="above_when_last_seen"} 4\n' in text
+    assert 'not_known{report="Leverage"} 1\n' in text
 
 
 def test_report_without_a_time_has_no_timestamp() -> None:

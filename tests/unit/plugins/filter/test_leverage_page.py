@@ -14,6 +14,8 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import FilterModule, leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 
+from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_row
+
 ROOT = Path(__file__).resolve().parents[4]
 TEMPLATE = (ROOT / "roles" / "leverage" / "files" / "page.html.j2").read_text(encoding="utf-8")
 MARKUP = """</style><script>alert("1")</script><img src=x onerror='alert(2)'>&{{ 7 * 7 }}{% raw %}\\"""
@@ -70,21 +72,6 @@ class PageParser(HTMLParser):
             self.table[-1][-1] = (css_class, (text + data.replace("\n", "")))
 
 
-def make_row(symbol: str, outcome: str, previous_leverage: Any, leverage: Any, reason: str = "") -> dict[str, Any]:
-    return {
-        "symbol": symbol,
-        "outcome": outcome,
-        "previous_leverage": previous_leverage,
-        "leverage": leverage,
-        "reason": reason,
-    }
-
-
-def make_account(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
-    policy = {row["symbol"]: 10 for row in rows}
-    return {"policy": policy, "enforce": "exact", "check_mode": False, "results": list(rows), **options}
-
-
 def render_page(accounts: dict[str, Any], title: str = "Leverage") -> PageParser:
     """Return the page of the report on these accounts."""
     return PageParser(leverage_page(leverage_report(accounts, title, "2026-11-23T01:30:00Z"), TEMPLATE))
@@ -105,9 +92,9 @@ def test_symbols_with_findings_are_the_first_columns() -> None:
     )
     assert page.table == [
         [("", "Account"), ("", "ETHUSDT"), ("", "BTCUSDT")],
-        [("", "beta"), ("z", ""), ("", "10")],
         [("", "alpha"), ("r", "3 policy 10"), ("", "10")],
         [("", "absent"), ("n", "not reached")],
+        [("", "beta"), ("z", ""), ("", "10")],
     ]
 
 
@@ -119,34 +106,20 @@ def test_table_of_findings_is_cut_after_2000_rows() -> None:
     assert len(page.encode()) < 1_500_000
 
 
-def test_template_of_1_0_has_its_variables() -> None:
-    rows = [
-        make_row("AUSDT", "unchanged", 10, 10),
-        make_row("BUSDT", "unknown", None, None, "why"),
-        make_row("CUSDT", "changed", 5, 10),
-    ]
-    accounts = {"alpha": make_account(*rows), "beta": make_account(rows[0])}
-    cells = (
-        "{% for _account, cells in grid %}{% for row in cells %}{{ row.symbol if row else 0 }},{% endfor %}{% endfor %}"
-    )
-    template = "{{ quiet | join(' ') }};" + cells
-    assert leverage_page(leverage_report(accounts), template) == "2 4;AUSDT,BUSDT,CUSDT,AUSDT,0,0,"
-
-
 def test_markup_in_any_value_is_escaped() -> None:
     plain = render_page(
         {
             "alpha": make_account(
-                make_row("BTCUSDT", "blocked", 1, 1, "blocked by a position"), make_row("ETHUSDT", "unchanged", 1, 1)
+                make_row("BTCUSDT", "blocked", 1, 1, "position"), make_row("ETHUSDT", "unchanged", 1, 1)
             )
         }
     )
     hostile = render_page(
         {
             MARKUP: make_account(
-                make_row(MARKUP.upper(), "blocked", MARKUP, MARKUP, MARKUP),
-                make_row("ETHUSDT", "unchanged", 1, MARKUP),
-                policy={MARKUP: MARKUP, "ETHUSDT": MARKUP},
+                {**make_row(MARKUP, "blocked", 1, 1, MARKUP), "desired_leverage": MARKUP, "reason": MARKUP},
+                {**make_row("ETHUSDT", "unchanged", 1, 1), "desired_leverage": MARKUP},
+                api_url=MARKUP,
             )
         },
         title=MARKUP,
@@ -186,7 +159,6 @@ def test_filter_module_returns_the_filter() -> None:
 
 
 def test_most_dangerous_finding_is_the_first_row() -> None:
-    position = {"kind": "position", "side": "LONG", "size": "0.010"}
     page = render_page(
         {
             "absent": {},
@@ -194,24 +166,34 @@ def test_most_dangerous_finding_is_the_first_row() -> None:
                 make_row("BTCUSDT", "changed", 5, 10), make_row("ETHUSDT", "changed", 40, 10), check_mode=True
             ),
             "beta": make_account(
-                make_row("BTCUSDT", "blocked", 20, 20, "blocked by a position") | {"blockers": [position]},
+                make_row("BTCUSDT", "blocked", 20, 20, "position") | {"blockers": [BLOCKER], "positions": [POSITION]},
                 enforce="maximum",
             ),
         }
     )
     dash = "\N{EN DASH}"
     assert [[text.strip() for text in cells[:-1]] for cells in page.findings] == [
-        ["▲ Above policy Open position: LONG 0.010", "beta", "BTCUSDT", "20", "at most 10", "2x", dash],
-        ["▲ Above policy", "alpha", "ETHUSDT", "40", "10", "4x", dash],
+        ["▲ Above policy Open position: LONG 0.010", "beta", "BTCUSDT", "20", "at most 10", "2 times the policy", dash],
+        ["▲ Above policy", "alpha", "ETHUSDT", "40", "10", "4 times the policy", dash],
         ["⚠ Not reached", "absent", "all", dash, dash, dash, dash],
-        ["▼ Below policy", "alpha", "BTCUSDT", "5", "10", "0.5x", dash],
+        ["▼ Below policy", "alpha", "BTCUSDT", "5", "10", "0.5 times the policy", dash],
     ]
-    assert "Above policy: 2 of 3 leverages, up to 4x, 1 with an open position, 2 other findings" in page.text
+    assert (
+        "Above the policy: 2 of 3 leverages, up to 4 times the policy, 1 with an open position, 2 other findings"
+        in page.text
+    )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://coinswitch.co"])
+def test_page_names_the_exchange_and_whether_it_is_real(url: str) -> None:
+    text = render_page({"alpha": make_account(make_row("BTCUSDT", "unchanged", 10, 10), api_url=url)}).text
+    assert url in text
+    assert ("(not the real exchange)" in text) is ("127" in url)
 
 
 def test_page_without_findings_has_no_table_of_findings() -> None:
     page = render_page({"alpha": make_account(make_row("BTCUSDT", "unchanged", 10, 10))})
-    assert "In policy: 1 leverage on 1 account" in page.text
+    assert "Complies with the policy: 1 leverage on 1 account" in page.text
     assert len(page.tables) == 1
     assert "form" not in page.elements
 
@@ -226,8 +208,8 @@ def test_history_is_shown() -> None:
     page = PageParser(leverage_page(report, TEMPLATE))
     assert "Since 2026-11-22 02:00:00 UTC: 0 new, 1 continuing, 1 resolved, 1 not checked in this run" in page.text
     assert page.findings[0][6] == "2026-11-22, 2 runs"
-    assert "beta BTCUSDT: in policy (was refused, first seen 2026-11-22)" in page.text
-    assert "gamma BTCUSDT: refused, last seen 2026-11-22" in page.text
+    assert "beta BTCUSDT: complies with the policy (was refused, first seen 2026-11-22)" in page.text
+    assert "gamma BTCUSDT: refused at 3 (policy 10), last found 2026-11-22" in page.text
     assert "2026-11-23T02:00:00Z: 1 finding, 0 above policy, 2 accounts" in page.text
 
 
@@ -239,9 +221,9 @@ def test_history_is_shown() -> None:
         (make_row("BTCUSDT", "changed", None, 10), False, ("c", "10 was \N{EN DASH}")),
         (make_row("BTCUSDT", "changed", 20, 10), True, ("a", "20 policy 10")),
         (make_row("BTCUSDT", "changed", 5, 10), True, ("l", "5 policy 10")),
-        (make_row("BTCUSDT", "changed", None, 10), True, ("u", "\N{EN DASH} policy 10")),
-        (make_row("BTCUSDT", "blocked", 20, 20, "blocked by a position"), True, ("a", "20 policy 10")),
-        (make_row("BTCUSDT", "blocked", 5, 5, "blocked by a position"), True, ("b", "5 policy 10")),
+        (make_row("BTCUSDT", "changed", None, 10), True, ("e", "\N{EN DASH} policy 10")),
+        (make_row("BTCUSDT", "blocked", 20, 20, "position"), True, ("a", "20 policy 10")),
+        (make_row("BTCUSDT", "blocked", 5, 5, "position"), True, ("b", "5 policy 10")),
         (make_row("BTCUSDT", "refused", 5, 5, "why"), False, ("r", "5 policy 10")),
         (make_row("BTCUSDT", "unknown", 20, None, "why"), False, ("u", "\N{EN DASH} policy 10")),
     ],
@@ -251,7 +233,7 @@ def test_cell_shows_the_current_leverage_and_the_policy(
 ) -> None:
     page = render_page({"alpha": make_account(symbol_row, check_mode=check_mode)})
     assert page.table == [[("", "Account"), ("", "BTCUSDT")], [("", "alpha"), cell]]
-    assert symbol_row["reason"] in page.text
+    assert symbol_row.get("reason", "") in page.text
 
 
 def test_cell_of_a_maximum_shows_at_most() -> None:
@@ -283,7 +265,7 @@ def test_page_of_20000_leverages_is_smaller_than_400_kb() -> None:
     accounts = {}
     for number in range(200):
         rows = [make_row(symbol, "unchanged", 10, 10) for symbol in symbols]
-        rows[number % 100] = make_row(symbols[number % 100], "blocked", 20, 20, reason)
+        rows[number % 100] = make_row(symbols[number % 100], "blocked", 20, 20, "position", reason=reason)
         accounts[f"account-{number:03}"] = make_account(*rows)
     page = leverage_page(leverage_report(accounts), TEMPLATE)
     assert page.count("<td") == 20_000 + 200 * 8

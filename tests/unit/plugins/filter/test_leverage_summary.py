@@ -5,71 +5,64 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import FilterModule, leverage_summary
 
-POSITION = {"kind": "position", "side": "LONG", "size": "0.010"}
-
-
-def make_account(**leverages: int) -> dict[str, Any]:
-    """Return an account of a drift check with these current leverages and a policy of 10."""
-    rows = [
-        {
-            "symbol": symbol,
-            "outcome": "unchanged" if leverage == 10 else "changed",
-            "previous_leverage": leverage,
-            "leverage": 10,
-        }
-        for symbol, leverage in leverages.items()
-    ]
-    return {"policy": dict.fromkeys(leverages, 10), "enforce": "exact", "check_mode": True, "results": rows}
-
+from ..plugin_utils._report.rows import POSITION, make_account, make_leverages, make_row
 
 # --- leverage_summary ---
 
 
-def test_summary_of_a_report_in_policy_has_two_lines() -> None:
-    report = leverage_report({"alpha": make_account(BTCUSDT=10)}, time="2026-11-23T02:00:00Z")
+def test_summary_of_a_report_that_complies_has_three_lines() -> None:
+    report = leverage_report({"alpha": make_leverages(A=10)}, time="2026-11-23T02:00:00Z", check_mode=True)
     assert leverage_summary(report) == (
-        "In policy: 1 leverage on 1 account\n"
-        "Drift check (read-only), 2026-11-23 02:00 UTC, 1 of 1 leverage in policy on 1 account\n"
+        "Complies with the policy: 1 leverage on 1 account\n"
+        "Drift check (read-only), 2026-11-23 02:00 UTC, https://coinswitch.co\n"
+        "1 account, 1 leverage: 1 comply with the policy, 0 do not, 0 not known\n"
     )
 
 
 def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
-    blocked = make_account(ETHUSDT=20)
-    blocked["results"][0].update(outcome="blocked", leverage=20, reason="blocked by a position", blockers=[POSITION])
-    first = leverage_report(
-        {"alpha": make_account(BTCUSDT=5), "old": make_account(A=5)}, time="2026-11-22T02:00:00Z", previous={}
-    )
-    accounts = {"alpha": make_account(BTCUSDT=5), "beta": blocked, "absent": {}}
-    report = leverage_report(accounts, time="2026-11-23T02:00:00Z", previous=first)
+    above = make_account(make_row("B", "changed", 40, 10, positions=[POSITION]), check_mode=True)
+    accounts = {"alpha": make_leverages(A=5), "beta": above, "old": make_leverages(A=5), "gone": make_leverages(A=20)}
+    first = leverage_report(accounts, time="2026-11-22T02:00:00Z", previous={})
+    keys = make_account(make_row("A", "unknown", None, None, "keys"), check_mode=True)
+    accounts = {"alpha": make_leverages(A=5), "beta": above, "gone": keys, "absent": {}}
+    report = leverage_report(accounts, time="2026-11-23T02:00:00Z", check_mode=True, previous=first)
+    last_seen = "not known, last seen 20 on 2026-11-22"
     assert leverage_summary(report).splitlines() == [
-        "Above policy: 1 of 2 leverages, up to 2x, 1 with an open position, 2 other findings",
-        "Drift check (read-only), 2026-11-23 02:00 UTC, 0 of 2 leverages in policy on 3 accounts",
-        "Since the last run: 2 new, 1 continuing, 0 resolved",
+        report["headline"],
+        "Drift check (read-only), 2026-11-23 02:00 UTC, https://coinswitch.co",
+        "4 accounts, 3 leverages: 0 comply with the policy, 2 do not, 1 not known",
+        "Since the last run: 1 new, 3 continuing, 0 resolved",
         "Not checked in this run: 1 earlier finding",
-        "- above policy (2x): beta ETHUSDT: 20, policy 10, open position LONG 0.010 (new)",
+        "- above policy (4 times the policy): beta B: 40, policy 10, open position LONG 0.010 (since 2026-11-22)",
+        f"- above when last seen (2 times the policy): gone A: {last_seen}, policy 10 (since 2026-11-22)",
         "- not reached: absent (new)",
-        "- below policy: alpha BTCUSDT: 5, policy 10 (since 2026-11-22)",
+        "- below policy: alpha A: 5, policy 10 (since 2026-11-22)",
     ]
 
 
-def test_summary_of_a_run_without_check_mode_counts_the_changes() -> None:
-    report = leverage_report({"alpha": {**make_account(BTCUSDT=20), "check_mode": False}})
-    assert leverage_summary(report).splitlines()[1] == (
-        "Policy applied, 1 of 1 leverage in policy on 1 account, 1 changed"
-    )
+def test_summary_of_a_real_run_counts_the_changes_and_names_a_simulated_exchange() -> None:
+    account = {**make_leverages(check_mode=False, A=20), "api_url": "http://127.0.0.1:8080"}
+    lines = leverage_summary(leverage_report({"alpha": account})).splitlines()
+    assert lines[1:3] == [
+        "Policy applied, http://127.0.0.1:8080 (not the real exchange)",
+        "1 account, 1 leverage: 1 comply with the policy, 0 do not, 0 not known, 1 changed",
+    ]
+
+
+def test_warning_is_shown() -> None:
+    accounts = {"alpha": {**make_leverages(A=10), "account": "k1"}, "beta": {**make_leverages(B=10), "account": "k1"}}
+    assert "Warning: alpha and beta use the same API key." in leverage_summary(leverage_report(accounts))
 
 
 def test_summary_has_at_most_ten_short_printable_lines() -> None:
     names = [f"bad\n\x1b[31m\u2028name{number}" + "x" * 500 for number in range(50)]
-    report = leverage_report({name: make_account(BTCUSDT=20) for name in names})
+    report = leverage_report({name: make_leverages(A=20) for name in names})
     lines = leverage_summary(report).splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "- and 43 more: see the report"
+    assert lines[-1] == "- and 44 more: see the report"
     assert all(line.isprintable() and len(line) < 200 for line in lines)
 
 

@@ -18,4 +18,6 @@ def test_lookup_returns_one_report_for_each_path(tmp_path: Path) -> None:
     report = leverage_report({}, time="2026-11-22T02:00:00Z", previous={})
     (tmp_path / "report.json").write_text(json.dumps(report))
     paths = [tmp_path / "report.json", tmp_path / "none.json"]
-    assert LookupModule().run([str(path) for path in paths]) == [report, {}]
+    assert LookupModule().run([str(path) for path in paths], warn=False) == [report, {}]
+    text, empty = LookupModule().run([str(path) for path in paths], warn=False, text=True)
+    assert (json.loads(text), empty) == (report, "{}")

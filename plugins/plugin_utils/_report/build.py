@@ -1,0 +1,415 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the report: first the rows of each account, then everything that is computed from the rows.
+
+`merge.py` takes the rows from other reports. So each number of a report is computed here, in one place.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from ipaddress import ip_address
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Sequence
+from urllib.parse import urlsplit
+
+from ansible.module_utils.common.validation import check_type_dict
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import read_leverages
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
+
+NOT_ASKED = "The account was not checked in this run. See the output of the run."
+NO_POLICY = "The policy of the account is empty, so nothing was checked. Set leverage_policy of the account."
+NO_ROW = "The task returned nothing about this symbol. See the output of the run."
+
+# The kinds of errors that concern the whole task, before its first request.
+TASK_ERRORS = ("input", "library_missing", "internal_error")
+
+# The command that carries out the action ENFORCE. With more accounts, it is too long to read.
+ENFORCE_PLAYBOOK = "tradeops.coinswitch.enforce"
+MAX_LIMIT_ACCOUNTS = 20
+
+Row = Dict[str, Any]
+
+
+class Heading(NamedTuple):
+    """What a report says of itself.
+
+    Attributes:
+        title: The title.
+        time: The time of the run in UTC, in ISO 8601. Empty if it is not known.
+        check_mode: Whether the run only compared.
+        inventory: The paths of the inventory, for the command of an action.
+        incomplete: Why accounts are missing in the report. Empty if all parts of the run are in it.
+    """
+
+    title: str
+    time: str
+    check_mode: bool
+    inventory: list[str]
+    incomplete: str = ""
+
+
+def build_report(
+    inputs: Mapping[str, Mapping[str, Any]],
+    heading: Heading,
+    previous: Mapping[str, Any] | None = None,
+    asked: Sequence[str] | None = None,
+) -> Row:
+    """Return the report of a run.
+
+    Args:
+        inputs: The result of each account, as the filter `leverage_report` documents it.
+        heading: What the report says of itself.
+        previous: The report of the last run. Empty if this is the first one. None if there is no history.
+        asked: The accounts that took part in the run. None for all.
+    """
+    participants = set(inputs if asked is None else asked)
+    accounts = [
+        read_account(str(name), account if name in participants else _forget_result(account), heading.check_mode)
+        for name, account in inputs.items()
+    ]
+    return assemble(accounts, heading, previous)
+
+
+def _forget_result(account_input: Mapping[str, Any]) -> Row:
+    """Return the input of an account without the result of the module, which belongs to an earlier run."""
+    names = ("policy", "enforce", "key_id", "unset")
+    return {name: account_input[name] for name in names if name in account_input}
+
+
+def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool = False) -> Row:
+    """Return an account with its rows, from the result of the module."""
+    error = account_input.get("error") or {}
+    enforce = account_input.get("enforce")
+    account: Row = {
+        "account": name,
+        "key_id": account_input.get("account") or account_input.get("key_id"),
+        # Without a request, the exchange was not asked.
+        "api_url": account_input.get("api_url") if account_input.get("requests", 1) else None,
+        "enforce": enforce if enforce in ("exact", "maximum") else None,
+        "error": {"kind": error["kind"], **_pick(error, "status")} if "kind" in error else None,
+    }
+    policy = read_policy(account_input.get("policy"))
+    missing = _describe_missing(name, account_input)
+    returned = {str(row["symbol"]): row for row in account_input.get("results") or ()}
+    symbols = sorted(returned or policy)
+    rows = [_get_row(symbol, policy.get(symbol), returned.get(symbol, missing)) for symbol in symbols]
+    if account_input.get("check_mode", check_mode):
+        for row in rows:
+            _convert_to_drift(row, account["enforce"])
+    if account_input.get("unset") or (account_input.get("requests") == 0 and error.get("kind") in TASK_ERRORS):
+        # Only the message of the task has the reason. The module does not know the names of the variables.
+        for row in rows:
+            row.update(cause=missing["cause"], reason=missing["reason"])
+    return {**account, "rows": rows, "account_row": _get_row(None, None, missing)}
+
+
+def read_policy(value: Any) -> Row:
+    """Return the policy by symbol, as the module reads it: a dictionary, or its text. Empty if it is neither.
+
+    The entries of a policy that the module refuses are returned, too, because each of them counts as not known.
+    """
+    try:
+        return {entry.symbol: entry.leverage for entry in read_leverages(value)}
+    except InputRefused:
+        pass
+    try:
+        policy = check_type_dict(value)
+    except (TypeError, ValueError):
+        return {}
+    return {str(symbol).upper(): _to_int(leverage) for symbol, leverage in policy.items()}
+
+
+def _describe_missing(name: str, account_input: Mapping[str, Any]) -> Row:
+    """Return what is known of a symbol about which the module returned nothing: its outcome, cause and reason."""
+    message = _words.shorten(account_input.get("msg") or "", 2000)
+    cause, reason = (account_input.get("error") or {}).get("kind") or "input", message or NO_ROW
+    if account_input.get("unset"):
+        cause, reason = "keys", _describe_unset(name, account_input["unset"])
+    elif "results" not in account_input and "msg" not in account_input:
+        cause, reason = "not_asked", NOT_ASKED
+    elif account_input.get("unreachable"):
+        cause, reason = "network", f"Ansible could not reach the host. {message}"
+    elif "policy" in account_input and not account_input["policy"]:
+        reason = NO_POLICY
+    return {"outcome": "unknown", "cause": cause, "reason": reason}
+
+
+def _describe_unset(name: str, variables: Sequence[str]) -> str:
+    verb = "is" if len(variables) == 1 else "are"
+    return f"{' and '.join(variables)} of {name} {verb} not set. Set the keys of the account in the inventory."
+
+
+def _get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Row:
+    """Return a row of the report. `returned` is the row of the module."""
+    complies = returned["outcome"] in _findings.COMPLYING
+    return {
+        "symbol": symbol,
+        "policy": returned.get("desired_leverage", policy),
+        "leverage": returned.get("leverage"),
+        "previous_leverage": returned.get("previous_leverage"),
+        "changed": bool(returned.get("changed")),
+        "outcome": returned["outcome"],
+        "cause": None if complies else returned.get("cause"),
+        "reason": "" if complies else _words.shorten(returned.get("reason") or "", 2000),
+        "blockers": returned.get("blockers") or [],
+        "positions": _findings.get_positions(returned),
+        **_pick(returned, "exchange_message"),
+    }
+
+
+def _pick(row: Mapping[str, Any], name: str) -> Row:
+    return {name: row[name]} if row.get(name) is not None else {}
+
+
+def _convert_to_drift(row: Row, enforce: str | None) -> None:
+    """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
+    row["changed"] = False
+    if row["outcome"] != "changed":
+        return
+    row["outcome"], row["leverage"] = _findings.DRIFTED, row["previous_leverage"]
+    row["reason"] = _words.describe_drift(row["leverage"], row["policy"], enforce)
+
+
+def _to_int(value: Any) -> Any:
+    """Return a leverage of the policy as a number if the module accepts it: text with plain digits is a number."""
+    text = str(value)
+    # Python raises an error for thousands of digits. The module accepts nine.
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
+
+
+def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] | None = None) -> Row:
+    """Return the report of accounts with rows. It changes the accounts."""
+    conflicts = _same_key.find_conflicts({account["account"]: _same_key.get_claim(account) for account in accounts})
+    _mark_conflicts(accounts, conflicts)
+    _set_severities(accounts)
+    earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
+    _history.add_last_seen(accounts, earlier)
+    findings = _findings.get_findings(accounts)
+    history = None
+    if previous is not None:
+        numbers = _get_run_numbers(heading.time, accounts, findings)
+        history = _history.compare(findings, accounts, numbers, earlier)
+    problems = _move_reasons(findings)
+    summary = _get_summary(accounts, findings)
+    return {
+        "schema": _history.SCHEMA,
+        "version": _history.VERSION,
+        "title": heading.title,
+        "time": heading.time,
+        "check_mode": heading.check_mode,
+        "compliant": not findings and not heading.incomplete,
+        "complete": not heading.incomplete,
+        "headline": _get_headline(summary, history, heading),
+        "exchanges": _get_exchanges(accounts),
+        "warnings": [
+            *filter(None, [heading.incomplete]),
+            *(conflict.describe() for conflict in conflicts if not conflict.symbols),
+        ],
+        "summary": summary,
+        "actions": [_get_action(action, findings, heading) for action in _findings.ACTIONS],
+        "problems": problems,
+        "findings": findings,
+        "history": history,
+        "symbols": _get_symbols(accounts),
+        "accounts": _pack_accounts(accounts, findings, problems),
+    }
+
+
+def _set_severities(accounts: list[Row]) -> None:
+    for account in accounts:
+        account["reached"] = _findings.was_reached(account["rows"])
+        for row in account["rows"]:
+            row["severity"] = _findings.get_severity(row, account["reached"])
+        account["account_row"]["severity"] = _findings.NOT_REACHED
+
+
+def _get_headline(summary: Row, history: Row | None, heading: Heading) -> str:
+    headline = _words.describe_headline(summary, history["not_checked"] if history else [])
+    return f"Incomplete. {headline}" if heading.incomplete else headline
+
+
+def _mark_conflicts(accounts: list[Row], conflicts: list[_same_key.Conflict]) -> None:
+    """Make the leverages unknown that two accounts claim with the same key: one of the accounts was never asked."""
+    for account in accounts:
+        for conflict in conflicts:
+            if account["account"] in conflict.accounts and conflict.symbols:
+                # An account that was left out for this reason was not asked.
+                for row in account["rows"]:
+                    if row["symbol"] in conflict.symbols or row["cause"] == "not_asked":
+                        row.update(outcome="unknown", cause="same_key", reason=conflict.describe())
+
+
+def _get_run_numbers(time: str, accounts: list[Row], findings: list[Row]) -> Row:
+    """Return the numbers of one run for the history."""
+    severities = Counter(finding["severity"] for finding in findings)
+    counts = _count_compliance(row for account in accounts for row in account["rows"])
+    return {
+        "time": time,
+        "accounts": len(accounts),
+        "leverages": sum(counts.values()),
+        "not_known": counts["not_known"],
+        "findings": len(findings),
+        **{severity: severities[severity] for severity in _findings.ABOVE},
+    }
+
+
+def _count_compliance(rows: Iterable[Mapping[str, Any]]) -> Row:
+    """Return how many leverages comply, do not comply, and are not known. Each row counts once."""
+    counts = Counter(_findings.get_compliance(row["severity"]) for row in rows)
+    return {"complying": counts[True], "not_complying": counts[False], "not_known": counts[None]}
+
+
+def _get_summary(accounts: list[Row], findings: list[Row]) -> Row:
+    rows = [row for account in accounts for row in account["rows"]]
+    outcomes = Counter(row["outcome"] for row in rows)
+    severities = Counter(finding["severity"] for finding in findings)
+    above = [finding for finding in findings if finding["severity"] == _findings.ABOVE_POLICY]
+    last_seen = [finding for finding in findings if finding["severity"] == _findings.ABOVE_WHEN_LAST_SEEN]
+    return {
+        "accounts": len(accounts),
+        "accounts_compliant": sum(_is_compliant(account) for account in accounts),
+        "accounts_not_reached": sum(not account["reached"] for account in accounts),
+        "symbols": len({row["symbol"] for row in rows}),
+        "leverages": len(rows),
+        **_count_compliance(rows),
+        "changed": sum(row["changed"] for row in rows),
+        "outcomes": {outcome: outcomes[outcome] for outcome in _findings.OUTCOMES},
+        "findings": len(findings),
+        "severities": {severity: severities[severity] for severity in _findings.SEVERITIES},
+        "above_policy_with_position": sum(bool(finding["positions"]) for finding in above),
+        "above_policy_positions_not_known": sum(finding["positions"] is None for finding in above),
+        "highest_factor": max((finding["factor"] for finding in above), default=None),
+        "highest_factor_last_seen": max((finding["factor"] or 0 for finding in last_seen), default=None),
+    }
+
+
+def _is_compliant(account: Mapping[str, Any]) -> bool:
+    rows = account["rows"]
+    return bool(rows) and not any(row["severity"] for row in rows) and not account.get("notes")
+
+
+def _move_reasons(findings: list[Row]) -> list[Row]:
+    """Return the problems, and replace the reason of each finding by the number of its problem.
+
+    Findings with the same reason are one problem, so that a sentence that thousands share is stored once.
+    """
+    groups: dict[Any, list[Row]] = {}
+    for finding in findings:
+        key = tuple(finding[name] for name in ("severity", "action", "cause", "reason"))
+        groups.setdefault(key, []).append(finding)
+    problems = []
+    for number, ((severity, action, cause, reason), group) in enumerate(groups.items()):
+        for finding in group:
+            del finding["reason"]
+            finding["problem"] = number
+        factors = [finding["factor"] or 0 for finding in group] if severity in _findings.ABOVE else []
+        problem = {
+            "severity": severity,
+            "action": action,
+            "cause": cause,
+            "reason": reason,
+            "findings": len(group),
+            "factor": max(factors, default=None),
+            "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
+            "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
+        }
+        problems.append(problem)
+    return problems
+
+
+def _get_action(action: str, findings: list[Row], heading: Heading) -> Row:
+    """Return one group of what to do, with the findings that it concerns."""
+    concerned = [finding for finding in findings if finding["action"] == action]
+    accounts = list(dict.fromkeys(finding["account"] for finding in concerned))
+    has_command = action == _findings.ENFORCE and concerned
+    return {
+        "action": action,
+        "findings": len(concerned),
+        "accounts": accounts,
+        "command": _get_command(accounts, heading.inventory) if has_command else None,
+    }
+
+
+def _get_command(accounts: list[str], inventory: list[str]) -> str:
+    words = ["ansible-playbook"]
+    for path in inventory:
+        words += ["-i", path]
+    words.append(ENFORCE_PLAYBOOK)
+    # Ansible would take other characters of a name for a pattern.
+    is_plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) for name in accounts)
+    if is_plain and len(accounts) <= MAX_LIMIT_ACCOUNTS:
+        words += ["--limit", ",".join(accounts)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _get_exchanges(accounts: list[Row]) -> list[Row]:
+    counts = Counter(account["api_url"] for account in accounts if account["api_url"])
+    return [
+        {"api_url": url, "accounts": count, "is_real": not is_loopback(url)} for url, count in sorted(counts.items())
+    ]
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether an address leads to this machine, so that it is not the real exchange."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host.rstrip(".") == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _get_symbols(accounts: list[Row]) -> list[Row]:
+    """Return the totals of each symbol, sorted by symbol."""
+    by_symbol: dict[str, list[Row]] = {}
+    for account in accounts:
+        for row in account["rows"]:
+            by_symbol.setdefault(row["symbol"], []).append(row)
+    return [
+        {"symbol": symbol, "leverages": len(rows), **_count_compliance(rows), "severity": _get_worst(rows)}
+        for symbol, rows in sorted(by_symbol.items())
+    ]
+
+
+def _get_worst(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """Return the most dangerous severity of the rows. None if all comply."""
+    return min((row["severity"] for row in rows if row["severity"]), key=_findings.SEVERITIES.index, default=None)
+
+
+def _pack_accounts(accounts: list[Row], findings: list[Row], problems: list[Row]) -> list[Row]:
+    by_account: dict[str, list[Row]] = {account["account"]: [] for account in accounts}
+    for finding in findings:
+        by_account[finding["account"]].append(finding)
+    return [_pack_account(account, by_account[account["account"]], problems) for account in accounts]
+
+
+def _pack_account(account: Row, findings: list[Row], problems: list[Row]) -> Row:
+    rows = account["rows"]
+    symbols: dict[int, list[str]] = {}
+    for finding in findings:
+        symbols.setdefault(finding["problem"], []).append(finding["symbol"])
+    own_problems = [{**problems[number], "symbols": list(filter(None, names))} for number, names in symbols.items()]
+    outcomes = {row["outcome"] for row in rows} or {"unknown"}
+    return {
+        **{name: account[name] for name in ("account", "key_id", "api_url", "enforce", "error", "reached")},
+        "compliant": _is_compliant(account),
+        "severity": _get_worst(findings),
+        "leverages_total": len(rows),
+        **_count_compliance(rows),
+        "outcomes": [outcome for outcome in _findings.OUTCOMES if outcome in outcomes],
+        "message": _words.describe_account(len(rows), own_problems),
+        "problems": list(symbols),
+        "leverages": [_pack_row(row) for row in rows],
+    }
+
+
+def _pack_row(row: Row) -> Row:
+    names = ("symbol", "policy", "leverage", "previous_leverage", "changed", "outcome", "severity")
+    return {**{name: row[name] for name in names}, "compliant": _findings.get_compliance(row["severity"])}

@@ -1,0 +1,48 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find where a file of the role is written, without following a link of another user."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+# As many links as Linux follows in one path.
+MAX_LINKS = 40
+
+
+def resolve(text: str) -> Path:
+    """Return the absolute path without links. A relative path starts in the working directory.
+
+    A link of another user in a directory that both can write to would make the role replace a file of its own user.
+    Links of root are part of the system.
+
+    Raises:
+        ValueError: The path leads through a link that neither the user nor root owns, or through too many links.
+    """
+    path = Path(os.path.abspath(os.path.expanduser(text)))
+    for _turn in range(MAX_LINKS):
+        link = _find_link(path)
+        if link is None:
+            return path
+        owner = link.lstat().st_uid
+        if owner not in (0, os.getuid()):
+            raise ValueError(
+                f"{path} is not written, because {link} is a link that another user (ID {owner}) owns. Use a directory "
+                "that only you can write to."
+            )
+        path = Path(os.path.abspath(link.parent / os.readlink(link) / path.relative_to(link)))
+    raise ValueError(f"{path} is not written, because it leads through too many links. Remove the links.")
+
+
+def _find_link(path: Path) -> Path | None:
+    """Return the first part of a path that is a link. None if there is none."""
+    for part in [*reversed(path.parents), path]:
+        try:
+            if stat.S_ISLNK(part.lstat().st_mode):
+                return part
+        except OSError:
+            return None
+    return None

@@ -1,0 +1,309 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The numbers of the report add up, and each leverage that does not comply has one problem and one action."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
+
+from .rows import BLOCKER, make_account, make_leverages, make_row
+
+SYMBOLS = ("A", "B", "C")
+CAUSES = (None, "position", "keys", "network", "never_configured", "limits", "rate_limit")
+
+
+def get_account(account: dict[str, Any]) -> dict[str, Any]:
+    """Return what the report says of a single account."""
+    (account_report,) = leverage_report({"alpha": account})["accounts"]
+    return dict(account_report)
+
+
+def get_reasons(report: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the accounts, the symbols, the cause and the reason of each problem."""
+    return [(row["accounts"], row["symbols"], row["cause"], row["reason"]) for row in report["problems"]]
+
+
+# --- assemble ---
+
+
+@st.composite
+def draw_account(draw: st.DrawFn) -> dict[str, Any]:
+    """Return an account with any combination of what the module can return, or with what the role knows without it."""
+    leverages = st.one_of(st.none(), st.integers(1, 20))
+    names = draw(st.lists(st.sampled_from(SYMBOLS), unique=True))
+    rows = [
+        make_row(
+            name,
+            draw(st.sampled_from(("unchanged", "changed", "blocked", "refused", "not_written", "unknown"))),
+            draw(leverages),
+            draw(leverages),
+            draw(st.sampled_from(CAUSES)),
+        )
+        for name in names
+    ]
+    kind = draw(st.sampled_from(("results", "no results", "unreachable", "not asked", "no policy", "text")))
+    policy = dict.fromkeys(names, 10)
+    key_id = draw(st.sampled_from((None, "k1", "k2")))
+    return {
+        "results": make_account(*rows, check_mode=draw(st.booleans()), account=key_id),
+        "no results": {"policy": policy, "msg": "keys are missing", "unset": ["key"]},
+        "unreachable": {"policy": policy, "msg": "ssh", "unreachable": True},
+        "not asked": {"policy": policy},
+        "no policy": {},
+        "text": {"policy": json.dumps(policy), "msg": "why"},
+    }[kind]
+
+
+REPORTS = st.dictionaries(st.sampled_from(("alpha", "beta", "gamma")), draw_account())
+
+
+@given(REPORTS, REPORTS)
+def test_each_leverage_counts_once_in_every_total(
+    first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
+) -> None:
+    previous = leverage_report(first, time="2026-11-22T02:00:00Z", previous={})
+    report = leverage_report(second, time="2026-11-23T02:00:00Z", previous=previous)
+    rows = [row for account in report["accounts"] for row in account["leverages"]]
+    policies = [len(account.get("results") or _build.read_policy(account.get("policy"))) for account in second.values()]
+    assert len(rows) == sum(policies)
+    names = ("complying", "not_complying", "not_known")
+    compliance = Counter(row["compliant"] for row in rows)
+    expected = [compliance[True], compliance[False], compliance[None]]
+    for totals in ([report["summary"]], report["accounts"], report["symbols"]):
+        assert [sum(total[name] for total in totals) for name in names] == expected
+    assert sum(report["summary"]["outcomes"].values()) == len(rows)
+    findings = report["findings"]
+    assert {(row["account"], row["symbol"]) for row in findings if row["symbol"]} >= {
+        (account["account"], row["symbol"])
+        for account in report["accounts"]
+        for row in account["leverages"]
+        if not row["compliant"]
+    }
+    for numbers in (
+        report["summary"]["severities"].values(),
+        (action["findings"] for action in report["actions"]),
+        (problem["findings"] for problem in report["problems"]),
+    ):
+        assert sum(numbers) == len(findings) == report["summary"]["findings"]
+    assert report["compliant"] == (not findings)
+    _history.read_earlier_report(json.loads(json.dumps(report)))
+
+
+def test_account_that_was_not_reached_counts_with_its_whole_policy() -> None:
+    policy = {"policy": {"A": 10, "B": 5}}
+    report = leverage_report(
+        {
+            "alpha": make_leverages(A=10, B=10),
+            "refused keys": make_account(*(make_row(symbol, "unknown", None, None, "keys") for symbol in "AB")),
+            "no keys": {**policy, "msg": "why", "unset": ["coinswitch_api_key", "coinswitch_secret_key"]},
+            "unreachable": {**policy, "msg": "ssh", "unreachable": True},
+            "absent": policy,
+        }
+    )
+    both_unset = (
+        "coinswitch_api_key and coinswitch_secret_key of no keys are not set. "
+        "Set the keys of the account in the inventory."
+    )
+    summary = report["summary"]
+    assert (summary["leverages"], summary["complying"], summary["not_complying"], summary["not_known"]) == (10, 2, 0, 8)
+    assert (summary["accounts_not_reached"], summary["accounts_compliant"]) == (4, 1)
+    assert get_reasons(report) == [
+        (["refused keys"], ["A", "B"], "keys", "The reason is keys."),
+        (["no keys"], ["A", "B"], "keys", both_unset),
+        (["unreachable"], ["A", "B"], "network", "Ansible could not reach the host. ssh"),
+        (["absent"], ["A", "B"], "not_asked", _build.NOT_ASKED),
+    ]  # fmt: skip
+
+
+def test_sentence_that_many_rows_share_is_stored_once() -> None:
+    symbols = [f"S{number:03}" for number in range(100)]
+    reason = "The exchange did not respond. " * 9
+    rows = [make_row(symbol, "unknown", None, None, "network", reason=reason) for symbol in symbols]
+    accounts = {f"account-{number:03}": make_account(*rows, check_mode=True) for number in range(50)}
+    above = make_account(*(make_row(symbol, "changed", 20, 10) for symbol in symbols), check_mode=True)
+    first = leverage_report(dict.fromkeys(accounts, above), previous={})
+    report = leverage_report(accounts, previous=first)
+    text = json.dumps(report)
+    assert text.count(reason.strip()) == 1
+    assert len(report["findings"]) == 5000
+    assert len(text) / 5000 < 32 * 1024 * 1024 / 50_000, "500 accounts with 100 symbols in an outage fit into 32 MiB"
+
+
+def test_each_finding_has_an_action_and_enforce_has_a_command() -> None:
+    report = leverage_report(
+        {
+            "alpha": make_leverages(A=20, B=5),
+            "beta": make_account(make_row("A", "blocked", 20, 20, "position", blockers=[BLOCKER]), check_mode=True),
+            "gamma": make_account(make_row("A", "unknown", None, None, "keys"), check_mode=True),
+            "delta": make_leverages(A=None, B=20),
+        },
+        inventory=["/srv/my desk/inventory"],
+    )
+    command = "ansible-playbook -i '/srv/my desk/inventory' tradeops.coinswitch.enforce --limit alpha,delta"
+    assert [tuple(action.values()) for action in report["actions"]] == [
+        ("enforce", 3, ["alpha", "delta"], command),
+        ("close", 1, ["beta"], None),
+        ("correct", 1, ["gamma"], None),
+        ("check", 1, ["delta"], None),
+    ]
+
+
+@pytest.mark.parametrize("names", [["a b"], ["a,b"], ["{{ 7 }}"], ["*"], [f"a{number}" for number in range(21)]])
+def test_command_has_no_limit_if_it_would_be_a_pattern_or_too_long(names: list[str]) -> None:
+    report = leverage_report({name: make_leverages(A=20) for name in names})
+    assert report["actions"][0]["command"] == "ansible-playbook tradeops.coinswitch.enforce"
+
+
+def test_totals_by_symbol_have_the_most_dangerous_severity() -> None:
+    report = leverage_report({"alpha": make_leverages(A=20, B=10), "beta": make_leverages(A=5, C=None)})
+    assert [(row["symbol"], row["leverages"], row["severity"]) for row in report["symbols"]] == [
+        ("A", 2, "above_policy"),
+        ("B", 1, None),
+        ("C", 1, "unknown"),
+    ]
+
+
+# --- accounts with the same key ---
+
+
+def test_same_key_and_same_symbol_are_not_known_for_both_accounts() -> None:
+    accounts = {
+        "alpha": {**make_leverages(A=10, B=10), "account": "k1"},
+        "beta": {**make_leverages(A=10, C=10), "account": "k1"},
+    }
+    report = leverage_report(accounts)
+    assert [(row["account"], row["symbol"], row["cause"], row["action"]) for row in report["findings"]] == [
+        ("alpha", "A", "same_key", "correct"),
+        ("beta", "A", "same_key", "correct"),
+    ]
+    ((_accounts, _symbols, _cause, reason),) = get_reasons(report)
+    assert reason.startswith("alpha and beta use the same API key and name the same symbols (A).")
+    assert [account["outcomes"] for account in report["accounts"]] == [["unknown", "unchanged"]] * 2
+    assert report["warnings"] == []
+
+
+def test_same_key_with_different_symbols_is_a_warning() -> None:
+    accounts = {"alpha": {**make_leverages(A=10), "account": "k1"}, "beta": {**make_leverages(B=10), "account": "k1"}}
+    report = leverage_report(accounts)
+    assert report["compliant"]
+    assert report["warnings"] == ["alpha and beta use the same API key. Check that each account has its own keys."]
+
+
+def test_accounts_that_were_left_out_before_the_run_have_the_same_reason() -> None:
+    account = {"policy": {"A": 10, "B": 10}, "key_id": "k1"}
+    report = leverage_report({"alpha": account, "beta": {**account, "policy": {"A": 10}}})
+    assert [(row["accounts"], row["symbols"], row["cause"]) for row in report["problems"]] == [
+        (["alpha", "beta"], ["A", "B"], "same_key")
+    ]
+
+
+# --- read_account ---
+
+
+def test_change_that_check_mode_predicts_is_drift() -> None:
+    row = make_row("A", "changed", 20, 10)
+    (drifted,) = get_account(make_account(row, check_mode=True))["leverages"]
+    (changed,) = get_account(make_account(row))["leverages"]
+    assert (drifted["outcome"], drifted["leverage"], drifted["changed"]) == ("drifted", 20, False)
+    assert (changed["outcome"], changed["leverage"], changed["changed"]) == ("changed", 10, True)
+
+
+@pytest.mark.parametrize("enforce", ["minimum", "", None, 5, ["exact"]])
+def test_mistyped_enforce_is_not_known(enforce: Any) -> None:
+    account = get_account({"policy": {"A": 10}, "enforce": enforce, "msg": "no such choice"})
+    assert (account["enforce"], account["not_known"]) == (None, 1)
+
+
+UNSET = "key of alpha is not set. Set the keys of the account in the inventory."
+
+
+@pytest.mark.parametrize(
+    ("account", "reason"),
+    [
+        ({}, _build.NOT_ASKED),
+        ({"policy": {}, "msg": "leverages is empty"}, _build.NO_POLICY),
+        ({"policy": "", "results": []}, _build.NO_POLICY),
+        ({"policy": {}}, _build.NOT_ASKED),
+        ({"msg": "the variable\n is undefined"}, "the variable is undefined"),
+        ({"policy": "BTCUSDT", "msg": "cannot convert\nto dict"}, "cannot convert to dict"),
+        ({"policy": [], "msg": "x", "unset": ["key"]}, UNSET),
+    ],
+)
+def test_account_without_rows_has_one_finding(account: dict[str, Any], reason: str) -> None:
+    report = leverage_report({"alpha": account})
+    assert get_reasons(report)[0][3] == reason
+    assert [(row["account"], row["symbol"], row["severity"]) for row in report["findings"]] == [
+        ("alpha", None, "not_reached")
+    ]
+    (account_report,) = report["accounts"]
+    assert (account_report["outcomes"], account_report["message"]) == (["unknown"], reason)
+    assert not account_report["compliant"]
+
+
+# --- read_policy ---
+
+
+@pytest.mark.parametrize(
+    "policy", [{"btcusdt": "10", "A": 5}, '{"BTCUSDT": 10, "A": 5}', "{'BTCUSDT': 10, 'A': 5}", "BTCUSDT=10, A=5"]
+)
+def test_policy_is_read_as_the_module_reads_it(policy: Any) -> None:
+    assert _build.read_policy(policy) == {"BTCUSDT": 10, "A": 5}
+
+
+@pytest.mark.parametrize("policy", [None, "BTCUSDT", "[1]", 5, ["A"], "{"])
+def test_policy_that_is_no_dictionary_is_empty(policy: Any) -> None:
+    assert _build.read_policy(policy) == {}
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "10.0", "", "\u0663", "-1", None, "9" * 5000])
+def test_leverage_that_is_not_a_whole_number_stays_text(value: Any) -> None:
+    assert _build.read_policy({"A": value}) == {"A": str(value)}
+
+
+# --- is_loopback ---
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://coinswitch.co", False),
+        ("https://localhost.example.com", False),
+        ("http://127.0.0.1:8080", True),
+        ("http://127.9.9.9", True),
+        ("http://[::1]:80/x", True),
+        ("http://LOCALHOST.:80", True),
+        ("http://[", False),
+    ],
+)
+def test_loopback_address_is_not_the_real_exchange(url: str, expected: bool) -> None:
+    assert _build.is_loopback(url) is expected
+    (exchange,) = leverage_report({"alpha": {**make_leverages(A=10), "api_url": url}})["exchanges"]
+    assert exchange == {"api_url": url, "accounts": 1, "is_real": not expected}
+
+
+def test_reason_of_a_task_that_failed_before_a_request_is_its_message() -> None:
+    rows = [make_row(symbol, "unknown", None, None, "input", reason="The task failed.") for symbol in "AB"]
+    failed = make_account(*rows, requests=0, msg="enforce is not valid.", error={"kind": "input"})
+    report = leverage_report({"alpha": failed})
+    assert get_reasons(report) == [(["alpha"], ["A", "B"], "input", "enforce is not valid.")]
+
+
+def test_exchange_that_got_no_request_was_not_asked() -> None:
+    report = leverage_report({"alpha": {**make_leverages(A=None), "requests": 0}})
+    assert report["exchanges"] == []
+
+
+def test_severities_of_the_tests_are_those_of_the_report() -> None:
+    assert set(leverage_report({})["summary"]["severities"]) == set(_findings.SEVERITIES)

@@ -1,0 +1,127 @@
+# Copyright (c) Contributors to the tradeops.coinswitch project
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Merged reports are the same as one report of all accounts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.merge import MergeOptions, merge_reports
+
+from .rows import BLOCKER, ORDER, POSITION, make_account, make_leverages, make_row
+
+EARLY, LATE = "2026-11-23T02:00:00Z", "2026-11-23T02:10:00Z"
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "alpha": make_leverages(A=20, B=10),
+    "beta": make_account(
+        make_row("A", "blocked", 40, 40, "position", blockers=[BLOCKER], positions=[POSITION]),
+        make_row("C", "refused", 5, 5, "order", blockers=[ORDER], exchange_message="No."),
+        check_mode=True,
+    ),
+    "gamma": make_account(make_row("A", "unknown", None, None, "keys"), error={"kind": "keys", "status": 401}),
+    "delta": {"policy": "damaged", "msg": "why", "error": {"kind": "input"}},
+    "absent": {"policy": {"A": 10}},
+}
+
+
+def merge(*reports: dict[str, Any], previous: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    merge_options = {"title": None, "accounts": [], "max_age": 12, "inventory": [], **options}
+    read_from_files = [json.loads(json.dumps(report)) for report in reports]
+    return merge_reports(read_from_files, MergeOptions(**merge_options), previous)
+
+
+def make_part(*names: str, time: str = EARLY, **keys: Any) -> dict[str, Any]:
+    accounts = {name: ACCOUNTS[name] for name in names}
+    return dict(leverage_report(accounts, time=time, check_mode=True, **keys))
+
+
+# --- merge_reports ---
+
+
+def test_merged_parts_are_the_report_of_all_accounts() -> None:
+    whole = make_part(*ACCOUNTS)
+    assert merge(*(make_part(name) for name in ACCOUNTS)) == whole
+    assert merge(make_part("alpha", "beta", "gamma"), make_part("delta", "absent")) == whole
+    assert merge(whole) == whole
+    assert merge(merge(make_part("alpha")), make_part("beta"))["findings"] == make_part("alpha", "beta")["findings"]
+
+
+def test_merged_report_has_the_history_of_merged_reports() -> None:
+    first = merge(make_part("alpha"), make_part("beta"), previous={})
+    unread = leverage_report({"beta": make_leverages(A=None, C=None)}, time=LATE, check_mode=True)
+    second = merge(make_part("alpha", time=LATE), unread, previous=first)
+    assert [(row["severity"], row["account"], row["symbol"], row["status"]) for row in second["findings"]] == [
+        ("above_policy", "alpha", "A", "continues"),
+        ("above_when_last_seen", "beta", "A", "continues"),
+        ("not_reached", "beta", "C", "continues"),
+    ]
+    assert second["findings"][1]["last_positions"] == [{**POSITION, "notional": 640.0}]
+    assert [run["time"] for run in second["history"]["runs"]] == [EARLY, LATE]
+
+
+def test_account_in_two_reports_is_a_finding_and_the_newer_report_counts() -> None:
+    newer = leverage_report({"alpha": make_leverages(A=10, B=10)}, time=LATE, check_mode=True)
+    for parts in ((make_part("alpha"), newer), (newer, make_part("alpha"))):
+        report = merge(*parts)
+        (finding,) = report["findings"]
+        assert (finding["account"], finding["symbol"], finding["cause"]) == ("alpha", None, "reported_twice")
+        assert report["problems"][0]["reason"].startswith("2 reports contain this account. The newest one of 2026")
+        assert report["summary"]["complying"] == report["summary"]["leverages"] == 2
+        assert not report["compliant"]
+        assert not report["accounts"][0]["compliant"]
+
+
+def test_report_of_an_earlier_run_does_not_count_as_a_check() -> None:
+    old = make_part("alpha", "gamma", time="2026-11-22T02:00:00Z")
+    newer_gamma = leverage_report({"gamma": make_leverages(A=10)}, time=EARLY, check_mode=True)
+    report = merge(old, newer_gamma)
+    findings = report["findings"]
+    assert [(row["account"], row["cause"], row["last_leverage"], row["last_seen"]) for row in findings] == [
+        ("alpha", "not_asked", 20, "2026-11-22T02:00:00Z"),
+        ("alpha", "not_asked", 10, "2026-11-22T02:00:00Z"),
+    ]
+    assert report["findings"][0]["severity"] == "above_when_last_seen"
+
+
+def test_account_that_must_be_in_the_report_was_not_checked() -> None:
+    expected = [{"name": name, "policy": {"A": 10}, "enforce": "exact"} for name in ("alpha", "missing")]
+    report = merge(make_part("alpha"), accounts=expected)
+    assert [(row["account"], row["cause"]) for row in report["findings"]] == [("alpha", None), ("missing", "not_asked")]
+    assert report["summary"]["not_known"] == 1
+
+
+@pytest.mark.parametrize(("parts", "expected"), [(0, True), (2, True), (3, False)])
+def test_report_with_too_few_parts_is_incomplete(parts: int, expected: bool) -> None:
+    reports = [leverage_report({name: make_leverages(A=10)}, time=EARLY) for name in ("alpha", "beta")]
+    report = merge(*reports, parts=parts)
+    assert report["complete"] is report["compliant"] is expected
+    warnings = ["Only 2 of 3 reports could be merged. See the output of the parts."]
+    assert report["warnings"] == ([] if expected else warnings)
+
+
+def test_keys_of_accounts_in_different_parts_are_compared() -> None:
+    parts = [
+        leverage_report({name: {**make_leverages(A=10), "account": "k1"}}, time=EARLY) for name in ("alpha", "beta")
+    ]
+    assert [(row["account"], row["cause"]) for row in merge(*parts)["findings"]] == [
+        ("alpha", "same_key"),
+        ("beta", "same_key"),
+    ]
+
+
+def test_merged_drift_checks_are_a_drift_check_and_others_are_not() -> None:
+    enforced = leverage_report({"beta": make_leverages(check_mode=False, A=20)}, time=EARLY)
+    assert merge(make_part("alpha"), make_part("gamma"))["check_mode"] is True
+    assert merge(make_part("alpha"), enforced)["check_mode"] is False
+
+
+def test_parts_that_are_no_reports_are_refused() -> None:
+    with pytest.raises(ValueError, match="There are no reports to merge"):
+        merge()
+    with pytest.raises(ValueError, match="its structure is not that of a report"):
+        merge(make_part("alpha"), {"schema": "x"} | {"version": 1, "schema": make_part("alpha")["schema"]})
