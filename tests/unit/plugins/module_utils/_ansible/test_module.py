@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import set_fallbacks
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
@@ -37,6 +36,7 @@ from ansible_collections.tradeops.coinswitch.plugins.modules import (
 from sandbox import FAULTS, Account
 
 from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
+from ..module_arguments import patch_module_args
 
 Run = Callable[..., dict[str, Any]]
 
