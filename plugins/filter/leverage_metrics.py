@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Callable, Iterable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_metrics
@@ -102,4 +103,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_metrics": leverage_metrics}
+        return {"leverage_metrics": protect(leverage_metrics)}

@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 from jinja2 import Environment, StrictUndefined
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_page
@@ -110,4 +111,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_page": leverage_page}
+        return {"leverage_page": protect(leverage_page)}

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_report
@@ -584,4 +585,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_report": leverage_report}
+        return {"leverage_report": protect(leverage_report)}

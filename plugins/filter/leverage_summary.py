@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_summary
@@ -107,4 +108,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_summary": leverage_summary}
+        return {"leverage_summary": protect(leverage_summary)}

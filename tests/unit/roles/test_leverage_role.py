@@ -42,8 +42,9 @@ def test_playbooks_pass_on_every_connection_option() -> None:
     options = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
     for name in ("enforce", "drift"):
         _check, play = load_yaml(ROOT / "playbooks" / f"{name}.yml")
+        defaults = {option: "''" if option in KEYS else "omit" for option in options}
         assert play["module_defaults"]["group/tradeops.coinswitch.coinswitch"] == {
-            option: f"{{{{ coinswitch_{option}{'' if option in KEYS else ' | default(omit)'} }}}}" for option in options
+            option: f"{{{{ coinswitch_{option} | default({default}) }}}}" for option, default in defaults.items()
         }
         guide = (ROOT / "docs" / "guides" / "desk.md").read_text(encoding="utf-8")
         assert {f"`coinswitch_{option}`" for option in options} <= set(re.findall(r"`\w+`", guide))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
@@ -77,4 +78,5 @@ def test_summary_has_at_most_ten_short_printable_lines() -> None:
 
 
 def test_filter_module_returns_the_filter() -> None:
-    assert FilterModule().filters() == {"leverage_summary": leverage_summary}
+    ((name, function),) = FilterModule().filters().items()
+    assert (name, inspect.unwrap(function)) == ("leverage_summary", leverage_summary)

@@ -299,7 +299,7 @@ def test_validate_certs_false_is_a_warning(run_module: Run, account: Account, wa
         ({"symbol": "BTCUSDT", "leverage": 5, "retries": True}, "retries must be a whole number from 0 to 999"),
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: set the option api_key or the env"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is empty. Set the variable from which"),
         ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must have 64 hexadecimal "),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ],
