@@ -14,7 +14,7 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protec
 DOCUMENTATION = r"""
 name: leverage_metrics
 short_description: Convert a report of leverages to metrics for Prometheus
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:

@@ -44,14 +44,12 @@ options:
       - The identifier of a run. If set, only accounts with the same value in V(run) are included with their results.
         All other accounts count as not asked in this run.
     type: str
-    version_added: 1.1.0
   previous:
     description:
       - The report of the last run, as P(tradeops.coinswitch.leverage_history#lookup) returns it. If set, the findings
         have an age, and the report has a RV(_value.history). An empty dictionary starts the history.
       - If not set, the report has no history.
     type: dict
-    version_added: 1.1.0
 seealso:
   - plugin: tradeops.coinswitch.leverage_page
     plugin_type: filter

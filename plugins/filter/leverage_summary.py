@@ -13,7 +13,7 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protec
 DOCUMENTATION = r"""
 name: leverage_summary
 short_description: Summarize a report of leverages in at most ten lines
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:

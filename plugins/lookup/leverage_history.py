@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: leverage_history
 short_description: Read the report of the last run
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - Contributors to tradeops.coinswitch (@tradeops)
 description:
