@@ -94,8 +94,8 @@ def build(revision: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tree, built = Path(scratch, "tree"), Path(scratch, "built")
         run("git", "archive", "--format=tar", f"--output={scratch}/tree.tar", revision)
-        with tarfile.open(f"{scratch}/tree.tar") as archive:
-            archive.extractall(tree, filter="data")
+        tree.mkdir()
+        run("tar", "-x", "-f", f"{scratch}/tree.tar", "-C", str(tree))
         run("ansible-galaxy", "collection", "build", "--output-path", str(built), folder=tree)
         (artifact,) = built.glob("*.tar.gz")
         packed = normalize(artifact, int(run("git", "show", "--no-patch", "--format=%ct", f"{revision}^{{commit}}")))
