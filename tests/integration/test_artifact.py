@@ -83,7 +83,8 @@ def test_command_of_the_readme_starts_the_sandbox_of_an_installed_collection(art
         assert sandbox.stdout
         try:
             lines = [sandbox.stdout.readline() for _line in range(3)]
-            environment.update(line.strip().removeprefix("export ").split("=", 1) for line in lines)
+            exports = [line.strip().removeprefix("export ").partition("=") for line in lines]
+            environment.update({name: value for name, _sign, value in exports})
             task = [
                 "ansible",
                 "localhost",
