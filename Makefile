@@ -43,11 +43,11 @@ help: ## Show this help (the times are those of two idle processors, after the f
 demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine (15 s)
 	@examples/demo/run
 
-check: style ## Check style, types and spelling, and run the unit tests (30 s)
+check: style ## Check style, types and spelling, and run the unit tests (40 s)
 	@pytest --quiet --numprocesses 2 --ignore tests/unit/whole_tasks
 
 # The last line of the output is the summary of the longest run of pytest.
-test: install ## Run all checks and tests (6 min, 10 min the first time)
+test: install ## Run all checks and tests (7 min, 10 min the first time)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 integration sanity unit whole checks style
 	HOME="$(cache)/home" pytest --quiet --numprocesses 3 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks \
 	    tests/integration tests/unit
@@ -63,7 +63,7 @@ clean: ## Delete .venv and .cache (1 s)
 
 ## Parts of `make test`:
 
-style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog (10 s)
+style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog (10 s, 40 s the first time)
 	ruff check --quiet .
 	@ruff format --check --quiet . || { echo "The format of the files above is wrong. Run: .venv/bin/ruff format"; exit 1; }
 	mypy

@@ -53,8 +53,11 @@ ANSIBLE_TESTS = [
 # Python includes: it needs no network, and saves seconds in each of about twenty environments.
 PIP_INSTALLER = """\
 import ensurepip, pathlib, sysconfig, zipfile
-[wheel] = pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
-zipfile.ZipFile(wheel).extractall(sysconfig.get_path("purelib"))
+bundled = list(pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+if bundled:
+    zipfile.ZipFile(bundled[0]).extractall(sysconfig.get_path("purelib"))
+else:  # Debian and Ubuntu keep it elsewhere
+    ensurepip.bootstrap(upgrade=True, default_pip=True)
 """
 # The versions that ansible-core 2.16 to 2.22 asks for.
 PIP_VERSIONS = ("23_1_2", "24_2", "25_2")
