@@ -6,127 +6,115 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.PHONY: artifact audit bench check checks clean containers demo docs help importer install integration lock release \
+    sanity style test unit whole
 
 cache := $(CURDIR)/.cache
-collection := ansible_collections/tradeops/coinswitch
 # The checkout under the name of the collection, for mypy.
-checkout := .cache/checkout/$(collection)
-# The collection as users install it, for the demo and the integration tests.
-installed := $(cache)/installed
+checkout := .cache/checkout/ansible_collections/tradeops/coinswitch
 
-users_path := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(shell tests/tools/real-path)
-export ANSIBLE_COLLECTIONS_PATH := $(installed)
+# The collection as users install it, for the demo and the integration tests.
+export ANSIBLE_COLLECTIONS_PATH := $(cache)/installed
 export ANSIBLE_HOME := $(cache)/ansible
 export HYPOTHESIS_STORAGE_DIRECTORY := $(cache)/hypothesis
 export PIP_CACHE_DIR := $(cache)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export XDG_CACHE_HOME := $(cache)/xdg
 export UV_CACHE_DIR := $(cache)/uv
+export UV_PYTHON_DOWNLOADS := never
 # Trust the certificates of the system, as pip does. Behind a company proxy, those that uv includes are not enough.
 export UV_SYSTEM_CERTS := true
 # Ignore the settings that users have for their other work.
 unexport ANSIBLE_CONFIG PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
 
-nox := HOME="$(cache)/home" nox --no-color
+# Run a check with its output in a file. If it fails, print the file, and at the end the names of what failed.
+log = @mkdir -p .cache/logs && start=$$(date +%s); if { $(1); } >.cache/logs/$@.log 2>&1; \
+    then echo "$@ passed in $$(($$(date +%s) - start)) s"; \
+    else cat .cache/logs/$@.log; echo "$@ FAILED (.cache/logs/$@.log):"; \
+    grep -E "^(FAILED|ERROR|FATAL)|^nox > .*failed" .cache/logs/$@.log; exit 1; fi
 
-.PHONY: help
-help: ## Show this help
+help: ## Show this help (the times are those of two idle processors, after the first run)
 	@echo "Usage: make TARGET"
 	@sed -n -e 's/^## \(.*\)/\n\1/p' -e 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 ## Develop:
 
-.PHONY: demo
-demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine
+demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine (15 s)
 	@examples/demo/run
 
-.PHONY: check
-check: style ## Check style, types and spelling, and run the unit tests (less than 20 seconds)
-	pytest --numprocesses 2 --ignore tests/unit/whole_tasks
+check: style ## Check style, types and spelling, and run the unit tests (40 s)
+	@pytest --quiet --numprocesses 2 --ignore tests/unit/whole_tasks
 
 # The last line of the output is the summary of the longest run of pytest.
-.PHONY: test
-test: install ## Run all checks and tests (about 5 minutes)
-	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(parallel_checks)
-	HOME="$(cache)/home" pytest --numprocesses 3 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks tests/integration tests/unit
+test: install ## Run all checks and tests (7 min, 10 min the first time)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 integration sanity unit whole checks style
+	HOME="$(cache)/home" pytest --quiet --numprocesses 3 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks \
+	    tests/integration tests/unit
 
-.PHONY: docs
-docs: .venv/ready ## Build the documentation site in .cache/docs
-	$(nox) --session docs
+docs: .venv/ready ## Build the documentation site in .cache/docs (15 s)
+	@tests/tools/build-docs
 
-.PHONY: bench
-bench: .venv/ready ## Measure the processor time and the requests of tasks (with SLOW=1, also rows that take minutes)
+bench: .venv/ready ## Measure the processor time and the requests of tasks (2 min; with SLOW=1 also rows that take minutes)
 	@python tests/bench/bench.py $(if $(SLOW),--slow)
 
-.PHONY: clean
-clean: ## Delete .venv and .cache
+clean: ## Delete .venv and .cache (1 s)
 	rm -rf .venv .cache
 
-## Maintain:
+## Parts of `make test`:
 
-.PHONY: lock
-lock: lock-uv lock-dev ## Update the pinned requirements (needs the network)
-
-.PHONY: audit
-audit: .venv/ready ## Search the pinned requirements for known vulnerabilities (needs the network)
-	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements/uv.txt --requirement requirements/dev.txt
-
-.PHONY: importer
-importer: .venv/ready ## Check the artifact with the newest importer of Galaxy (needs the network)
-	$(nox) --session importer
-
-.PHONY: containers
-containers: .venv/ready ## Run all sanity tests in the containers of ansible-test (with Docker or Podman)
-	$(nox) --session ansible-test-sanity
-
-.PHONY: artifact
-artifact: .venv/ready ## Build the artifact of a REVISION (HEAD by default) in .cache/release
-	@python tests/tools/release.py build "$(or $(REVISION),HEAD)"
-
-.PHONY: release
-release: .venv/ready ## Write the changelog, set the tag and build the artifact: make release VERSION=1.2.3
-	@python tests/tools/release.py cut "$(VERSION)"
-
-# The parts of `make test` that run in parallel, the longest first.
-parallel_checks := unit sanity integration whole-tasks checks style
-
-# Not in the coverage run, because these tests run the same lines thousands of times.
-.PHONY: whole-tasks
-whole-tasks: .venv/ready
-	pytest --quiet tests/unit/whole_tasks
-
-.PHONY: style
-style: .venv/ready $(checkout)
+style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog (10 s, 40 s the first time)
 	ruff check --quiet .
-	ruff format --check --quiet .
+	@ruff format --check --quiet . || { echo "The format of the files above is wrong. Run: .venv/bin/ruff format"; exit 1; }
 	mypy
 	yamllint --strict $$(git ls-files '*.yml')
 	git ls-files -z --cached --others --exclude-standard | xargs -0 codespell
 	proselint check --config tests/proselint.json $$(git ls-files '*.md' ':!CHANGELOG.md')
+	antsibull-changelog lint
 
-# The tests with other versions of ansible-core than that of the checkout.
-.PHONY: sanity integration unit
-sanity integration unit: .venv/ready
-	$(nox) --tags $@
+# Not in the coverage run, because these tests run the same lines thousands of times.
+whole: .venv/ready ## Run the unit tests of whole tasks under faults (1 min)
+	$(call log,pytest --quiet tests/unit/whole_tasks)
 
-.PHONY: checks
-checks: .venv/ready
-	$(nox)
+checks: .venv/ready ## Check the documentation, the licenses and the examples (20 s)
+	$(call log,nox --no-color && tests/tools/build-docs)
 
-.PHONY: install
-install: .venv/ready
+unit: .venv/ready ## Run the unit tests with other versions of ansible-core (1 min)
+	$(call log,nox --no-color --tags unit)
+integration: .venv/ready ## Run the integration tests with other versions of ansible-core (3 min)
+	$(call log,nox --no-color --tags integration)
+sanity: .venv/ready ## Run the sanity tests with the oldest and the newest ansible-core (1 min, 3 min the first time)
+	$(call log,nox --no-color --tags sanity)
+
+install: .venv/ready ## Build the collection, and install it in .cache/installed (3 s)
 	@rm -rf .cache/artifact .cache/installed
 	@ansible-galaxy collection build --output-path .cache/artifact . >.cache/build.log
-	@ansible-galaxy collection install --offline --collections-path "$(installed)" .cache/artifact/*.tar.gz >.cache/install.log
+	@ansible-galaxy collection install --offline --collections-path .cache/installed .cache/artifact/*.tar.gz >.cache/install.log
+
+## Maintain (artifact and release need no network, the others do):
+
+lock: lock-uv lock-dev ## Update the pinned requirements (30 s)
+audit: .venv/ready ## Search the pinned requirements for known vulnerabilities (30 s)
+	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements/uv.txt --requirement requirements/dev.txt
+importer: .venv/ready ## Check the artifact with the newest importer of Galaxy (30 s)
+	UV_CONSTRAINT= nox --no-color --session build-import-check
+containers: .venv/ready ## Run all sanity tests in the containers of ansible-test, with Docker or Podman (20 min)
+	nox --no-color --session ansible-test-sanity
+artifact: .venv/ready ## Build the artifact of a REVISION (HEAD by default) in .cache/release (3 s)
+	@python tests/tools/release.py build "$(or $(REVISION),HEAD)"
+release: .venv/ready ## Write the changelog, set the tag and build the artifact: make release VERSION=1.2.3 (5 s)
+	@python tests/tools/release.py cut "$(VERSION)"
 
 lock-%: .venv/ready
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate requirements/$*.in --output-file requirements/$*.txt
 
+pythons := $(or $(PYTHON),python3.13 python3.14 python3.12 python3.11 python3)
 .venv/ready: requirements/uv.txt requirements/dev.txt
-	@python=$$(PATH="$(users_path)" tests/tools/find-python $(PYTHON)) \
-	    && echo "Setting up .venv with $$python" && "$$python" -m venv --clear .venv
+	@for python in $(pythons); do "$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+	    2>/dev/null && echo "Setting up .venv with $$python" && exec "$$python" -m venv --clear .venv; done; \
+	    echo "None of these is a Python 3.11 to 3.14 with venv and ensurepip: $(pythons). Install one (on Debian and Ubuntu also" \
+	    "python3-venv), or set PYTHON=/path/to/python3."; exit 1
 	@.venv/bin/python -m pip install -qq --no-deps --no-compile --require-hashes --requirement requirements/uv.txt
 	@.venv/bin/uv pip install --quiet --python .venv --no-deps --require-hashes --requirement requirements/dev.txt
 	@mkdir -p .cache/home && touch $@

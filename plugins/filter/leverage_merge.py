@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import merge as _merge
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_merge
@@ -110,4 +111,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_merge": leverage_merge}
+        return {"leverage_merge": protect(leverage_merge)}

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_metrics
@@ -116,4 +117,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_metrics": leverage_metrics}
+        return {"leverage_metrics": protect(leverage_metrics)}

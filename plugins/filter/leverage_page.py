@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_page
@@ -106,4 +107,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_page": leverage_page}
+        return {"leverage_page": protect(leverage_page)}

@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
 DOCUMENTATION = r"""
 name: leverage_report
@@ -797,4 +798,4 @@ class FilterModule:
     """The filter. Ansible searches for this class."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"leverage_report": leverage_report}
+        return {"leverage_report": protect(leverage_report)}

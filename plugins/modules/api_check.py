@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: api_check
 short_description: Compare the answers of CoinSwitch PRO with what this collection expects
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
     expects. By default, the module only reads.

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "extensions"))
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
 # The oldest Python on which modules run with this ansible-core. `make integration` sets it up if it is installed.
-OLDEST_TARGET = "3.8" if ansible_version.startswith("2.19.") else "3.9"
+OLDEST_TARGET = "3.8" if [int(part) for part in ansible_version.split(".")[:2]] < [2, 20] else "3.9"
 TARGET_PYTHON = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
 
 COLLECTION = Path("ansible_collections/tradeops/coinswitch")

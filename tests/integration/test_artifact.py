@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -63,3 +66,35 @@ def test_artifact_has_all_plugins_and_the_sandbox(files: set[str]) -> None:
 
 def test_artifact_is_small(artifact: Path) -> None:
     assert artifact.stat().st_size < MAX_BYTES
+
+
+def test_command_of_the_readme_starts_the_sandbox_of_an_installed_collection(artifact: Path, tmp_path: Path) -> None:
+    """In an empty home directory, as somebody does who installs the collection from Galaxy."""
+    (command,) = re.findall(
+        r"^\$ (python3 ~/.*/sandbox)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {"HOME": str(tmp_path), "PATH": path, "LC_ALL": "C.UTF-8"}
+    install = ["ansible-galaxy", "collection", "install", "--offline", str(artifact)]
+    subprocess.run(install, env=environment, cwd=tmp_path, check=True, capture_output=True)
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {command} --port 0"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as sandbox:
+        assert sandbox.stdout
+        try:
+            lines = [sandbox.stdout.readline() for _line in range(3)]
+            exports = [line.strip().removeprefix("export ").partition("=") for line in lines]
+            environment.update({name: value for name, _sign, value in exports})
+            task = [
+                "ansible",
+                "localhost",
+                "-m",
+                "tradeops.coinswitch.futures_leverage",
+                "-a",
+                "symbol=BTCUSDT leverage=13",
+            ]
+            completed = subprocess.run(task, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        finally:
+            sandbox.terminate()
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert completed.stdout.startswith("localhost | CHANGED")

@@ -248,7 +248,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.results = {}
     def v2_runner_on_ok(self, result):
-        self.results[result.task.get_name()] = result.result
+        self.results[result._task.get_name()] = result._result
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self.v2_runner_on_ok(result)
     def v2_playbook_on_stats(self, stats):

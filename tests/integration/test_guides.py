@@ -85,4 +85,7 @@ def test_commands_of_the_guide_print_what_it_shows(path: Path, ansible: Ansible,
     for command, output, status in results:
         assert (status != 0) == command.must_fail, f"{command.text}: exit status {status}\n{output}"
         for text in (text.strip() for line in command.shown_lines for text in line.split("…")):
-            assert text in output, f"{command.text} does not print {text!r}:\n{output}"
+            # ansible-core before 2.19 breaks long lines.
+            assert " ".join(text.split()) in " ".join(output.split()), (
+                f"{command.text} does not print {text!r}:\n{output}"
+            )

@@ -103,6 +103,14 @@ def test_cut_writes_the_changelog_the_tag_and_the_artifact(clone: Clone) -> None
     assert f"the tag v{NEW_VERSION} already exists" in again.stderr
 
 
+def test_cut_of_the_first_release_uses_the_entry_of_the_changelog(clone: Clone) -> None:
+    clone.commit("1.0.0")
+    before = clone.git("rev-parse", "HEAD")
+    completed = clone.release("cut", "1.0.0")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert clone.git("rev-parse", "v1.0.0^{commit}") == before, "the tag is all that a release needs"
+
+
 def test_cut_lists_all_problems_and_sets_no_tag(clone: Clone) -> None:
     for fragment in (clone.folder / "changelogs/fragments").glob("*.yml"):
         fragment.unlink()

@@ -42,15 +42,24 @@ def find_problems(version: str) -> list[str]:
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
         return [f"{version!r} is not a version such as 1.2.3"]
     declared = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    fragments = list((ROOT / FRAGMENTS).glob("*.y*ml"))
     later = [name for name in find_versions_added() if split_version(name) > split_version(version)]
     checks = {
         "the work tree is not clean: commit or remove what `git status` shows": run("git", "status", "--porcelain"),
         f"galaxy.yml says {declared}, not {version}": declared != version,
         f"the documentation says that something was added in {', '.join(later)}, after {version}": later,
-        f"{FRAGMENTS} is empty: add a fragment for each change": not list((ROOT / FRAGMENTS).glob("*.y*ml")),
+        f"{FRAGMENTS} is empty: add a fragment for each change": not fragments and not has_entry(version),
+        f"the changelog has an entry {version}, but {FRAGMENTS} is not empty: use a later version": fragments
+        and has_entry(version),
         f"the tag v{version} already exists": run("git", "tag", "--list", f"v{version}"),
     }
     return [problem for problem, is_found in checks.items() if is_found]
+
+
+def has_entry(version: str) -> bool:
+    """Return whether the changelog describes this version, like that of the first release."""
+    changelog = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text(encoding="utf-8"))
+    return version in changelog["releases"]
 
 
 def find_versions_added() -> list[str]:
@@ -65,15 +74,16 @@ def split_version(version: str) -> list[int]:
 
 
 def cut(version: str) -> None:
-    """Write the changelog from its fragments, commit it, tag it and build the artifact. Push nothing."""
+    """Write and commit the changelog if it has no entry yet, set the tag, and build the artifact. Push nothing."""
     problems = find_problems(version)
     if problems:
         lines = [f"{version} cannot be released:", *(f"- {problem}" for problem in problems)]
         raise SystemExit("\n".join(lines))
     run("antsibull-changelog", "lint")
-    run("antsibull-changelog", "release")
-    run("git", "add", "CHANGELOG.md", "changelogs")
-    run("git", "commit", "--quiet", "--message", f"Release {version}")
+    if not has_entry(version):
+        run("antsibull-changelog", "release")
+        run("git", "add", "CHANGELOG.md", "changelogs")
+        run("git", "commit", "--quiet", "--message", f"Release {version}")
     run("git", "tag", "--annotate", f"v{version}", "--message", f"Release {version}")
     build(f"v{version}", ROOT / ".cache" / "release")
     print(f"To publish it: git push --follow-tags origin HEAD v{version}")
@@ -84,8 +94,8 @@ def build(revision: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tree, built = Path(scratch, "tree"), Path(scratch, "built")
         run("git", "archive", "--format=tar", f"--output={scratch}/tree.tar", revision)
-        with tarfile.open(f"{scratch}/tree.tar") as archive:
-            archive.extractall(tree, filter="data")
+        tree.mkdir()
+        run("tar", "-x", "-f", f"{scratch}/tree.tar", "-C", str(tree))
         run("ansible-galaxy", "collection", "build", "--output-path", str(built), folder=tree)
         (artifact,) = built.glob("*.tar.gz")
         packed = normalize(artifact, int(run("git", "show", "--no-patch", "--format=%ct", f"{revision}^{{commit}}")))

@@ -21,7 +21,10 @@ extends_documentation_fragment:
 
 
 class CallbackModule(CallbackBase):
-    """Print the results of the modules of this collection. Other modules are not supported."""
+    """Print the results of the modules of this collection. Other modules are not supported.
+
+    ansible-core 2.16 to 2.18 have `_result` and `_host`, but not `result` and `host`.
+    """
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -31,15 +34,15 @@ class CallbackModule(CallbackBase):
         self._display.display(f"TASK [{task.get_name()}]")
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        status, color = ("changed", "yellow") if result.result["changed"] else ("ok", "green")
-        self._print_host(result, status, color, result.result.get("warnings", []))
+        status, color = ("changed", "yellow") if result._result["changed"] else ("ok", "green")
+        self._print_host(result, status, color, result._result.get("warnings", []))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._print_host(result, "failed", "red", [result.result["msg"]])
+        self._print_host(result, "failed", "red", [result._result["msg"]])
 
     def _print_host(self, result: Any, status: str, color: str, messages: list[str]) -> None:
-        diff = result.result.get("diff", {"before": {}, "after": {}})
+        diff = result._result.get("diff", {"before": {}, "after": {}})
         changes = [f"{symbol} {diff['before'][symbol]} -> {leverage}" for symbol, leverage in diff["after"].items()]
-        self._display.display(f"{status}: [{result.host.get_name()}]  {', '.join(changes)}".rstrip(), color=color)
+        self._display.display(f"{status}: [{result._host.get_name()}]  {', '.join(changes)}".rstrip(), color=color)
         for message in messages:
             self._display.display(f"  {message}", color=color)

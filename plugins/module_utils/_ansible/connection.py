@@ -89,8 +89,12 @@ def read_connection(options: Mapping[str, Any]) -> Connection:
 
 
 def _get_required(options: Mapping[str, Any], name: str) -> str:
-    """Return a key. An empty key is missing: the key of another account in the environment does not replace it."""
+    """Return a key. The key of another account in the environment does not replace an empty key."""
     value = options[name]
+    if value == "":
+        raise InputRefused(
+            f"{name} is empty. Set the variable from which the playbook takes it, for example coinswitch_{name}."
+        )
     if not value:
         raise InputRefused(
             f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"

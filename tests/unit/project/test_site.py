@@ -20,3 +20,10 @@ def test_site_lists_each_plugin_and_role() -> None:
         *(f"{folder.name}_role" for folder in (ROOT / "roles").iterdir()),
     ]
     assert sorted(listed) == sorted(["index", "environment_variables", *expected])
+
+
+def test_page_of_the_docsite_links_each_guide() -> None:
+    """The docsite of Ansible reads only RST, so a page there links the guides of the documentation site."""
+    page = (ROOT / "docs" / "docsite" / "rst" / "guides.rst").read_text(encoding="utf-8")
+    linked = re.findall(r"/docs/guides/([\w-]+)\.html", page)
+    assert sorted(linked) == sorted(file.stem for file in (ROOT / "docs" / "guides").glob("*.md"))

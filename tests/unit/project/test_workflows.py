@@ -45,5 +45,5 @@ def test_workflow_pins_its_actions_and_has_only_read_permission_by_default(file:
 def test_ci_runs_on_each_python_of_the_noxfile() -> None:
     (ci,) = (file for file in WORKFLOWS if file.name == "ci.yml")
     pythons = set(load(ci)["jobs"]["test"]["strategy"]["matrix"]["python"])
-    cores = dict(re.findall(r'"(2\.\d+)": "(3\.\d+)"', (ROOT / "noxfile.py").read_text(encoding="utf-8")))
+    cores = dict(re.findall(r'"(2\.\d+)[^"]*": "(3\.\d+)"', (ROOT / "noxfile.py").read_text(encoding="utf-8")))
     assert pythons == set(cores.values())

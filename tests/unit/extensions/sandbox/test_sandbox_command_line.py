@@ -343,7 +343,7 @@ def test_program_serves_until_a_signal(tmp_path: Path, stop_signal: signal.Signa
     with running(*arguments) as program:
         assert program.stdout
         assert program.stderr
-        lines = [program.stdout.readline() for _ in range(4)]
+        lines = [program.stdout.readline() for _number in range(4)]
         program.stderr.readline()
         url = lines[0].removeprefix("export COINSWITCH_API_URL=").strip()
         with urlopen(f"{url}/trade/api/v2/time") as answer:
@@ -366,7 +366,7 @@ def test_program_serves_until_a_signal(tmp_path: Path, stop_signal: signal.Signa
 def test_program_needs_no_arguments() -> None:
     with running() as program:
         assert program.stdout
-        lines = [program.stdout.readline() for _ in range(3)]
+        lines = [program.stdout.readline() for _number in range(3)]
         program.terminate()
         assert program.wait(timeout=30) == 0
     assert lines[2].startswith("export COINSWITCH_SECRET_KEY=")

@@ -23,7 +23,7 @@ READ: tuple[str, str] = ("GET", "/futures/leverage")
 def test_fault_applies_to_the_given_number_of_requests(exchange: Exchange, send: Send) -> None:
     assert exchange.add_fault("read_leverage", Fault(status=503), times=2) == Fault(status=503)
     assert send("GET", "/futures/wallet_balance").status == 200
-    assert [send(*READ, symbol="BTCUSDT").status for _ in range(3)] == [503, 503, 200]
+    assert [send(*READ, symbol="BTCUSDT").status for _number in range(3)] == [503, 503, 200]
     exchange.add_fault("*", Fault(status=503), times=None)
     assert [send("GET", path).status for path in ("/time", "/nix", "/validate/keys", "/time")] == [503] * 4
     exchange.clear_faults()
@@ -41,7 +41,7 @@ def test_fault_applies_only_to_its_symbol(exchange: Exchange, send: Send) -> Non
 def test_fault_that_was_added_first_applies_first(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("*", Fault(status=500))
     exchange.add_fault("read_leverage", Fault(status=502))
-    assert [send(*READ, symbol="BTCUSDT").status for _ in range(3)] == [500, 502, 200]
+    assert [send(*READ, symbol="BTCUSDT").status for _number in range(3)] == [500, 502, 200]
 
 
 def test_fault_for_an_unknown_endpoint_is_an_error(exchange: Exchange) -> None:

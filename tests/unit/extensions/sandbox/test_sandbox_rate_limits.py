@@ -24,7 +24,7 @@ def send_many(send: Send) -> Callable[..., list[int]]:
     """Return a function that sends the same request several times, and returns the statuses."""
 
     def send_requests(endpoint: tuple[str, str], times: int) -> list[int]:
-        return [send(*endpoint, symbol="BTCUSDT", leverage=13).status for _ in range(times)]
+        return [send(*endpoint, symbol="BTCUSDT", leverage=13).status for _number in range(times)]
 
     return send_requests
 
@@ -147,7 +147,7 @@ def test_retry_after_is_in_seconds(
 def test_refused_signature_does_not_count(
     exchange: Exchange, send_many: SendMany, build_request: Callable[..., Request]
 ) -> None:
-    for _ in range(30):
+    for _number in range(30):
         request = build_request(*READ, symbol="BTCUSDT", exchange="EXCHANGE_2")
         request.headers = {**request.headers, "x-auth-signature": "00" * 64}
         assert exchange.handle(request)[0].status == 401
@@ -174,7 +174,7 @@ def test_window_can_be_shorter(clocks: Any, build_request: Callable[..., Request
     exchange.open_account(seed=bytes.fromhex(account.secret_key))
     fields = {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": 13}
     for window in range(3):
-        for _ in range(10):
+        for _number in range(10):
             assert exchange.handle(build_request(*WRITE, **fields))[0].status == 200
         assert exchange.handle(build_request(*WRITE, **fields))[0].status == 429, f"window {window}"
         clocks.advance(1.0)

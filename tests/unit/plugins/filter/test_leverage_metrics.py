@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import FilterModule, leverage_metrics
@@ -56,4 +57,5 @@ def test_report_without_a_time_has_no_timestamp() -> None:
 
 
 def test_filter_module_returns_the_filter() -> None:
-    assert FilterModule().filters() == {"leverage_metrics": leverage_metrics}
+    ((name, function),) = FilterModule().filters().items()
+    assert (name, inspect.unwrap(function)) == ("leverage_metrics", leverage_metrics)

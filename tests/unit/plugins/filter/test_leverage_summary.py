@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import FilterModule, leverage_summary
 
@@ -70,4 +72,5 @@ def test_summary_has_at_most_ten_short_printable_lines() -> None:
 
 
 def test_filter_module_returns_the_filter() -> None:
-    assert FilterModule().filters() == {"leverage_summary": leverage_summary}
+    ((name, function),) = FilterModule().filters().items()
+    assert (name, inspect.unwrap(function)) == ("leverage_summary", leverage_summary)

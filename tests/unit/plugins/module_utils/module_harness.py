@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import Connection
@@ -37,6 +36,7 @@ from sandbox import Exchange, Request, Sandbox
 from sandbox.faults import Answer, Fault
 
 from .client_setup import MemoryBudgets
+from .module_arguments import patch_module_args
 
 MODULES = "ansible_collections.tradeops.coinswitch.plugins.modules"
 SEED = bytes(range(32))

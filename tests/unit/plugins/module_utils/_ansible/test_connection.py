@@ -137,16 +137,23 @@ def test_empty_variable_does_not_make_an_empty_api_url_valid(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
-@pytest.mark.parametrize("value", [None, ""])
-def test_missing_key_is_refused_with_its_option_and_variable(name: str, value: Any) -> None:
-    message = get_refusal(**{name: value})
+def test_missing_key_is_refused_with_its_option_and_environment_variable(name: str) -> None:
+    message = get_refusal(**{name: None})
     assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
 def test_empty_key_is_not_replaced_by_the_key_of_another_account(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"COINSWITCH_{name.upper()}", SECRET_KEY)
-    assert get_refusal(**{name: ""}).startswith(f"{name} is missing")
+    assert get_refusal(**{name: ""}).startswith(f"{name} is empty")
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+def test_empty_key_is_refused_with_the_variable_of_the_playbook(name: str) -> None:
+    """The playbooks of the collection pass an empty text for an account without keys."""
+    assert get_refusal(**{name: ""}) == (
+        f"{name} is empty. Set the variable from which the playbook takes it, for example coinswitch_{name}."
+    )
 
 
 # --- _check_key_text ---

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import set_fallbacks
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
@@ -37,6 +36,7 @@ from ansible_collections.tradeops.coinswitch.plugins.modules import (
 from sandbox import FAULTS, Account
 
 from ..client_setup import API_KEY, POSITIONS, READ, SECRET_KEY, SEED, WRITE, Exchange, Fault, SharedSandbox
+from ..module_arguments import patch_module_args
 
 Run = Callable[..., dict[str, Any]]
 
@@ -299,7 +299,7 @@ def test_validate_certs_false_is_a_warning(run_module: Run, account: Account, wa
         ({"symbol": "BTCUSDT", "leverage": 5, "retries": True}, "retries must be a whole number from 0 to 999"),
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),
-        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is missing: set the option api_key or the env"),
+        ({"symbol": "BTCUSDT", "leverage": 5, "api_key": ""}, "api_key is empty. Set the variable from which"),
         ({"symbol": "BTCUSDT", "leverage": 5, "secret_key": "a" * 63}, "secret_key must have 64 hexadecimal "),
         ({"symbol": "BTCUSDT", "leverage": 5, "api_url": "http://coinswitch.co"}, "api_url must start with https"),
     ],

@@ -165,7 +165,7 @@ def test_write_after_429_must_wait(setup: ClientSetup) -> None:
 def test_unreachable_address_is_retried_only_if_a_retry_can_succeed(
     new_setup: NewSetup, unused_url: str, can_retry: bool, pauses: int
 ) -> None:
-    setup = new_setup(url=unused_url if can_retry else "http://[::1]nowhere")
+    setup = new_setup(url=unused_url if can_retry else f"http://{'a' * 64}.invalid")
     with pytest.raises(Unreachable) as raised:
         read(setup)
     assert raised.value.can_retry is can_retry

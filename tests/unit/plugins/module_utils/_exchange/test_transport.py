@@ -735,10 +735,13 @@ def test_request_is_not_sent_if_the_timeout_ends_before_the_first_byte(
         end_timeout.append(function)
         return SimpleNamespace(start=lambda: None, cancel=lambda: None)
 
+    def end_last_timeout() -> None:
+        end_timeout[-1]()
+
     monkeypatch.setattr(_transport, "Timer", create_timer)
     with keep_alive_server(OK_ANSWER) as server:
         transport = new_transport(server.url)
-        transport._may_send = lambda: end_timeout[-1]()
+        transport._may_send = end_last_timeout
         with pytest.raises(Unreachable):
             transport(VALIDATE_KEYS)
         transport._may_send = lambda: None

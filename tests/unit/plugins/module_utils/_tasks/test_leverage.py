@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable
 from functools import partial
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -387,7 +388,7 @@ def list_values(type_hint: Any) -> tuple[Any, ...]:
         return get_args(type_hint)
     if type_hint is bool:
         return (False, True)
-    if type_hint is type(None):
+    if type_hint is NoneType:
         return (None,)
     return sum(map(list_values, get_args(type_hint)), ())
 
