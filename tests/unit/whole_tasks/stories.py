@@ -132,6 +132,10 @@ class World:
         self.carried_out = 0
         # Whether a write was carried out that nobody has observed yet.
         self.is_unobserved = False
+        # The leverage in force at the last reading that worked, or at the last confirmed write.
+        self.seen: int | None = None
+        # Whether the API itself refused a write.
+        self.was_refused_by_the_api = False
 
     def advance(self) -> None:
         """Let another program and late writes act before the next request."""
@@ -154,6 +158,7 @@ class World:
         if problem:
             return Reading(self.requests, failure=FAILURES[problem])
         self.is_unobserved = False
+        self.seen = self.leverage
         if self.leverage is None:
             return Reading(self.requests, unset=NotConfigured("never"))
         return Reading(self.requests, self.leverage)
@@ -168,6 +173,10 @@ class World:
             self.is_unobserved = reply.error is not None
         elif reply.applied:
             self.pending.append((self.requests + reply.applied, value))
+        if reply.error is None:
+            self.seen = self.leverage
+        elif reply.error.is_from_api:
+            self.was_refused_by_the_api = True
         return reply.error
 
 
@@ -193,8 +202,6 @@ class _Play:
         self.evidence = Evidence()
         self.rules = rules
         self.untrue: list[str] = []
-        # The leverage in force at the last reading that worked, or at the last confirmed write.
-        self.seen: int | None = None
         self._actions = {
             steps.Step.READ: self._read,
             steps.Step.READ_BACK: self._read,
@@ -212,9 +219,7 @@ class _Play:
         self.untrue.append("the story does not end")
 
     def _read(self) -> None:
-        reading = self.world.read()
-        self.evidence.events.append(reading)
-        self.seen = self.world.leverage if reading.worked else self.seen
+        self.evidence.events.append(self.world.read())
 
     def _read_limits(self) -> None:
         self.world.advance()
@@ -227,7 +232,6 @@ class _Play:
             self.untrue.append("maximum raises what it could have known")
         error = self.world.write()
         self.evidence.events.append(Attempt(self.world.requests, error))
-        self.seen = self.world.leverage if error is None else self.seen
 
     def _explain(self) -> None:
         self.world.advance()
@@ -244,7 +248,7 @@ def play(story: Story, replies: tuple[str, ...], rules: steps.Rules) -> Played:
     run = _Play(story, replies, rules)
     run.run()
     verdict = judgment.judge(run.evidence, run.goal)
-    untrue = run.untrue + find_untrue_words(verdict, run)
+    untrue = run.untrue + find_untrue_words(verdict.outcome, verdict.leverage, verdict.cause, run.world)
     return Played(verdict, run.evidence, run.world, untrue)
 
 
@@ -254,28 +258,24 @@ def _may_lower(evidence: Evidence) -> bool:
     return reading is not None and reading.leverage is not None and reading.leverage > DESIRED
 
 
-def find_untrue_words(verdict: judgment.Verdict, run: _Play) -> list[str]:
-    """Return each word of a verdict that was not true at the last observation."""
-    outcome, seen, world = verdict.outcome, run.seen, run.world
+def find_untrue_words(outcome: str, leverage: int | None, cause: str, world: World) -> list[str]:
+    """Return each word about a symbol that was not true at the last observation."""
+    seen = world.seen
     if outcome == judgment.UNKNOWN:
-        return [] if verdict.leverage in (None, seen) else ["leverage"]
-    complies = seen is not None and (seen == DESIRED or (run.goal.enforce == "maximum" and seen < DESIRED))
+        return [] if leverage in (None, seen) else ["leverage"]
+    complies = seen is not None and (seen == DESIRED or (world.story.enforce == "maximum" and seen < DESIRED))
     is_blocked = outcome == judgment.BLOCKED
     untrue = {
-        f"leverage {verdict.leverage}, but {seen} was in force": verdict.leverage != seen,
+        f"leverage {leverage}, but {seen} was in force": leverage != seen,
         f"{outcome}, but {seen} was in force": complies is not (outcome in (judgment.CHANGED, judgment.UNCHANGED)),
-        f"cause {verdict.cause!r}": bool(verdict.cause) is complies,
+        f"cause {cause!r}": bool(cause) is complies,
         f"{outcome}, but a write was carried out after the last observation": world.is_unobserved,
         f"{outcome}, but a write can still be carried out": outcome != judgment.CHANGED and bool(world.pending),
         "not written, but carried out": outcome == judgment.NOT_WRITTEN and world.carried_out > 0,
         "blocked, but nothing is open": is_blocked and not world.story.position,
-        "blocked, but the API did not answer": is_blocked and not _was_answered_by_the_api(run.evidence),
+        "blocked, but the API did not answer": is_blocked and not world.was_refused_by_the_api,
     }
     return [word for word, is_untrue in untrue.items() if is_untrue]
-
-
-def _was_answered_by_the_api(evidence: Evidence) -> bool:
-    return any(attempt.error is not None and attempt.error.is_from_api for attempt in evidence.attempts)
 
 
 def all_stories() -> Iterator[Story]:
