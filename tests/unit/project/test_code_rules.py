@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tokenize
 import tomllib
@@ -147,6 +148,16 @@ def test_utility_imports_only_files_before_it_in_the_import_order(file: Path) ->
 @each_file_of(PLUGINS / "module_utils" / "_exchange", PLUGINS / "module_utils" / "_tasks")
 def test_only_the_folder_ansible_imports_ansible(file: Path) -> None:
     assert "ansible" not in third_party_packages(parse(file))
+
+
+def test_exchange_can_be_imported_without_ansible() -> None:
+    names = [f"{UTILS}.{name}" for name in IMPORT_ORDER if not name.startswith("_ansible.")]
+    code = "import sys\nsys.modules['ansible'] = None\nimport conftest\n" + "".join(
+        f"import {name}\n" for name in names
+    )
+    command = [sys.executable, "-c", code]
+    completed = subprocess.run(command, cwd=ROOT / "tests" / "unit", capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
 
 
 def test_design_lists_the_utilities_in_the_import_order() -> None:

@@ -254,7 +254,7 @@ def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
     outcomes = {row["outcome"] for row in rows.values()}
     assert {symbol for symbol, row in rows.items() if row["outcome"] == "blocked"} <= positions
     accepted_outcomes = {"unchanged", "changed", *(["blocked"] if options["on_blocked"] == "warn" else [])}
-    assert result["failed"] is (not outcomes <= accepted_outcomes or "internal error" in str(result.get("msg")))
+    assert result["failed"] is (not outcomes <= accepted_outcomes or "Internal error" in str(result.get("msg")))
 
 
 def crashing_call(

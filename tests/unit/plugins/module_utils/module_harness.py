@@ -232,7 +232,7 @@ def assert_failure_is_one_line(result: Mapping[str, Any]) -> None:
         message = result["msg"]
         assert message.strip()
         assert "\n" not in message
-        assert "internal error" not in message
+        assert "Internal error" not in message
         assert "Traceback" not in json.dumps(result)
 
 
