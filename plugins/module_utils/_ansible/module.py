@@ -285,13 +285,13 @@ def check_reader() -> None:
     poller = select.poll()
     poller.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
-        raise Unreachable("the task that started this module has ended, so no more requests are sent", can_retry=False)
+        raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
 def check_controller(controller: Process) -> None:
     """Raise Unreachable if ansible-playbook has ended."""
     if not controller.is_running():
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
 
 
 def connect(

@@ -67,7 +67,7 @@ def find_proxy(url: str) -> Proxy | None:
 
 def check_proxy(proxy: Proxy, url: str) -> None:
     """Raise Unreachable if a proxy cannot be used. No message shows its address, which can contain a password."""
-    prefix = f"no request was sent to {url}, because"
+    prefix = f"No request was sent to {url}, because"
     try:
         parts = urllib3.util.parse_url(proxy.url)
         host = (parts.host or "").encode("idna")
@@ -76,20 +76,20 @@ def check_proxy(proxy: Proxy, url: str) -> None:
     # Old versions of urllib3 accept spaces.
     if not host or re.search(r"[^!-~\w]", proxy.url) or "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise Unreachable(
-            f"{prefix} the address of the proxy in {proxy.variable} is not valid: correct it, and percent-encode the "
-            "special characters of its password",
+            f"{prefix} the address of the proxy in {proxy.variable} is not valid. Correct it, and percent-encode the "
+            "special characters of its password.",
             can_retry=False,
         )
     if parts.scheme not in ("http", "https", *_SOCKS_SCHEMES):
         raise Unreachable(
-            f"{prefix} the proxy in {proxy.variable} has an unknown scheme: use http://, https://, or socks5h:// for a "
-            "SOCKS proxy",
+            f"{prefix} the proxy in {proxy.variable} has an unknown scheme. Use http://, https://, or socks5h:// for a "
+            "SOCKS proxy.",
             can_retry=False,
         )
     if parts.scheme in _SOCKS_SCHEMES and not has_pysocks():
         raise Unreachable(
-            f"{prefix} the SOCKS proxy in {proxy.variable} needs the Python library PySocks: install PySocks for the "
-            "Python that runs the module, or use an http:// proxy",
+            f"{prefix} the SOCKS proxy in {proxy.variable} needs the Python library PySocks. Install PySocks for the "
+            "Python that runs the module, or use an http:// proxy.",
             can_retry=False,
         )
 

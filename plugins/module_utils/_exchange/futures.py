@@ -104,7 +104,7 @@ class Futures:
         """Return all instruments by their symbols (Get Instrument Info)."""
         data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
-            raise Unexpected(f"the exchange's answer contains no instruments: {_quote_answer(data)}")
+            raise Unexpected(f"The response contains no instruments: {_quote_answer(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
     def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
@@ -146,8 +146,8 @@ class Futures:
                 repeated_pages = 0 if new_rows else repeated_pages + 1
                 if repeated_pages > _MAX_REPEATED_PAGES:
                     raise Unexpected(
-                        "the exchange repeats a full page of open orders, so orders may be missing: read one symbol at "
-                        "a time"
+                        "The exchange repeats a full page of open orders, so orders may be missing. Read one symbol at "
+                        "a time."
                     )
                 latest = self.client.now_ms() + _OVERLAP_MS if end is None else end
                 end = _get_next_end(rows, cursor, start, latest)
@@ -167,8 +167,8 @@ class Futures:
         rows = _get_rows(page, "orders")
         if len(rows) > ORDERS_PER_PAGE:
             raise Unexpected(
-                f"the exchange's answer contains {len(rows)} open orders, but the request asked for at most "
-                f"{ORDERS_PER_PAGE}: check api_url and the proxy"
+                f"The response contains {len(rows)} open orders, but the request asked for at most "
+                f"{ORDERS_PER_PAGE}. Check api_url and the proxy."
             )
         return rows, cursor
 
@@ -178,7 +178,7 @@ class Futures:
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
-            raise Unexpected(f"the exchange's answer contains no wallet: {_quote_answer(data)}")
+            raise Unexpected(f"The response contains no wallet: {_quote_answer(data)}")
         return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
             data.get("asset"), "assets"
         )
@@ -188,14 +188,14 @@ class Futures:
         value = self.client.request(TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
-            raise Unexpected(f"the exchange's answer contains no time: {_quote_answer(value)}")
+            raise Unexpected(f"The response contains no time: {_quote_answer(value)}")
         return time
 
     def validate_keys(self) -> None:
         """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
-            raise Unexpected(f"the exchange's answer does not show whether the keys are valid: {_quote_answer(value)}")
+            raise Unexpected(f"The response does not show whether the keys are valid: {_quote_answer(value)}")
 
     def _is_about(self, data: Any, symbol: str) -> bool:
         """Return whether an object is about this symbol and this exchange."""
@@ -242,8 +242,8 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
         candidates.append(cursor)
     if not candidates:
         raise Unexpected(
-            "a full page of open orders has neither a cursor nor a usable time, so orders may be missing: read one "
-            "symbol at a time"
+            "A full page of open orders has neither a cursor nor a usable time, so orders may be missing. Read one "
+            "symbol at a time."
         )
     return min(max(candidates) + 1, end - 1)
 
@@ -273,9 +273,7 @@ def to_int(value: Any) -> int | None:
 
 def _to_instrument(symbol: str, fields: Any) -> Instrument:
     if not isinstance(fields, dict):
-        raise Unexpected(
-            f"the exchange's entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}"
-        )
+        raise Unexpected(f"The entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}")
     minimum, maximum, step = (
         to_decimal(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")
     )
@@ -302,7 +300,7 @@ def _get_data(value: Any) -> Any:
     """Return the `data` of an answer. None if it is null, or if there is only a message: there is nothing to return."""
     if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
-    raise Unexpected(f"the exchange's answer contains no data: {_quote_answer(value)}")
+    raise Unexpected(f"The response contains no data: {_quote_answer(value)}")
 
 
 def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
@@ -314,7 +312,7 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
     """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
-        raise Unexpected(f"the exchange's answer contains no list of {name}: {_quote_answer(value)}")
+        raise Unexpected(f"The response contains no list of {name}: {_quote_answer(value)}")
     return rows
 
 

@@ -32,7 +32,7 @@ def start_thread(thread: Thread) -> None:
         thread.start()
     except RuntimeError:
         raise Unreachable(
-            "no thread could be started, so nothing was sent: check the limit of processes (ulimit -u)"
+            "No thread could be started, so nothing was sent. Check the limit of processes (ulimit -u)."
         ) from None
 
 

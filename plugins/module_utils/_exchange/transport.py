@@ -288,7 +288,7 @@ class Transport:
 
     def _raise_if_closed(self) -> None:
         if self._closed:
-            raise Unreachable("the task has ended, so no more requests are sent", can_retry=False)
+            raise Unreachable("The task has ended, so no more requests are sent.", can_retry=False)
 
     def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
         """Return a connected socket to the exchange or to its proxy. Raise OSError or Unreachable if that fails."""
@@ -327,8 +327,8 @@ class Transport:
     def explain_tunnel(self, status: int) -> Unreachable:
         """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
         variable = self._proxy.variable if self._proxy else ""
-        advice = _TUNNEL_ADVICE.get(status, "check api_url and the proxy")
-        return Unreachable(f"the proxy in {variable} did not connect to {self._url} (HTTP {status}): {advice}")
+        advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
+        return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
 
     def _explain(self, error: Exception, attempt: _Attempt) -> CoinSwitchError:
         """Return the error in our own words. The message of a library can contain the password of a proxy."""
@@ -338,8 +338,8 @@ class Transport:
             return self.explain_unsent(error, is_past_proxy=True)
         cause = _get_innermost(error)
         if attempt.expired or _is_timeout(cause):
-            return Unclear(f"no complete answer within {self._timeout:g} s (timeout)")
-        return Unclear(f"the connection broke before the answer was complete ({_describe_cause(cause)})")
+            return Unclear(f"No complete response within {self._timeout:g} s (timeout).")
+        return Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
 
 
 class _Failure(NamedTuple):
@@ -380,7 +380,7 @@ class _Failure(NamedTuple):
 
 
 def _describe_failure(failure: _Failure) -> str:
-    return f"no connection to {failure.url} ({failure.reason}): check api_url and the network"
+    return f"No connection to {failure.url} ({failure.reason}). Check api_url and the network."
 
 
 # The first row that applies explains why nothing was sent: a condition, the message, and whether a retry can succeed.
@@ -388,29 +388,31 @@ _UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bo
     (
         lambda failure: _describe_certificate_error(failure.cause),
         lambda failure: (
-            f"the TLS certificate of {failure.server} is not trusted ({_describe_certificate_error(failure.cause)}): "
-            f"check {failure.setting}, and set ca_path if your own authority signed the certificate"
+            f"The TLS certificate of {failure.server} is not trusted ({_describe_certificate_error(failure.cause)}). "
+            f"Check {failure.setting}, and set ca_path if your own authority signed the certificate."
         ),
         False,
     ),
     (
         lambda failure: failure.authorities and not failure.authorities.are_readable(),
         lambda failure: (
-            f"no request was sent to {failure.url}, because the certificate authorities in "
-            f"{failure.authorities and failure.authorities.source} cannot be read: check that the path exists, is "
-            "readable, and contains certificates in PEM format"
+            f"No request was sent to {failure.url}, because the certificate authorities in "
+            f"{failure.authorities and failure.authorities.source} cannot be read. Check that the path exists, is "
+            "readable, and contains certificates in PEM format."
         ),
         False,
     ),
     (
         lambda failure: failure.proxy,
-        lambda failure: f"no connection to {failure.url} through the proxy ({failure.reason}): check {failure.setting}",
+        lambda failure: (
+            f"No connection to {failure.url} through the proxy ({failure.reason}). Check {failure.setting}."
+        ),
         True,
     ),
     (
         lambda failure: failure.timed_out,
         lambda failure: (
-            f"no connection to {failure.url} within {failure.seconds:g} s (half of timeout): check the network"
+            f"No connection to {failure.url} within {failure.seconds:g} s (half of timeout). Check the network."
         ),
         True,
     ),
@@ -421,8 +423,8 @@ _UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bo
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
 _REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
 _TUNNEL_ADVICE = {
-    403: "check api_url, and allow its host in the rules of the proxy",
-    407: "correct the user and the password of the proxy",
+    403: "Check api_url, and allow its host in the rules of the proxy.",
+    407: "Correct the user and the password of the proxy.",
 }
 
 
@@ -531,7 +533,7 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise Unclear(
-            "the answer is compressed, but the request asked for an uncompressed one: check api_url and the proxy"
+            "The response is compressed, but the request asked for an uncompressed one. Check api_url and the proxy."
         )
     chunks: list[bytes] = []
     size = 0
@@ -543,7 +545,7 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
         chunks.append(chunk)
         size += len(chunk)
         if size > max_bytes:
-            raise Unclear(f"the answer is larger than {max_bytes >> 10} KiB")
+            raise Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
     length = response.headers.get("Content-Length", "")
     # urllib3 1.26 treats the end of the connection as the end of the answer.
     if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):

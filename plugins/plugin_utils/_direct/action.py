@@ -241,7 +241,7 @@ def _get_controller() -> int:
 def _check_parent(controller: int) -> None:
     """Raise Unreachable if ansible-playbook has ended. Its workers get no signal, but another parent."""
     if os.getppid() != controller:
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent", can_retry=False)
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
 
 
 @contextlib.contextmanager

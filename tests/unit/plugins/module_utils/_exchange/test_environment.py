@@ -94,7 +94,7 @@ def get_refusal(proxy_url: str) -> str:
     message = str(caught.value)
     assert "hun" not in message
     assert "ter2" not in message
-    prefix = f"no request was sent to {URL}, because "
+    prefix = f"No request was sent to {URL}, because "
     assert message.startswith(prefix)
     return message[len(prefix) :]
 
@@ -119,15 +119,15 @@ def get_refusal(proxy_url: str) -> str:
 )
 def test_invalid_proxy_is_refused_without_its_address(proxy_url: str) -> None:
     assert get_refusal(proxy_url) == (
-        "the address of the proxy in all_proxy is not valid: correct it, and percent-encode the special characters of "
-        "its password"
+        "the address of the proxy in all_proxy is not valid. Correct it, and percent-encode the special characters of "
+        "its password."
     )
 
 
 @pytest.mark.parametrize("scheme", ["socks", "socks6", "gopher", "ftp"])
 def test_unknown_scheme_of_a_proxy_is_refused(scheme: str) -> None:
     assert get_refusal(f"{scheme}://user:hunter2@127.0.0.1:9") == (
-        "the proxy in all_proxy has an unknown scheme: use http://, https://, or socks5h:// for a SOCKS proxy"
+        "the proxy in all_proxy has an unknown scheme. Use http://, https://, or socks5h:// for a SOCKS proxy."
     )
 
 
@@ -135,8 +135,8 @@ def test_unknown_scheme_of_a_proxy_is_refused(scheme: str) -> None:
 def test_socks_proxy_without_pysocks_is_refused(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", lambda *arguments: None)
     assert get_refusal(f"{scheme}://user:hunter2@127.0.0.1:9") == (
-        "the SOCKS proxy in all_proxy needs the Python library PySocks: install PySocks for the Python that runs the "
-        "module, or use an http:// proxy"
+        "the SOCKS proxy in all_proxy needs the Python library PySocks. Install PySocks for the Python that runs the "
+        "module, or use an http:// proxy."
     )
 
 

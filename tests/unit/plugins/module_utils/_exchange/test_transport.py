@@ -230,7 +230,7 @@ def test_socks_proxy_is_not_blamed_alone_if_it_cannot_reach_the_exchange(
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("http:", "socks5h:"))
         message = get_unreachable(new_transport("https://exchange.invalid"))
     assert message == (
-        "no connection to https://exchange.invalid through the proxy (SOCKS5Error): check api_url and HTTPS_PROXY"
+        "No connection to https://exchange.invalid through the proxy (SOCKS5Error). Check api_url and HTTPS_PROXY."
     )
 
 
@@ -239,8 +239,8 @@ def test_refused_connection_to_a_socks_proxy_is_named(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", unused_url.replace("http:", "socks5:"))
     assert get_unreachable(new_transport("https://127.0.0.1:9")) == (
-        "no connection to https://127.0.0.1:9 through the proxy ([Errno 111] Connection refused): check api_url and "
-        "ALL_PROXY"
+        "No connection to https://127.0.0.1:9 through the proxy ([Errno 111] Connection refused). Check api_url and "
+        "ALL_PROXY."
     )
 
 
@@ -256,9 +256,9 @@ def get_unreachable(transport: Transport, can_retry: bool = True) -> str:
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (403, "check api_url, and allow its host in the rules of the proxy"),
-        (407, "correct the user and the password of the proxy"),
-        (502, "check api_url and the proxy"),
+        (403, "Check api_url, and allow its host in the rules of the proxy."),
+        (407, "Correct the user and the password of the proxy."),
+        (502, "Check api_url and the proxy."),
     ],
 )
 @pytest.mark.parametrize("variable", ["https_proxy", "ALL_PROXY"])
@@ -268,7 +268,7 @@ def test_refused_tunnel_names_the_variable_of_the_proxy_and_what_to_do(
     with closing_server(f"HTTP/1.1 {status} failed: 200 \x1b[2J\r\nContent-Length: 0\r\n\r\n".encode()) as proxy:
         monkeypatch.setenv(variable, proxy.url)
         message = get_unreachable(new_transport("https://exchange.invalid"))
-    assert message == f"the proxy in {variable} did not connect to https://exchange.invalid (HTTP {status}): {advice}"
+    assert message == f"The proxy in {variable} did not connect to https://exchange.invalid (HTTP {status}). {advice}"
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
@@ -278,27 +278,27 @@ def test_proxy_that_does_not_speak_http_is_named(
     with closing_server(answer) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         message = get_unreachable(new_transport("https://exchange.invalid"))
-    assert message.startswith("no connection to https://exchange.invalid through the proxy (")
-    assert message.endswith("): check ALL_PROXY")
+    assert message.startswith("No connection to https://exchange.invalid through the proxy (")
+    assert message.endswith("). Check ALL_PROXY.")
 
 
 def test_silent_proxy_is_named(new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(lambda connection: None) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         message = get_unreachable(new_transport("https://exchange.invalid", timeout=SHORT_TIMEOUT))
-    assert message == "no connection to https://exchange.invalid through the proxy (timeout): check HTTPS_PROXY"
+    assert message == "No connection to https://exchange.invalid through the proxy (timeout). Check HTTPS_PROXY."
 
 
 def test_certificate_of_an_https_proxy_is_the_certificate_of_the_proxy(
     https_sandbox: Sandbox, new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", https_sandbox.url)
-    with pytest.raises(Unreachable, match=r"\): check HTTPS_PROXY") as caught:
+    with pytest.raises(Unreachable, match=r"\). Check HTTPS_PROXY") as caught:
         new_transport("https://exchange.invalid")(READ_TIME)
     # With a new Python, the oldest urllib3 does not get as far as the certificate of a proxy.
     if not version("urllib3").startswith("1."):
         assert not caught.value.can_retry
-        start = "the TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
+        start = "The TLS certificate of the proxy in HTTPS_PROXY is not trusted (certificate verify failed"
         assert str(caught.value).startswith(start)
 
 
@@ -308,8 +308,8 @@ def test_good_proxy_is_not_blamed_for_the_certificate_of_the_exchange(
     with tunnel_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         message = get_unreachable(new_transport(https_sandbox.url), can_retry=False)
-    assert message.startswith(f"the TLS certificate of {https_sandbox.url} is not trusted (certificate verify failed")
-    assert ": check api_url, and set ca_path" in message
+    assert message.startswith(f"The TLS certificate of {https_sandbox.url} is not trusted (certificate verify failed")
+    assert ". Check api_url, and set ca_path" in message
 
 
 def test_refused_connection_to_the_proxy_raises_unreachable(
@@ -317,8 +317,8 @@ def test_refused_connection_to_the_proxy_raises_unreachable(
 ) -> None:
     monkeypatch.setenv("https_proxy", unused_url)
     assert get_unreachable(new_transport("https://exchange.invalid")) == (
-        "no connection to https://exchange.invalid through the proxy ([Errno 111] Connection refused): check "
-        "https_proxy"
+        "No connection to https://exchange.invalid through the proxy ([Errno 111] Connection refused). Check "
+        "https_proxy."
     )
 
 
@@ -328,7 +328,7 @@ def test_request_through_an_unusable_proxy_is_not_sent(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy_url)
     message = get_unreachable(new_transport("https://exchange.invalid"), can_retry=False)
-    assert message.startswith("no request was sent to https://exchange.invalid, because the ")
+    assert message.startswith("No request was sent to https://exchange.invalid, because the ")
     assert "in ALL_PROXY" in message
 
 
@@ -372,8 +372,8 @@ def test_unreadable_authorities_are_named(
         monkeypatch.setenv(source, str(file))
     transport = new_transport(https_sandbox.url, verify=str(file) if source == "ca_path" else True)
     assert get_unreachable(transport, can_retry=False) == (
-        f"no request was sent to {https_sandbox.url}, because the certificate authorities in {source} cannot be read: "
-        "check that the path exists, is readable, and contains certificates in PEM format"
+        f"No request was sent to {https_sandbox.url}, because the certificate authorities in {source} cannot be read. "
+        "Check that the path exists, is readable, and contains certificates in PEM format."
     )
 
 
@@ -469,7 +469,7 @@ def test_incomplete_answer_raises_unclear_and_ends_the_connection(
 ) -> None:
     with closing_server(incomplete_answer, OK_ANSWER) as server:
         transport = new_transport(server.url)
-        with pytest.raises(Unclear, match=r"^the connection broke before the answer was complete \(") as caught:
+        with pytest.raises(Unclear, match=r"^The connection broke before the response was complete \(") as caught:
             transport(VALIDATE_KEYS)
         assert not isinstance(caught.value, Unreachable)
         assert transport(VALIDATE_KEYS).body == b"{}"
@@ -593,7 +593,7 @@ def test_refused_connection_raises_unreachable(new_transport: NewTransport, unus
     with pytest.raises(Unreachable) as caught:
         new_transport(unused_url)(READ_TIME)
     assert str(caught.value) == (
-        f"no connection to {unused_url} ([Errno 111] Connection refused): check api_url and the network"
+        f"No connection to {unused_url} ([Errno 111] Connection refused). Check api_url and the network."
     )
     assert caught.value.can_retry
 
@@ -601,7 +601,7 @@ def test_refused_connection_raises_unreachable(new_transport: NewTransport, unus
 def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport, dead_address: tuple[str, int]) -> None:
     url = f"http://127.0.0.1:{dead_address[1]}"
     message = get_unreachable(new_transport(url, timeout=SHORT_TIMEOUT))
-    assert message == f"no connection to {url} within 0.1 s (half of timeout): check the network"
+    assert message == f"No connection to {url} within 0.1 s (half of timeout). Check the network."
 
 
 def test_dead_address_of_a_host_does_not_take_all_of_the_time(
@@ -652,7 +652,7 @@ def test_answer_larger_than_the_limit_raises_unclear(
     if is_returned:
         assert len(transport(READ_TIME).body) == MAX_ANSWER_BYTES
     else:
-        with pytest.raises(Unclear, match=r"^the answer is larger than 2048 KiB$"):
+        with pytest.raises(Unclear, match=r"^The response is larger than 2048 KiB\.$"):
             transport(READ_TIME)
     assert transport(READ_TIME).status == 200
 
@@ -685,7 +685,7 @@ def test_compressed_answer_raises_unclear_and_is_not_decompressed(
     with keep_alive_server(head + gzip_bomb) as server:
         tracemalloc.start()
         try:
-            with pytest.raises(Unclear, match="the answer is compressed") as caught:
+            with pytest.raises(Unclear, match="The response is compressed") as caught:
                 new_transport(server.url)(VALIDATE_KEYS)
             _current, peak = tracemalloc.get_traced_memory()
         finally:
@@ -755,7 +755,7 @@ def test_closed_transport_sends_nothing(new_transport: NewTransport) -> None:
         transport(VALIDATE_KEYS)
         transport.close()
         transport.close()
-        with pytest.raises(Unreachable, match="the task has ended") as caught:
+        with pytest.raises(Unreachable, match="The task has ended") as caught:
             transport(VALIDATE_KEYS)
     assert not caught.value.can_retry
     assert len(server.heads) == 1
@@ -792,7 +792,7 @@ def test_request_is_not_sent_if_a_thread_cannot_start(
 
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", start)
-            with pytest.raises(Unreachable, match="no thread could be started"):
+            with pytest.raises(Unreachable, match="No thread could be started"):
                 transport(VALIDATE_KEYS)
     assert server.heads == []
 

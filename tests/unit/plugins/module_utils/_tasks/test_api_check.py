@@ -262,7 +262,7 @@ def test_refused_keys_stop_the_check(new_setup: NewSetup) -> None:
 def test_unreachable_exchange_is_reported(new_setup: NewSetup, unused_url: str) -> None:
     report = run_check(prepare_setup(new_setup, url=unused_url, retries=0))
     assert report.failure is not None
-    assert report.failure.startswith("no connection to ")
+    assert report.failure.startswith("No connection to ")
 
 
 # --- _note_time ---

@@ -667,7 +667,7 @@ def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup,
     assert len(setup.clock.slept) == 2
     assert report.values["outcome"] == "unknown"
     assert f"No connection to {unused_url} (" in str(report.failure)
-    assert "check api_url and the network" in str(report.failure)
+    assert "Check api_url and the network." in str(report.failure)
 
 
 # --- never configured ---

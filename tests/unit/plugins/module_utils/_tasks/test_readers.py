@@ -507,7 +507,7 @@ def test_read_wallet_returns_empty_lists_without_data(new_setup: NewSetup, body:
 def test_read_wallet_raises_unexpected_for_an_unknown_format(new_setup: NewSetup, data: Any) -> None:
     setup = new_setup()
     setup.exchange.add_fault(WALLET, Fault(body={"data": data}))
-    assert "the exchange's answer contains no" in get_error(read_wallet, setup, error_type=Unexpected)
+    assert "The response contains no" in get_error(read_wallet, setup, error_type=Unexpected)
 
 
 # --- check_keys ---

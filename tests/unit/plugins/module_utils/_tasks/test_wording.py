@@ -28,7 +28,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain, make_sentence
 
 GOAL = Goal("BTCUSDT", 10)
-LOST = Unclear("no complete answer within 10 s (timeout)")
+LOST = Unclear("No complete response within 10 s (timeout)")
 REFUSED = Refused(400, "Not now", "POST /leverage")
 SPENT = BudgetSpent("There is no time left.")
 FAILED = Reading(0.0, failure=LOST)
@@ -40,7 +40,7 @@ NOT_LISTED = Violation("not_listed", "EXCHANGE_2 does not list this symbol. Chec
 STILL = "the leverage is still 20, not 10."
 ANSWER = 'The exchange refused POST /leverage with HTTP 400: "Not now".'
 BLOCKED = "An open position (LONG 1) blocks the change. Close the position first."
-TIMEOUT = "No complete answer within 10 s (timeout)."
+TIMEOUT = "No complete response within 10 s (timeout)."
 READ_FIRST = "Read the leverage before you trade."
 UNKNOWN = f"the outcome of the write is not known. {TIMEOUT}"
 NOT_READ = "The leverage could not be read back."
