@@ -237,10 +237,11 @@ def test_leverage_is_restored_if_the_task_is_stopped(
     exchange.add_fault("write_leverage", Fault(delay=2.0))
     task: dict[str, Any] = {"name": "T", MODULE: {"write_symbol": "DOGEUSDT", "write_leverage": 7}}
     if how == "the keyword timeout":
-        task["timeout"] = 3
+        # Time enough to start on a busy machine. The response to the write of 7 comes after the timeout.
+        task["timeout"] = 8
         exchange.clear_faults()
         exchange.add_fault("write_leverage", Fault())
-        exchange.add_fault("write_leverage", Fault(delay=4.0))
+        exchange.add_fault("write_leverage", Fault(delay=9.0))
     playbook = ansible.folder / "stopped.yml"
     playbook.write_text(json.dumps([{"name": "P", "hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
     process = ansible.start("ansible-playbook", "-i", "localhost,", "-c", "local", str(playbook))
