@@ -1,18 +1,18 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the answers of CoinSwitch PRO with what this collection expects."""
+"""Compare the responses of CoinSwitch PRO with what this collection expects."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: api_check
-short_description: Compare the answers of CoinSwitch PRO with what this collection expects
+short_description: Compare the responses of CoinSwitch PRO with what this collection expects
 version_added: 1.0.0
 description:
-  - Sends about 20 requests to the endpoints that the collection uses, and compares each answer with what the code
+  - Sends about 30 requests to the endpoints that the collection uses, and compares each response with what the code
     expects. By default, the module only reads.
-  - The task fails if the collection does not handle an answer.
+  - The task fails if the collection does not handle a response.
   - The playbook C(tradeops.coinswitch.api_check) runs this module, prints the table and writes the transcript to a
     file. In most cases, use the playbook.
 author:
@@ -30,7 +30,7 @@ attributes:
   diff_mode:
     support: none
     details:
-      - The module restores the leverage, so there is no difference to show.
+      - The module restores the leverage of O(write_symbol), so there is no difference to show.
   idempotent:
     support: full
 options:
@@ -45,9 +45,18 @@ options:
   write_leverage:
     description:
       - Another leverage for O(write_symbol). The module writes this leverage, reads it back, and restores the previous
-        leverage.
+        leverage. It also restores it if the task is stopped.
       - Use a value outside the limits of the symbol to see how the exchange refuses it.
     type: int
+  new_symbol:
+    description:
+      - A symbol whose leverage was never set, for the test of its first write. The module reads the symbol, writes its
+        leverage once, and reads it again. It skips the reads of the other endpoints.
+      - If the exchange returns a default leverage for the symbol, the module writes this default. Otherwise, it writes
+        the lowest leverage that the symbol allows.
+      - The first write cannot be undone. It is expected to create the association of the account with the symbol.
+      - Mutually exclusive with O(write_symbol).
+    type: str
   rate_limit_share:
     description:
       - The part, above V(0) and up to V(0.5), of each rate limit that the task may use.
@@ -59,34 +68,38 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Compare the answers of the exchange with what the collection expects
+- name: Compare the responses of the exchange with what the collection expects
   tradeops.coinswitch.api_check:
-  register: contact
+  register: api_check
 
 - name: Show the table
   ansible.builtin.debug:
-    var: contact.table
+    var: api_check.table
 
 - name: Write the current leverage of a symbol, then write 7, and restore the previous leverage
   tradeops.coinswitch.api_check:
     write_symbol: DOGEUSDT
     write_leverage: 7
+
+- name: Write the leverage of a symbol for the first time
+  tradeops.coinswitch.api_check:
+    new_symbol: SOLUSDT
 """
 
 RETURN = r"""
 handled:
-  description: Whether the collection handles every answer.
+  description: Whether the collection handles every response.
   returned: always
   type: bool
   sample: true
 table:
-  description: One line for each fact that the answers show, with the value and the verdict.
+  description: One line for each fact that the responses show, with the value and the verdict.
   returned: always
   type: list
   elements: str
   sample: ["unset_leverage             400                                different but handled"]
 facts:
-  description: All facts with their values and verdicts, including the facts that the answers do not show.
+  description: All facts with their values and verdicts, including the facts that the responses do not show.
   returned: always
   type: list
   elements: dict
@@ -97,7 +110,7 @@ facts:
       type: str
       sample: unset_leverage
     shown:
-      description: The value that the answers show. Empty if they do not show any.
+      description: The values that the responses show. Empty if they do not show any.
       returned: always
       type: str
       sample: "400"
@@ -108,37 +121,37 @@ facts:
       sample: different but handled
 transcript:
   description:
-    - The answers without keys, identifiers, amounts, prices and times. Each value is replaced by its type.
+    - The responses without keys, identifiers, amounts, prices and times. Each value is replaced by its type.
     - You can attach the transcript to a public issue.
   returned: always
   type: dict
   sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "answers": []}
 symbol:
   description: The symbol of the test of writes.
-  returned: if O(write_symbol) is set and can be written to
+  returned: if O(write_symbol) or O(new_symbol) is set and can be written to
   type: str
   sample: DOGEUSDT
 plan:
-  description: The writes in their order, and a command that restores the leverage.
-  returned: if O(write_symbol) is set and can be written to
+  description: The writes in their order. For O(write_symbol), also a command that restores the leverage.
+  returned: if O(write_symbol) or O(new_symbol) is set and can be written to
   type: list
   elements: str
   sample: ["POST /trade/api/v2/futures/leverage DOGEUSDT 10 (in force)"]
 previous_leverage:
-  description: The leverage before the first write.
-  returned: if O(write_symbol) is set and can be written to
+  description: The leverage before the first write. V(null) if the exchange returned none.
+  returned: if O(write_symbol) or O(new_symbol) is set and can be written to
   type: int
   sample: 10
 leverage:
   description: The leverage after the last write. V(null) if it is not known.
-  returned: if O(write_symbol) is set and can be written to
+  returned: if O(write_symbol) or O(new_symbol) is set and can be written to
   type: int
   sample: 10
 requests:
   description: The number of requests that the task sent.
   returned: always
   type: int
-  sample: 19
+  sample: 30
 api_url:
   description: The address of the exchange that was asked.
   returned: always
@@ -167,7 +180,8 @@ error:
           not have the documented form, V(not_listed) if the exchange does not list a symbol, V(internal_error) after a
           defect of the collection.
         - V(not_handled) if the collection does not support a response, V(not_restored) if the leverage was not
-          restored, V(failed) if the trial cannot be made.
+          restored, V(stopped) if the task was stopped and the leverage was restored, V(failed) if the symbol cannot be
+          written to.
       returned: always
       type: str
       sample: keys
@@ -207,6 +221,7 @@ DEFINITION = ModuleDefinition(
     {
         "write_symbol": {"type": STR},
         "write_leverage": {"type": INT},
+        "new_symbol": {"type": STR},
         "rate_limit_share": {"type": FLOAT, "default": 0.5},
     },
     read_options=_read_trial,

@@ -6,9 +6,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +91,7 @@ def test_playbook_fails_after_the_table_if_an_answer_is_not_handled(ansible: Ans
     completed = run_playbook(ansible)
     assert completed.exit_status == 2
     assert completed.stdout.index("unset_leverage") < completed.stdout.index("FAILED!")
-    assert "NOT HANDLED: unset_leverage (unknown form)" in completed.stdout
+    assert "The collection does not handle these responses: unset_leverage (unknown form). " in completed.stdout
     assert read_transcript(ansible)["answers"]
 
 
@@ -104,7 +110,7 @@ def test_playbook_fails_with_a_clear_message_at_another_server(
         ansible.environment["COINSWITCH_API_URL"] = url
         completed = run_playbook(ansible)
     assert completed.exit_status == 2
-    assert "this is not the API of CoinSwitch PRO (" in completed.stdout
+    assert "This is not the API of CoinSwitch PRO. Check api_url" in completed.stdout
     assert "Traceback" not in completed.output
     assert "someone@example.com" not in json.dumps(read_transcript(ansible))
 
@@ -137,6 +143,17 @@ def test_current_leverage_is_written_if_no_leverage_is_given(
     assert written_leverages(exchange) == [10]
 
 
+def test_first_write_of_a_new_symbol_is_announced(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    exchange.quirks = Quirks(unset_leverage="404")
+    completed = run_playbook(ansible, "-e", "api_check_new=solusdt")
+    assert completed.exit_status == 0, completed.output
+    assert written_leverages(exchange) == [1]
+    assert account.leverage == {"SOLUSDT": 1}
+    announcement = completed.stdout.index("SOLUSDT 1 (the first write of this symbol, which cannot be undone)")
+    assert announcement < completed.stdout.index("SOLUSDT: the leverage in force is 1")
+    assert '"association created as expected"' in " ".join(completed.stdout.split())
+
+
 def test_check_mode_does_not_write(ansible: Ansible, exchange: Exchange, account: Account) -> None:
     account.set_leverage("DOGEUSDT", 10)
     options = ("-e", "api_check_write=DOGEUSDT", "-e", "api_check_leverage=7", "--check")
@@ -151,7 +168,7 @@ def test_playbook_fails_without_a_write_if_the_symbol_has_a_position(
     completed = run_playbook(ansible, "-e", "api_check_write=DOGEUSDT")
     assert completed.exit_status == 2
     assert (
-        "nothing was written, because DOGEUSDT has an open position or order: choose a symbol that has none"
+        "Nothing was written, because DOGEUSDT has an open position or order. Choose a symbol that has none."
         in completed.stdout
     )
     assert written_leverages(exchange) == []
@@ -178,3 +195,67 @@ def test_account_of_the_inventory_does_not_use_the_keys_in_the_environment(
     assert completed.exit_status == 2
     assert "coinswitch_api_key" in completed.stdout
     assert exchange.requests == []
+
+
+MODULE = "tradeops.coinswitch.api_check"
+WAIT_SECONDS = 30
+
+
+def find_last_child(process: subprocess.Popen[str]) -> int:
+    """Return the process that runs the task: the last one of the line of children of ansible-playbook."""
+    pid = process.pid
+    while True:
+        children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+        if not children:
+            return pid
+        pid = int(children[-1])
+
+
+def stop(how: str, process: subprocess.Popen[str]) -> None:
+    """Stop a task: its own process, ansible-playbook, or both as a terminal does after Ctrl-C."""
+    if how == "SIGTERM to the process of the task":
+        os.kill(find_last_child(process), signal.SIGTERM)
+    elif how == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    elif how in ("SIGINT", "SIGTERM", "SIGKILL"):
+        os.kill(process.pid, getattr(signal, how))
+
+
+@pytest.mark.parametrize("direct", ["true", "false"])
+@pytest.mark.parametrize(
+    "how",
+    ["SIGTERM to the process of the task", "SIGINT", "Ctrl-C", "SIGTERM", "SIGKILL", "the keyword timeout"],
+)
+@pytest.mark.every_core
+def test_leverage_is_restored_if_the_task_is_stopped(
+    ansible: Ansible, exchange: Exchange, account: Account, how: str, direct: str
+) -> None:
+    """The task is stopped while it waits for the response to the write of 7, which took effect already."""
+    ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, COINSWITCH_DIRECT=direct)
+    account.set_leverage("DOGEUSDT", 20)
+    exchange.add_fault("write_leverage", Fault())
+    exchange.add_fault("write_leverage", Fault(delay=2.0))
+    task: dict[str, Any] = {"name": "T", MODULE: {"write_symbol": "DOGEUSDT", "write_leverage": 7}}
+    if how == "the keyword timeout":
+        # Time enough to start on a busy machine. The response to the write of 7 comes after the timeout.
+        task["timeout"] = 8
+        exchange.clear_faults()
+        exchange.add_fault("write_leverage", Fault())
+        exchange.add_fault("write_leverage", Fault(delay=9.0))
+    playbook = ansible.folder / "stopped.yml"
+    playbook.write_text(json.dumps([{"name": "P", "hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    process = ansible.start("ansible-playbook", "-i", "localhost,", "-c", "local", str(playbook))
+    deadline = time.monotonic() + WAIT_SECONDS
+    while written_leverages(exchange) != [20, 7] or account.leverage["DOGEUSDT"] != 7:
+        assert time.monotonic() < deadline, "7 was never written"
+        time.sleep(0.02)
+    stop(how, process)
+    while account.leverage["DOGEUSDT"] != 20 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stdout, _stderr = process.communicate(timeout=WAIT_SECONDS)
+    time.sleep(1)
+    assert account.leverage == {"DOGEUSDT": 20}
+    # Nothing but the restore was sent after the end.
+    assert written_leverages(exchange) in ([20, 7, 20], [20, 7, 20, 20])
+    if how == "SIGTERM to the process of the task" and direct == "false":
+        assert "The check was stopped by a signal. The leverage of DOGEUSDT is 20 again." in stdout

@@ -8,12 +8,13 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
 import time
 from decimal import Decimal
-from typing import Any, Callable, Mapping, NamedTuple, NoReturn
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import VALIDATE, Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
@@ -159,6 +160,20 @@ class Client:
     def reset_connection(self) -> None:
         """Use a new connection from now on, because the old one can still deliver the answer to an earlier request."""
         self._transport.reset_connection()
+
+    @contextlib.contextmanager
+    def allow_after_end(self, seconds: float) -> Iterator[None]:
+        """Send requests for some seconds even if the task has ended, and wait for rate limits as long.
+
+        Only a request that undoes what the task did may be sent in this time.
+        """
+        pacer = self.real_pacer
+        max_wait, pacer.max_wait = pacer.max_wait, pacer.waited + seconds
+        try:
+            with self._transport.allow_after_end(seconds):
+                yield
+        finally:
+            pacer.max_wait = max_wait
 
     def close(self) -> None:
         """Prevent all further requests, because the task has ended."""

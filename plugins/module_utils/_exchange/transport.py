@@ -24,7 +24,7 @@ import time
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import Lock, Timer
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import (
     Authorities,
@@ -219,6 +219,16 @@ class Transport:
         with contextlib.suppress(Exception):
             self._session.close()
         self._session = self._new_session()
+
+    @contextlib.contextmanager
+    def allow_after_end(self, seconds: float) -> Iterator[None]:
+        """Send requests for some seconds without a call of `may_send`."""
+        may_send, deadline = self._may_send, self._clock() + seconds
+        self._may_send = lambda: None if self._clock() < deadline else may_send()
+        try:
+            yield
+        finally:
+            self._may_send = may_send
 
     def close(self) -> None:
         """Send no more requests."""

@@ -39,7 +39,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import NOT_CONFIRMED, Verdict, judge
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.requests import (
     Requests,
@@ -70,6 +70,22 @@ def apply(futures: Futures, policy: Policy, context: Context) -> Result:
     return _Task(futures, policy, context, futures.client.real_pacer).run()
 
 
+def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bool = True) -> Outcome:
+    """Change the leverage of one symbol, as a task with one symbol does. Return what is known after that.
+
+    Args:
+        futures: The endpoints of the account.
+        goal: What to write.
+        writes_same: Whether to write also if the current leverage complies.
+        explains: Whether to read what blocks the change if it is refused.
+    """
+    entry = DesiredLeverage(goal.symbol, goal.leverage)
+    task = _Task(futures, Policy([entry], goal.enforce, single=True), Context(), futures.client.real_pacer)
+    task.rules = task.rules._replace(writes_same=writes_same, explains=explains)
+    task.take_all_steps()
+    return task.get_outcomes()[0]
+
+
 class _Task:
     """Reads and writes the leverages of one account."""
 
@@ -81,7 +97,7 @@ class _Task:
         self._facts = AccountFacts(futures, has_several_symbols=not policy.single)
         self._rows = [Row(Goal(item.symbol, item.leverage, policy.enforce)) for item in policy.entries]
         self._active = list(self._rows)
-        self._rules = Rules(reads_limits=not policy.single, retries=client.retries)
+        self.rules = Rules(reads_limits=not policy.single, retries=client.retries)
         # Why no more reads, or no more writes, are sent.
         self._reads_ended: CoinSwitchError | None = None
         self._writes_ended: CoinSwitchError | None = None
@@ -98,6 +114,15 @@ class _Task:
     def run(self) -> Result:
         """Run all steps, and return the result. Each symbol has an outcome, even after an unexpected exception."""
         plan = self._start_progress()
+        internal_error = self.take_all_steps()
+        if any(outcome.verdict.cause for outcome in self.get_outcomes()):
+            self._fetch_positions_last()
+        result = build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
+        values = {**result.values, "plan": plan, "check_mode": self._check_mode}
+        return result._replace(values=values, warnings=[*self._facts.warnings, *result.warnings])
+
+    def take_all_steps(self) -> InternalError | None:
+        """Take the steps of all symbols until each is done. Return an unexpected exception."""
         internal_error: InternalError | None = None
         try:
             self._fetch_positions_first()
@@ -109,22 +134,20 @@ class _Task:
                 row.evidence.held = internal_error
         finally:
             self._client.pacer = self._client.real_pacer
-        verdicts = [judge(row.evidence, row.goal) for row in self._rows]
-        if any(verdict.cause for verdict in verdicts):
-            self._fetch_positions_last()
-        outcomes = [
+        return internal_error
+
+    def get_outcomes(self) -> list[Outcome]:
+        """Return what is known about each symbol."""
+        return [
             Outcome(
                 row.goal,
                 row.evidence,
-                verdict,
+                judge(row.evidence, row.goal),
                 self._facts.get_positions(row.goal.symbol),
                 has_several_symbols=not self._policy.single,
             )
-            for row, verdict in zip(self._rows, verdicts)
+            for row in self._rows
         ]
-        result = build_result(outcomes, self._policy, self._futures.exchange, internal_error)
-        values = {**result.values, "plan": plan, "check_mode": self._check_mode}
-        return result._replace(values=values, warnings=[*self._facts.warnings, *result.warnings])
 
     def _start_progress(self) -> str:
         """Print what the task is going to do, and return it as the plan."""
@@ -230,7 +253,7 @@ class _Task:
 
     def _update(self, row: Row) -> None:
         """Find the next step of a symbol. Print its progress when it is done."""
-        row.step = next_step(row.evidence, row.goal, self._rules)
+        row.step = next_step(row.evidence, row.goal, self.rules)
         ended = self._reads_ended
         if ended is None and row.step in _WRITE_STEPS:
             ended = self._writes_ended

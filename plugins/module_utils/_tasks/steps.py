@@ -45,10 +45,14 @@ class Rules(NamedTuple):
     Attributes:
         reads_limits: Whether the limits are read before a write. A task with one symbol saves this request.
         retries: The maximum number of times to send a write again that got no valid response.
+        writes_same: Whether to write a leverage that complies already, as the check of the API does.
+        explains: Whether to read what blocks a change that was refused.
     """
 
     reads_limits: bool
     retries: int
+    writes_same: bool = False
+    explains: bool = True
 
 
 def next_step(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
@@ -70,7 +74,7 @@ def next_step(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
         return Step.END
     if attempt.error.effect is Effect.POSSIBLE:
         return _get_step_after_possible_effect(evidence, attempt, after, rules)
-    return _explain_or_end(evidence, attempt, readings[-1])
+    return _explain_or_end(evidence, attempt, readings[-1], rules)
 
 
 def _get_step_after_possible_effect(evidence: Evidence, attempt: Attempt, after: list[Event], rules: Rules) -> Step:
@@ -81,14 +85,14 @@ def _get_step_after_possible_effect(evidence: Evidence, attempt: Attempt, after:
         return Step.WRITE if has_paused else Step.PAUSE_WRITE
     if not has_paused:
         return Step.PAUSE_READ
-    return Step.READ_BACK if isinstance(after[-1], Pause) else _explain_or_end(evidence, attempt, reading)
+    return Step.READ_BACK if isinstance(after[-1], Pause) else _explain_or_end(evidence, attempt, reading, rules)
 
 
 def _get_step_before_first_write(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
     reading = next((event for event in reversed(evidence.events) if isinstance(event, Reading)), None)
     if reading is None:
         return Step.READ
-    if not reading.worked or complies(reading.leverage, goal):
+    if not reading.worked or (complies(reading.leverage, goal) and not rules.writes_same):
         return Step.END
     is_unset = reading.leverage is None
     if (rules.reads_limits or is_unset) and not evidence.limits_known and evidence.limits_error is None:
@@ -131,7 +135,7 @@ def _count_attempts(evidence: Evidence) -> int:
     return sum(error is None or error.status != RATE_LIMIT_STATUS for error in errors)
 
 
-def _explain_or_end(evidence: Evidence, attempt: Attempt, reading: Reading) -> Step:
+def _explain_or_end(evidence: Evidence, attempt: Attempt, reading: Reading, rules: Rules) -> Step:
     """Return EXPLAIN once, unless a server in front of the API refused: it does not know the positions."""
-    is_explainable = attempt.error is not None and (attempt.is_possible or attempt.error.is_from_api)
+    is_explainable = rules.explains and attempt.error is not None and (attempt.is_possible or attempt.error.is_from_api)
     return Step.EXPLAIN if reading.worked and is_explainable and not evidence.explained else Step.END

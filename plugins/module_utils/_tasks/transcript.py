@@ -15,93 +15,34 @@ import re
 from decimal import Decimal
 from typing import Any, Iterable, Mapping
 
-LEVERAGE_FIELDS = ("exchange", "symbol", "leverage")
-INSTRUMENT_FIELDS = (
-    "symbol",
-    "base_asset",
-    "quote_asset",
-    "status",
-    "type",
-    "min_leverage",
-    "max_leverage",
-    "leverage_step",
-    "min_base_quantity",
-    "base_quantity_step_size",
-    "lot_size",
-    "quantity_precision",
-    "price_precision",
-    "tick_size",
-    "max_market_base_quantity",
-    "max_base_quantity",
-    "risk_limit",
-    "maint_margin_rate",
-    "taker_fee_rate",
-    "maker_fee_rate",
-)
-POSITION_FIELDS = (
-    "exchange",
-    "position_id",
-    "symbol",
-    "position_side",
-    "leverage",
-    "position_size",
-    "position_value",
-    "position_margin",
-    "maint_margin",
-    "avg_entry_price",
-    "mark_price",
-    "last_price",
-    "unrealised_pnl",
-    "liquidation_price",
-    "margin_type",
-    "status",
-    "created_at",
-    "updated_at",
-)
-ORDER_FIELDS = (
-    "order_id",
-    "exchange",
-    "symbol",
-    "side",
-    "status",
-    "order_type",
-    "quantity",
-    "exec_quantity",
-    "price",
-    "avg_execution_price",
-    "execution_fee",
-    "realised_pnl",
-    "reduce_only",
-    "created_at",
-    "updated_at",
-)
-BALANCE_FIELDS = ("base_asset", "balances")
-ASSET_FIELDS = ("symbol", "base_asset", "exchange", "blocked_balance", "position_margin", "open_order_margin")
+# The fields of each kind of row in the API reference.
+# fmt: off
+FIELDS: dict[str, tuple[str, ...]] = {
+    "leverage": ("exchange", "symbol", "leverage"),
+    "instrument": (
+        "symbol", "base_asset", "quote_asset", "status", "type", "min_leverage", "max_leverage", "leverage_step",
+        "min_base_quantity", "base_quantity_step_size", "lot_size", "quantity_precision", "price_precision",
+        "tick_size", "max_market_base_quantity", "max_base_quantity", "risk_limit", "maint_margin_rate",
+        "taker_fee_rate", "maker_fee_rate",
+    ),
+    "position": (
+        "exchange", "position_id", "symbol", "position_side", "leverage", "position_size", "position_value",
+        "position_margin", "maint_margin", "avg_entry_price", "mark_price", "last_price", "unrealised_pnl",
+        "liquidation_price", "margin_type", "status", "created_at", "updated_at",
+    ),
+    "order": (
+        "order_id", "exchange", "symbol", "side", "status", "order_type", "quantity", "exec_quantity", "price",
+        "avg_execution_price", "execution_fee", "realised_pnl", "reduce_only", "created_at", "updated_at",
+    ),
+    "balance": ("base_asset", "balances"),
+    "asset": ("symbol", "base_asset", "exchange", "blocked_balance", "position_margin", "open_order_margin"),
+}
 _OTHER_FIELDS = (
-    "data",
-    "message",
-    "orders",
-    "cursor",
-    "serverTime",
-    "base_asset_balances",
-    "asset",
-    "total_balance",
-    "total_available_balance",
-    "total_blocked_balance",
-    "total_position_margin",
-    "total_open_order_margin",
+    "data", "message", "orders", "cursor", "serverTime", "base_asset_balances", "asset", "total_balance",
+    "total_available_balance", "total_blocked_balance", "total_position_margin", "total_open_order_margin",
 )
-_FIELDS = frozenset(
-    [
-        *LEVERAGE_FIELDS,
-        *INSTRUMENT_FIELDS,
-        *POSITION_FIELDS,
-        *ORDER_FIELDS,
-        *BALANCE_FIELDS,
-        *ASSET_FIELDS,
-        *_OTHER_FIELDS,
-    ]
-)
+# fmt: on
+_FIELDS = frozenset(name for names in (*FIELDS.values(), _OTHER_FIELDS) for name in names)
 _KNOWN_TEXTS = frozenset(
     ["EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access"]
 )

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "extensions"))
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints as _endpoints
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import FACTS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES
 from sandbox.transcripts import readings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,8 +43,8 @@ def test_each_endpoint_has_a_row_with_its_limit(endpoint: Endpoint) -> None:
     assert find_row(f"{endpoint.method} {endpoint.path}")[1] == str(endpoint.limit)
 
 
-@pytest.mark.parametrize("fact", FACTS)
-def test_each_fact_of_the_api_check_check_has_a_row(fact: str) -> None:
+@pytest.mark.parametrize("fact", PROBES)
+def test_each_fact_of_the_check_has_a_row(fact: str) -> None:
     find_row(fact)
 
 

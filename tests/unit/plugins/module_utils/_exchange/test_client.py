@@ -723,3 +723,15 @@ def test_401_says_whether_the_api_itself_refused(setup: ClientSetup, body: Any, 
 )
 def test_clock_offset_is_the_difference_to_the_date_or_none(date: str, offset: float | None) -> None:
     assert _client.get_clock_offset(date, NOW + 0.5) == offset
+
+
+# --- allow_after_end ---
+
+
+@pytest.mark.parametrize("max_wait", [0.0, 600.0])
+def test_client_can_wait_as_long_as_it_can_send_after_the_end(new_setup: NewSetup, max_wait: float) -> None:
+    setup = new_setup(max_wait=max_wait)
+    setup.pacer.waited = 5.0
+    with setup.client.allow_after_end(70):
+        assert setup.pacer.wait_left == 70
+    assert setup.pacer.max_wait == max_wait

@@ -749,6 +749,25 @@ def test_request_is_not_sent_if_the_timeout_ends_before_the_first_byte(
     assert len(server.heads) == 1
 
 
+def test_request_is_sent_after_the_end_only_for_the_allowed_seconds(new_transport: NewTransport) -> None:
+    def refuse() -> None:
+        raise Unreachable("the task has ended", can_retry=False)
+
+    now = [0.0]
+    with keep_alive_server(OK_ANSWER) as server:
+        transport = new_transport(server.url, clock=lambda: now[0])
+        transport._may_send = refuse
+        with transport.allow_after_end(70):
+            assert transport(VALIDATE_KEYS).body == b"{}"
+            now[0] = 70.0
+            with pytest.raises(Unreachable, match="the task has ended"):
+                transport(VALIDATE_KEYS)
+        now[0] = 0.0
+        with pytest.raises(Unreachable, match="the task has ended"):
+            transport(VALIDATE_KEYS)
+    assert len(server.heads) == 1
+
+
 def test_closed_transport_sends_nothing(new_transport: NewTransport) -> None:
     with keep_alive_server(OK_ANSWER) as server:
         transport = new_transport(server.url)

@@ -196,3 +196,26 @@ def test_rate_limit_does_not_count_as_a_retry() -> None:
 
 def test_write_is_not_sent_again_after_an_unexpected_exception() -> None:
     check(([BEFORE, write(InternalError(ValueError())), BEFORE], {}, Step.PAUSE_READ))
+
+
+# --- the rules of the check of the API ---
+
+SAME = ONE_SYMBOL._replace(writes_same=True, explains=False)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        ([read(10)], {}, Step.WRITE),
+        ([FAILED], {}, Step.END),
+        ([read(10), write()], {}, Step.END),
+        ([read(10), write(LIMITED)], {}, Step.WRITE),
+        ([read(10), write(REFUSED)], {}, Step.READ_BACK),
+        ([read(10), write(REFUSED), read(10)], {}, Step.END),
+        # What blocks the change is not read.
+        ([read(20), write(REFUSED), read(20)], {}, Step.END),
+        ([read(20), write(ACCEPTED), read(20), PAUSE, read(20)], {}, Step.END),
+    ],
+)
+def test_check_writes_also_the_leverage_that_is_in_force(story: Story) -> None:
+    check(story, rules=SAME)
