@@ -247,23 +247,17 @@ def _format_value(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
-def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | None:
-    """Return why the limits of the symbol do not allow a leverage, or None if they allow it.
-
-    With MAXIMUM, a leverage above the limit of the symbol is allowed, because no current leverage can exceed it.
+def describe_limit_violation(leverage: int, limits: Any) -> str | None:
+    """Return why the limits of the symbol do not allow a write of a leverage, or None if they allow it.
 
     Args:
         leverage: The desired leverage.
         limits: The Instrument of the symbol.
-        enforce: EXACT or MAXIMUM.
     """
     minimum, maximum, step = limits.min_leverage, limits.max_leverage, limits.leverage_step or 1
     if minimum is None:
         minimum = 1
-    is_above_maximum = maximum is not None and leverage > maximum
-    if (is_above_maximum and enforce == MAXIMUM) or (
-        not is_above_maximum and leverage >= minimum and (leverage - minimum) % step == 0
-    ):
+    if minimum <= leverage <= (leverage if maximum is None else maximum) and (leverage - minimum) % step == 0:
         return None
     bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
     steps = "" if step == 1 else f" in steps of {step}"

@@ -859,6 +859,21 @@ def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: N
     assert list_writes(setup) == [("ETHUSDT", 30)]
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_enforce_maximum_names_the_limits_if_the_exchange_lowered_them_below_the_policy(
+    new_setup: NewSetup, check: bool
+) -> None:
+    """The current leverage can exceed the limits, because it is older than they are."""
+    setup = new_setup(current={"BTCUSDT": 40, "ETHUSDT": 10})
+    setup.exchange.list_instrument("BTCUSDT", max_leverage="20")
+    report = setup.enforce({"BTCUSDT": 30, "ETHUSDT": 30}, check, enforce="maximum")
+    assert (find_row(report)["outcome"], find_row(report)["cause"]) == ("refused", "limits")
+    assert (
+        find_row(report)["reason"] == "the leverage is still 40, not 30. The exchange allows 1 to 20 for this symbol."
+    )
+    assert setup.writes() == []
+
+
 # --- what ends reads and writes ---
 
 

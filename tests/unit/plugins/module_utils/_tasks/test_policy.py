@@ -382,12 +382,11 @@ def test_message_about_a_number_of_thousands_of_digits() -> None:
 # --- describe_limit_violation ---
 
 
-@pytest.mark.parametrize("enforce", [EXACT, MAXIMUM])
 @pytest.mark.parametrize(
     ("limits", "possible", "impossible"),
     [
-        ((1, 25, 1), [1, 2, 24, 25], []),
-        ((5, 75, 5), [5, 10, 75], [1, 4, 6, 12, 74]),
+        ((1, 25, 1), [1, 2, 24, 25], [26]),
+        ((5, 75, 5), [5, 10, 75], [1, 4, 6, 12, 74, 80]),
         ((2, 50, 2), [2, 4, 50], [1, 3, 49]),
         ((1, 10, 3), [1, 4, 7, 10], [2, 3, 9]),
         ((None, 25, None), [1, 25], []),
@@ -397,14 +396,12 @@ def test_message_about_a_number_of_thousands_of_digits() -> None:
     ],
 )
 def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
-    limits: Limits, possible: list[int], impossible: list[int], enforce: str
+    limits: Limits, possible: list[int], impossible: list[int]
 ) -> None:
     instrument = Instrument("BTCUSDT", *limits, {})
-    assert [_policy.describe_limit_violation(desired, instrument, enforce) for desired in possible] == [None] * len(
-        possible
-    )
+    assert {_policy.describe_limit_violation(desired, instrument) for desired in possible} == {None}
     for desired in impossible:
-        message = _policy.describe_limit_violation(desired, instrument, enforce)
+        message = _policy.describe_limit_violation(desired, instrument)
         assert message
         assert message.startswith(f"The exchange allows {limits[0] or 1} ")
 
@@ -419,15 +416,9 @@ def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
 )
 def test_impossible_names_the_bounds_and_the_step(limits: Limits, bounds: str) -> None:
     desired = 77 if limits[1] else 27
-    assert _policy.describe_limit_violation(desired, Instrument("BTCUSDT", *limits, {}), EXACT) == (
+    assert _policy.describe_limit_violation(desired, Instrument("BTCUSDT", *limits, {})) == (
         f"The exchange allows {bounds} for this symbol."
     )
-
-
-def test_leverage_above_the_limit_is_possible_only_with_enforce_maximum() -> None:
-    instrument = Instrument("BTCUSDT", 1, 25, 1, {})
-    assert _policy.describe_limit_violation(26, instrument, MAXIMUM) is None
-    assert _policy.describe_limit_violation(26, instrument, EXACT)
 
 
 # --- describe_unknown_symbol ---
