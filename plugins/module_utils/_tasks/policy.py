@@ -16,6 +16,7 @@ from datetime import date
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN
 
 EXACT = "exact"
 MAXIMUM = "maximum"
@@ -25,6 +26,7 @@ WARN = "warn"
 # Much longer than any symbol of the exchange.
 MAX_SYMBOL_LENGTH = 40
 MAX_LEVERAGE = 999999999
+_NO_LEVERAGES = "leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}"
 # A message shows at most this many characters of a value.
 _MAX_SHOWN = 80
 
@@ -62,6 +64,9 @@ def read_policy(options: Mapping[str, Any]) -> Policy:
 def _read_entries(options: Mapping[str, Any]) -> list[DesiredLeverage]:
     if options.get("leverages") is not None:
         return read_leverages(options["leverages"])
+    if options.get("symbol") is None and options.get("leverage") is None:
+        # Ansible requires one of the options, and null is a value.
+        raise InputRefused(_NO_LEVERAGES)
     symbol = check_symbol(options.get("symbol"))
     return [DesiredLeverage(symbol, _check_leverage(symbol, options.get("leverage")))]
 
@@ -82,7 +87,7 @@ def read_leverages(value: Any) -> list[DesiredLeverage]:
             "{BTCUSDT: 10}"
         )
     if not pairs:
-        raise InputRefused("leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}")
+        raise InputRefused(_NO_LEVERAGES)
     entries = [
         DesiredLeverage(check_symbol(name, single=False), _check_leverage(name, leverage)) for name, leverage in pairs
     ]
@@ -166,8 +171,13 @@ def check_symbol(value: Any, single: bool = True) -> str:
 
 
 _NAME = f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}"
-# What users type instead of a symbol, with the advice. Only the first two forms leave no doubt about the symbol.
+# What users type instead of a symbol, with the advice. Only the second and the third form leave no doubt about the
+# symbol.
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    (
+        rf".*{re.escape(HIDDEN)}.*",
+        lambda _: "it contains a key, a password or a very long text, which is not shown, so write it as BTCUSDT",
+    ),
     (rf"[\s'\"\[\]]*({_NAME})[\s'\"\[\]]*", lambda found: f"did you mean {found}?"),
     (rf"(?i)\s*({_NAME})\s?[/_ -]\s?(USDT)(?::USDT)?\s*", lambda found: f"did you mean {found}?"),
     (rf"\s*{_NAME}(?:[,;\s]+{_NAME})+\s*", lambda _: "it names several symbols, so list each of them on its own"),

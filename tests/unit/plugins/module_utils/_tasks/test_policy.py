@@ -57,7 +57,7 @@ def test_symbol_and_leverage_give_a_single_policy() -> None:
     assert read_policy(options) == _policy.Policy([DesiredLeverage("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
 
 
-@pytest.mark.parametrize("empty", [{}, "", " ", "{}", "{ }"])
+@pytest.mark.parametrize("empty", [{}, "", " ", "{}", "{ }", None])
 def test_empty_leverages_is_refused(empty: Any) -> None:
     assert "leverages is empty" in get_refusal(leverages=empty)
 
@@ -221,6 +221,10 @@ def test_other_form_of_a_symbol_is_refused_with_a_suggestion(typed: str, suggest
         ("BTC-USDT-SWAP", "it contains '-', so write it as BTCUSDT"),
         ("BTC/USD:BTC", "it contains '/', so write it as BTCUSDT"),
         ("BTC-PERP", "it contains '-', so write it as BTCUSDT"),
+        (
+            "a ******** b",
+            "it contains a key, a password or a very long text, which is not shown, so write it as BTCUSDT",
+        ),
         ("", "it is empty"),
         ("A" * 41, "it has 41 characters"),
         ("A" * 100_000, "it has 100000 characters"),
