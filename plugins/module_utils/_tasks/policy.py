@@ -176,7 +176,7 @@ _NAME = f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}"
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
     (
         rf".*{re.escape(HIDDEN)}.*",
-        lambda _: "it contains a key, a password or a very long text, which is not shown, so write it as BTCUSDT",
+        lambda _: "it contains a key, a password or a long text, which is not shown, so write it as BTCUSDT",
     ),
     (rf"[\s'\"\[\]]*({_NAME})[\s'\"\[\]]*", lambda found: f"did you mean {found}?"),
     (rf"(?i)\s*({_NAME})\s?[/_ -]\s?(USDT)(?::USDT)?\s*", lambda found: f"did you mean {found}?"),
