@@ -23,6 +23,7 @@ description:
     which the run was started.
   - Fails if the path leads through a link that another user owns. In a directory that several users can write to, such
     a link could make the run replace a file of the user who runs it.
+  - Also fails for a device, a named pipe or a socket, because Ansible would replace it by a file.
 options:
   _input:
     description: The path.

@@ -14,9 +14,8 @@ from base64 import b64encode
 from typing import Any, Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_printable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN, to_printable
 
-HIDDEN = "********"
 # A run of the characters of hexadecimal, base64 and percent-encoding. A shorter run is no signature in any case.
 _RUN = re.compile("[A-Za-z0-9+/=_%-]{16,}")
 # A signature in any encoding has at least as many characters. No other value of the exchange does.

@@ -209,13 +209,20 @@ class Pacer:
         left = f"rate_limit_timeout ({self.max_wait:g} s) allows only {max(0, math.floor(self.wait_left))} s more"
         advice = "Increase rate_limit_timeout, or run the task again later."
         refused = self._refusals[endpoint.name].in_a_row if endpoint.name in self._refusals else 0
+        requests = "1 more request" if count == 1 else f"{count} more requests"
         if refused:
             times = "" if refused == 1 else f" {refused} times in a row"
-            return BudgetSpent(
-                f"The exchange answered {endpoint} with HTTP 429 (too many requests){times}. The next request is due "
-                f"in about {seconds} s, but {left}. {advice} Check whether another program uses the same key."
+            first = math.ceil(self.get_delay(endpoint))
+            is_about_first = count == 1 or first > self.wait_left
+            when = (
+                f"The next request is due in about {first} s"
+                if is_about_first
+                else f"{requests} take about {seconds} s"
             )
-        requests = "1 more request" if count == 1 else f"{count} more requests"
+            return BudgetSpent(
+                f"The exchange answered {endpoint} with HTTP 429 (too many requests){times}. {when}, but {left}. "
+                f"{advice} Check whether another program uses the same key."
+            )
         limit = f"limit: {self.get_max_requests(endpoint)} in 60 s"
         return BudgetSpent(f"Sending {requests} to {endpoint} takes about {seconds} s ({limit}), but {left}. {advice}")
 

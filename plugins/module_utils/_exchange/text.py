@@ -8,6 +8,8 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+# Stands for a secret in a text that is shown.
+HIDDEN = "********"
 # The limit of newer Pythons. The time to parse a number grows with the square of its length.
 _MAX_DIGITS = 4300
 

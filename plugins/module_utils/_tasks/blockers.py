@@ -69,7 +69,7 @@ class AccountFacts:
         if instrument is None:
             text = describe_unknown_symbol(goal.symbol, self._futures.exchange, instruments)
             return Violation("not_listed", text)
-        text_or_none = describe_limit_violation(goal.leverage, instrument, goal.enforce)
+        text_or_none = describe_limit_violation(goal.leverage, instrument)
         return None if text_or_none is None else Violation("limits", text_or_none)
 
     def _fetch_instruments(self) -> dict[str, Instrument]:

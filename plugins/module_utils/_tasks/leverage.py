@@ -232,7 +232,12 @@ class _Task:
                 f"block the change. {error}"
             )
         else:
-            row.evidence.held = error
+            refusal = _find_refusal_of_keys(row)
+            row.evidence.held = error if refusal is None or error.kind == KeysRefused.kind else refusal
+            if row.evidence.held is refusal:
+                # No reading says that the keys are valid, so the next write would be refused, too.
+                self._writes_ended = refusal
+                self._update_active()
         self._update(row)
 
     def _take(self, row: Row) -> None:
@@ -271,7 +276,8 @@ class _Task:
         if attempt is None or attempt.error is None or not attempt.reached or row.is_counted:
             return
         row.is_counted = True
-        if verdict.cause not in (NOT_CONFIRMED, "refused_before_api"):
+        is_refused_before_api = bool(verdict.cause) and attempt.error.kind == "refused_before_api"
+        if verdict.cause != NOT_CONFIRMED and not is_refused_before_api:
             self._unclear_writes = []
             return
         self._unclear_writes = _add(self._unclear_writes, row.goal.symbol)
@@ -375,6 +381,13 @@ def _stop(what: str, error: CoinSwitchError) -> Stopped:
         f"The {what} of {MAX_UNCLEAR} symbols in a row got no valid response, so the task sends no more of them. The "
         f"last error: {make_sentence(error)}"
     )
+
+
+def _find_refusal_of_keys(row: Row) -> CoinSwitchError | None:
+    """Return the refusal of the keys by the last write, if the reading after it was not done."""
+    attempt = row.evidence.last_attempt
+    error = attempt.error if attempt else None
+    return error if error and error.status == KEYS_STATUS and row.step is Step.READ_BACK else None
 
 
 def _add(symbols: list[str], symbol: str) -> list[str]:

@@ -16,6 +16,7 @@ from datetime import date
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN
 
 EXACT = "exact"
 MAXIMUM = "maximum"
@@ -25,6 +26,7 @@ WARN = "warn"
 # Much longer than any symbol of the exchange.
 MAX_SYMBOL_LENGTH = 40
 MAX_LEVERAGE = 999999999
+_NO_LEVERAGES = "leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}"
 # A message shows at most this many characters of a value.
 _MAX_SHOWN = 80
 
@@ -62,6 +64,9 @@ def read_policy(options: Mapping[str, Any]) -> Policy:
 def _read_entries(options: Mapping[str, Any]) -> list[DesiredLeverage]:
     if options.get("leverages") is not None:
         return read_leverages(options["leverages"])
+    if options.get("symbol") is None and options.get("leverage") is None:
+        # Ansible requires one of the options, and null is a value.
+        raise InputRefused(_NO_LEVERAGES)
     symbol = check_symbol(options.get("symbol"))
     return [DesiredLeverage(symbol, _check_leverage(symbol, options.get("leverage")))]
 
@@ -82,7 +87,7 @@ def read_leverages(value: Any) -> list[DesiredLeverage]:
             "{BTCUSDT: 10}"
         )
     if not pairs:
-        raise InputRefused("leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}")
+        raise InputRefused(_NO_LEVERAGES)
     entries = [
         DesiredLeverage(check_symbol(name, single=False), _check_leverage(name, leverage)) for name, leverage in pairs
     ]
@@ -166,8 +171,13 @@ def check_symbol(value: Any, single: bool = True) -> str:
 
 
 _NAME = f"[A-Za-z0-9]{{1,{MAX_SYMBOL_LENGTH}}}"
-# What users type instead of a symbol, with the advice. Only the first two forms leave no doubt about the symbol.
+# What users type instead of a symbol, with the advice. Only the second and the third form leave no doubt about the
+# symbol.
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    (
+        rf".*{re.escape(HIDDEN)}.*",
+        lambda _: "it contains a key, a password or a long text, which is not shown, so write it as BTCUSDT",
+    ),
     (rf"[\s'\"\[\]]*({_NAME})[\s'\"\[\]]*", lambda found: f"did you mean {found}?"),
     (rf"(?i)\s*({_NAME})\s?[/_ -]\s?(USDT)(?::USDT)?\s*", lambda found: f"did you mean {found}?"),
     (rf"\s*{_NAME}(?:[,;\s]+{_NAME})+\s*", lambda _: "it names several symbols, so list each of them on its own"),
@@ -247,23 +257,17 @@ def _format_value(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
-def describe_limit_violation(leverage: int, limits: Any, enforce: str) -> str | None:
-    """Return why the limits of the symbol do not allow a leverage, or None if they allow it.
-
-    With MAXIMUM, a leverage above the limit of the symbol is allowed, because no current leverage can exceed it.
+def describe_limit_violation(leverage: int, limits: Any) -> str | None:
+    """Return why the limits of the symbol do not allow a write of a leverage, or None if they allow it.
 
     Args:
         leverage: The desired leverage.
         limits: The Instrument of the symbol.
-        enforce: EXACT or MAXIMUM.
     """
     minimum, maximum, step = limits.min_leverage, limits.max_leverage, limits.leverage_step or 1
     if minimum is None:
         minimum = 1
-    is_above_maximum = maximum is not None and leverage > maximum
-    if (is_above_maximum and enforce == MAXIMUM) or (
-        not is_above_maximum and leverage >= minimum and (leverage - minimum) % step == 0
-    ):
+    if minimum <= leverage <= (leverage if maximum is None else maximum) and (leverage - minimum) % step == 0:
         return None
     bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
     steps = "" if step == 1 else f" in steps of {step}"

@@ -20,7 +20,13 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endp
     Endpoint,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
+    KEYS_STATUS,
+    Evidence,
+    Goal,
+    Pause,
+    Reading,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 # A write is decided with a reading that is at most this old.
@@ -131,8 +137,12 @@ def _get_delay_of_search(rows: Sequence[Row], pacer: Pacer | Preview) -> tuple[f
 
 
 def _has_unclear_write(row: Row) -> bool:
-    """Return whether it is not clear yet what a write of the symbol did. It may also be sent again."""
+    """Return whether it is not clear yet what a write of the symbol did. It may also be sent again.
+
+    Refused keys and a server in front of the API concern each symbol, so the next write waits for the reading, too.
+    """
     attempt = row.evidence.last_attempt
-    if attempt is None or row.step in (Step.EXPLAIN, Step.END):
+    if attempt is None or attempt.error is None or row.step in (Step.EXPLAIN, Step.END):
         return False
-    return attempt.is_possible or row.step is Step.WRITE
+    concerns_all = attempt.error.status == KEYS_STATUS or not attempt.error.is_from_api
+    return attempt.is_possible or concerns_all or row.step is Step.WRITE

@@ -296,6 +296,8 @@ def test_validate_certs_false_is_a_warning(run_module: Run, account: Account, wa
         ({"symbol": "BTCUSDT", "leverage": ""}, "leverage '' of 'BTCUSDT' is not a whole number from 1 to 999999999"),
         ({"leverages": {"BTCUSDT": None}}, "leverage None of 'BTCUSDT' is not a whole number from 1 to 999999999"),
         ({"leverages": {}}, "leverages is empty"),
+        ({"leverages": None}, "leverages is empty"),
+        ({"leverages": {"A" * 200: 5}}, "it contains a key, a password or a long text, which is not shown"),
         ({"symbol": "BTCUSDT", "leverage": 5, "retries": True}, "retries must be a whole number from 0 to 999"),
         ({"symbol": "BTCUSDT", "leverage": 5, "timeout": "1e999999999"}, "timeout must be a number above 0"),
         ({"symbol": "BTCUSDT", "leverage": 5, "rate_limit_share": 0}, "rate_limit_share must be a number above 0"),

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redaction import (
-    HIDDEN,
     Redactor,
     get_proxy_passwords,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN
 from sandbox import FAULTS, Fault
 
 from ..client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup

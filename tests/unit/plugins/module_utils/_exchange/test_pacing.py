@@ -691,6 +691,10 @@ def test_message_of_a_refused_endpoint_says_http_429_and_how_often(new_pacer: Ne
         "rate_limit_timeout (10 s) allows only 10 s more. Increase rate_limit_timeout, or run the task again later. "
         "Check whether another program uses the same key."
     )
+    # The first one fits. After a refusal, the requests are spread over the window.
+    assert "(too many requests). 30 more requests take about 181 s, but" in str(
+        pacer.describe_spent(TEN_PER_WINDOW, 30)
+    )
     for _refusal in range(3):
         refuse(pacer, TEN_PER_WINDOW)
     with pytest.raises(BudgetSpent) as spent:
@@ -700,6 +704,12 @@ def test_message_of_a_refused_endpoint_says_http_429_and_how_often(new_pacer: Ne
         "in about 8 s, but rate_limit_timeout (10 s) allows only 3 s more. Increase rate_limit_timeout, or run the "
         "task again later. Check whether another program uses the same key."
     )
+
+
+def test_message_of_a_refused_endpoint_says_when_the_next_of_many_requests_is_due(new_pacer: NewPacer) -> None:
+    pacer = new_pacer(max_wait=0)
+    refuse(pacer, TEN_PER_WINDOW)
+    assert "The next request is due in about 1 s, but" in str(pacer.describe_spent(TEN_PER_WINDOW, 30))
 
 
 def test_message_says_429_no_longer_after_an_accepted_request(new_pacer: NewPacer) -> None:

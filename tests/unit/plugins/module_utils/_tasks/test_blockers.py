@@ -58,7 +58,10 @@ def get_requested_symbols(setup: ClientSetup, endpoint: str) -> list[str | None]
     [
         (Goal("BTCUSDT", 10), None),
         (Goal("XRPUSDT", 7), Violation("limits", "The exchange allows 5 to 75 in steps of 5 for this symbol.")),
-        (Goal("XRPUSDT", 80, MAXIMUM), None),
+        (
+            Goal("XRPUSDT", 80, MAXIMUM),
+            Violation("limits", "The exchange allows 5 to 75 in steps of 5 for this symbol."),
+        ),
         (
             Goal("BTCUSTD", 10),
             Violation("not_listed", "EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"),

@@ -859,7 +859,45 @@ def test_enforce_maximum_accepts_a_desired_leverage_above_the_limit(new_setup: N
     assert list_writes(setup) == [("ETHUSDT", 30)]
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_enforce_maximum_names_the_limits_if_the_exchange_lowered_them_below_the_policy(
+    new_setup: NewSetup, check: bool
+) -> None:
+    """The current leverage can exceed the limits, because it is older than they are."""
+    setup = new_setup(current={"BTCUSDT": 40, "ETHUSDT": 10})
+    setup.exchange.list_instrument("BTCUSDT", max_leverage="20")
+    report = setup.enforce({"BTCUSDT": 30, "ETHUSDT": 30}, check, enforce="maximum")
+    assert (find_row(report)["outcome"], find_row(report)["cause"]) == ("refused", "limits")
+    assert (
+        find_row(report)["reason"] == "the leverage is still 40, not 30. The exchange allows 1 to 20 for this symbol."
+    )
+    assert setup.writes() == []
+
+
 # --- what ends reads and writes ---
+
+
+@pytest.mark.parametrize(("max_wait", "writes"), [(0.0, 1), (600.0, 1)])
+def test_keys_that_were_replaced_are_not_sent_with_each_write(
+    new_setup: NewSetup, max_wait: float, writes: int
+) -> None:
+    """The reads are spent when the first write is refused, so that it cannot be read back at once."""
+    setup, policy = prepare_symbols(new_setup, 20, max_wait=max_wait)
+    setup.exchange.run_before(1, setup.account.new_pair, WRITE)
+    report = setup.enforce(dict.fromkeys(policy, 5))
+    assert len(setup.writes()) == writes
+    assert {row["cause"] for row in report.values["results"]} == {"keys"}
+    assert {row["outcome"] for row in report.values["results"]} == {"not_written"}
+    assert report.error == {"kind": "keys", "status": 401}
+
+
+def test_server_in_front_of_the_api_gets_three_writes_if_the_reads_are_spent(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 20, max_wait=0.0)
+    setup.exchange.add_fault(WRITE, FAULTS["403-html"], times=None)
+    report = setup.enforce(dict.fromkeys(policy, 5))
+    assert len(setup.writes()) == 3
+    assert get_outcomes(report)["COIN19USDT"] == "not_written"
+    assert find_row(report, "COIN19USDT")["cause"] == "stopped"
 
 
 def test_writes_are_held_back_if_three_reads_in_a_row_are_unclear(new_setup: NewSetup) -> None:

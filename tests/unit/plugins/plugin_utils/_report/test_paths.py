@@ -42,3 +42,12 @@ def test_link_of_another_user_is_not_followed(
         os.chown(link, OTHER_USER + 1, -1, follow_symlinks=False)
     with pytest.raises(ValueError, match=r"link is a link that another user \(ID \d+\) owns"):
         _paths.resolve(str(link / "file" if is_directory else link))
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "pipe", "link to a pipe"])
+def test_device_or_pipe_is_not_replaced_by_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.symlink("pipe", "link to a pipe")
+    with pytest.raises(ValueError, match="is not written, because it is a device, a named pipe or a socket"):
+        _paths.resolve(path)
