@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
+from docutils import nodes
 
 _GALAXY = yaml.safe_load((Path(__file__).resolve().parents[2] / "galaxy.yml").read_text(encoding="utf-8"))
 
@@ -21,8 +23,8 @@ version = release = _GALAXY["version"]
 html_title = f"{project} {release}"
 
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
-# docs/site/index.md includes the README as the first page.
-exclude_patterns = [".*", "LICENSES", "README.md", "changelogs", "docs/site", "plugins", "tests"]
+# docs/site/index.md includes the README as the first page. The reference contains the page of docs/docsite.
+exclude_patterns = [".*", "LICENSES", "README.md", "changelogs", "docs/docsite", "docs/site", "plugins", "tests"]
 highlight_language = "yaml"
 pygments_style = "ansible"
 nitpicky = True
@@ -57,3 +59,26 @@ html_theme_options = {
 }
 # static/site.css sets the colors of the option tables, for the light and the dark theme.
 antsibull_ext_color_scheme = "none"
+
+# The options of a connection are the same for all modules.
+_CONNECTION_OPTIONS = {
+    "api_key", "api_url", "ca_path", "exchange", "rate_limit_share", "rate_limit_timeout", "retries", "secret_key",
+    "timeout", "validate_certs",
+}  # fmt: skip
+
+
+def _put_first_what_readers_look_for(app: Any, document: nodes.document) -> None:
+    """On the page of a module, put the examples before the options, and the connection options last."""
+    sections = {section["names"][0]: section for section in document.findall(nodes.section) if section["names"]}
+    if "examples" not in sections or "parameters" not in sections:
+        return
+    parameters, examples = sections["parameters"], sections["examples"]
+    parent = parameters.parent
+    examples.parent.remove(examples)
+    parent.insert(parent.index(parameters), examples)
+    for body in parameters.findall(nodes.tbody):
+        body.children.sort(key=lambda row: row.next_node(nodes.strong).astext() in _CONNECTION_OPTIONS)
+
+
+def setup(app: Any) -> None:
+    app.connect("doctree-read", _put_first_what_readers_look_for)

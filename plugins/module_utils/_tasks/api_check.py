@@ -54,7 +54,6 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interru
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import NOT_WRITTEN, UNCHANGED, UNKNOWN
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
-    EXACT,
     check_symbol,
     describe_limit_violation,
     describe_unknown_symbol,
@@ -281,7 +280,7 @@ def _try_writes(seen: Observer, symbol: str, trial: Trial, context: Context) -> 
     goals = [("same", Goal(symbol, before))]
     if trial.leverage not in (None, before):
         goal = Goal(symbol, trial.leverage or 0)
-        goals.append(("outside" if describe_limit_violation(goal.leverage, instrument, EXACT) else "trial", goal))
+        goals.append(("outside" if describe_limit_violation(goal.leverage, instrument) else "trial", goal))
     return _write_and_restore(seen, goals, values)
 
 
