@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible import template
 
 from sandbox import Account, Exchange, Fault, Sandbox
 
@@ -459,7 +460,8 @@ def test_error_of_one_account_does_not_replace_the_results_of_others(desk: Desk,
     alpha = exchange.accounts[0]
     desk.add_account(alpha)
     set_leverages(alpha, POLICY | {"BTCUSDT": 40})
-    desk.hosts["no keys"] = {}
+    # Before ansible-core 2.19, a variable in module_defaults that is not defined fails each task of the play.
+    desk.hosts["no keys"] = {} if hasattr(template, "trust_as_template") else dict.fromkeys(KEY_VARIABLES, "")
     completed = desk.run_role(any_errors_fatal=True)
     assert completed.exit_status == 2
     assert alpha.leverage == POLICY

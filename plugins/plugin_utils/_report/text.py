@@ -29,5 +29,10 @@ def dump(report: Mapping[str, Any]) -> str:
 
 
 def load(report: Any) -> Any:
-    """Return a report from its text. Anything else is returned unchanged. Raise ValueError if it is not JSON."""
+    """Return a report from its text. Anything else is returned unchanged. Raise ValueError if it is not JSON.
+
+    Empty text is no report. Before ansible-core 2.19, Ansible converts `none` to it.
+    """
+    if report == "":
+        return None
     return json.loads(report) if isinstance(report, str) else report

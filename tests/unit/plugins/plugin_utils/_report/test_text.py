@@ -29,3 +29,7 @@ def test_text_is_the_same_report_and_no_template(report: dict[str, Any]) -> None
     assert text.startswith(" ")
     assert not any(mark in text for mark in ("{{", "{%", "{#", "\n"))
     assert _text.load(report) is report
+
+
+def test_empty_text_is_no_report() -> None:
+    assert _text.load("") is _text.load(None) is None
