@@ -97,7 +97,7 @@ lock: lock-uv lock-dev ## Update the pinned requirements (30 s)
 audit: .venv/ready ## Search the pinned requirements for known vulnerabilities (30 s)
 	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements/uv.txt --requirement requirements/dev.txt
 importer: .venv/ready ## Check the artifact with the newest importer of Galaxy (30 s)
-	UV_CONSTRAINT= nox --no-color --session build-import-check
+	nox --no-color --session importer
 containers: .venv/ready ## Run all sanity tests in the containers of ansible-test, with Docker or Podman (20 min)
 	nox --no-color --session ansible-test-sanity
 artifact: .venv/ready ## Build the artifact of a REVISION (HEAD by default) in .cache/release (3 s)

@@ -71,6 +71,21 @@ nox.options.error_on_missing_interpreters = False
 antsibull_nox.load_antsibull_nox_toml()
 
 
+@nox.session(python=CORES[NEWEST], default=False)
+def importer(session: nox.Session) -> None:
+    """Check the artifact with the newest importer of Galaxy, which Galaxy itself uses. A warning is an error."""
+    session.install("--upgrade", "galaxy-importer", "ansible-core", env={"UV_CONSTRAINT": ""})
+    folder = Path(session.create_tmp()) / "artifact"
+    session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(folder), silent=True)
+    (artifact,) = folder.glob("*.tar.gz")
+    with session.chdir(folder):
+        log = session.run("python", "-m", "galaxy_importer.main", artifact.name, silent=True)
+    # The exit status is 0 after a warning.
+    problems = re.findall("^.*(?:WARNING|ERROR).*$", str(log), re.MULTILINE)
+    if problems:
+        session.error("\n".join(["The importer of Galaxy reports:", *problems]))
+
+
 def sanity(session: nox.Session, core: str) -> None:
     """Run the sanity tests of ansible-test. They compile and import the code with each supported Python."""
     install_tests(session, core)

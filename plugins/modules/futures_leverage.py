@@ -52,7 +52,8 @@ options:
       - YAML does not read each value as it is written. Without quotes, C(010) is 8, C(1:30) is 90, and the name C(ON)
         is a boolean. The module refuses names that are not text, and leverages that are not whole numbers.
       - Ansible removes an entry whose value is C(omit), and keeps only the last of two equal names. The module cannot
-        see that.
+        see that. In text, the module refuses two equal names. Before ansible-core 2.19, it cannot, because Ansible
+        converts a variable that contains such text to a dictionary.
       - The module reads the positions of the account first, and the symbols with a position before the others. Before
         the first write, it reads the limits. A desired leverage that is not allowed is refused by name.
       - If one symbol fails, the module continues with the others. At the end, the task fails and names each symbol that

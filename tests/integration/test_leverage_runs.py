@@ -123,7 +123,7 @@ def test_playbook_changes_the_leverages_to_the_policy(ansible: Ansible, account:
         ),
         "leverage above the maximum": expected_result(expected_row("BTCUSDT", 12, 13, "changed"), requests=2),
         "table": expected_result(
-            expected_row("ETHUSDT", 5, 25, "changed"),
+            expected_row("ETHUSDT", 5, 25, "changed", positions=[]),
             expected_row("SOLUSDT", 3, 3, "unchanged"),
             requests=5,
             single=False,

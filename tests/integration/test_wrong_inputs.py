@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible import template
 
 from sandbox import Account, Exchange
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ansible
 
 MODULE = "tradeops.coinswitch.futures_leverage"
+# Before ansible-core 2.19, Ansible converts the text of a dictionary to a dictionary. That keeps the last of two names.
+ANSIBLE_CONVERTS_TEXT = not hasattr(template, "trust_as_template")
 VALID_POLICY = {"symbol": "BTCUSDT", "leverage": 13}
 
 # Symbols, each with a part of the message.
@@ -74,7 +77,6 @@ YAML_POLICIES = {
     "[BTCUSDT]": "leverages is a list, and not a dictionary",
     "5": "leverages is a number, and not a dictionary",
     "{'{{ 1 }}USDT': 5}": "Ansible does not evaluate a template in a key",
-    '\'{"BTCUSDT": 10, "BTCUSDT": 5}\'': "leverages names BTCUSDT more than once",
     "'BTCUSDT=10.0'": NOT_A_WHOLE_NUMBER,
     "'BTCUSDT'": "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage",
 }
@@ -140,6 +142,18 @@ def test_policy_that_yaml_reads_as_something_else_is_refused(ansible: Ansible, e
     # The callback plugin of Ansible could print each result.
     assert "Callback dispatch" not in completed.output
     assert completed.stdout.count("...ignoring") == len(YAML_POLICIES)
+
+
+@pytest.mark.every_core
+def test_text_with_two_equal_names_is_refused_unless_ansible_converts_it(ansible: Ansible, exchange: Exchange) -> None:
+    (ansible.folder / "policies.yml").write_text('policy: \'{"BTCUSDT": 10, "BTCUSDT": 5}\'\n')
+    task = {MODULE: {"leverages": "{{ policy }}"}, "check_mode": True}
+    result = ansible.play({"one": task}, "-e", "@policies.yml").localhost["one"]
+    if ANSIBLE_CONVERTS_TEXT:
+        assert [(row["symbol"], row["desired_leverage"]) for row in result["results"]] == [("BTCUSDT", 5)]
+    else:
+        assert find_problems(result, "leverages names BTCUSDT more than once") == []
+        assert exchange.requests == []
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])

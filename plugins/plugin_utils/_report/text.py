@@ -17,13 +17,22 @@ _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 def dump(report: Mapping[str, Any]) -> str:
-    """Return a report as JSON on one line, without anything that Ansible could take for a template."""
-    text = json.dumps(report, separators=(",", ":"))
+    """Return a report as JSON on one line, without anything that Ansible could take for a template.
+
+    The text begins with a space: before ansible-core 2.19, Ansible converts text that begins with a brace to a
+    dictionary.
+    """
+    text = " " + json.dumps(report, separators=(",", ":"))
     for mark in _TEMPLATE_MARKS:
         text = text.replace(mark, f"\\u007b\\u{ord(mark[1]):04x}")
     return text
 
 
 def load(report: Any) -> Any:
-    """Return a report from its text. Anything else is returned unchanged. Raise ValueError if it is not JSON."""
+    """Return a report from its text. Anything else is returned unchanged. Raise ValueError if it is not JSON.
+
+    Empty text is no report. Before ansible-core 2.19, Ansible converts `none` to it.
+    """
+    if report == "":
+        return None
     return json.loads(report) if isinstance(report, str) else report

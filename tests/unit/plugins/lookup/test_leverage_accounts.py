@@ -33,7 +33,7 @@ def test_policy_is_evaluated_for_each_host() -> None:
     policy = {"leverage_policy": {"A": trust_as_template("{{ own }}")}}
     hostvars = HostVars(
         alpha={**policy, "own": 5},
-        beta={**policy, "own": trust_as_template("{{ 3 + 4 }}"), "leverage_enforce": "maximum"},
+        beta={**policy, "own": trust_as_template("{{ 3 ~ 4 }}"), "leverage_enforce": "maximum"},
         gamma=policy,
     )
     variables = {**hostvars.raw_get("alpha"), "leverage_enforce": "exact", "hostvars": hostvars}
@@ -43,6 +43,6 @@ def test_policy_is_evaluated_for_each_host() -> None:
     accounts = lookup.run(["alpha", "beta", "gamma"], variables, key_variables=["key"])
     assert [(account.get("policy"), account["enforce"], account["unset"]) for account in accounts] == [
         ({"A": 5}, "exact", ["key"]),
-        ({"A": 7}, "maximum", ["key"]),
+        ({"A": "34"}, "maximum", ["key"]),
         (None, "exact", ["key"]),
     ]

@@ -20,4 +20,4 @@ def test_lookup_returns_one_report_for_each_path(tmp_path: Path) -> None:
     paths = [tmp_path / "report.json", tmp_path / "none.json"]
     assert LookupModule().run([str(path) for path in paths], warn=False) == [report, {}]
     text, empty = LookupModule().run([str(path) for path in paths], warn=False, text=True)
-    assert (json.loads(text), empty) == (report, "{}")
+    assert (json.loads(text), empty) == (report, " {}")
