@@ -136,7 +136,7 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
     return {
         "severity": first["severity"],
         "action": first["action"],
-        "reason": problems[first["problem"]]["reason"],
+        "reason": _capitalize(problems[first["problem"]]["reason"]),
         "findings": len(group),
         "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
         "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
@@ -146,6 +146,10 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
         "since": min(since, default=None),
         **{name: _get_common(finding.get(name) for finding in group) for name in names},
     }
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _get_positions(finding: Mapping[str, Any]) -> list[Any]:

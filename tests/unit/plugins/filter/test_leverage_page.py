@@ -119,8 +119,9 @@ def test_one_cause_is_one_row_with_what_it_affects() -> None:
     accounts = {f"a{number}": make_account(delisted) for number in range(7)}
     page = render_page({"broken": make_account(*keys), **accounts})
     first, second = page.findings
-    assert first[1:3] == ["broken", "COIN0USDT, COIN1USDT, COIN2USDT, COIN3USDT, COIN4USDTand 3 moreCOIN5USDT, COIN6USDT, COIN7USDT"]
-    assert second[1:5] == ["a0, a1, a2, a3, a4and 2 morea5, a6", "OLDUSDT", "3", "10"]
+    others = ", ".join(f"COIN{number}USDT" for number in range(3, 8))
+    assert first[1:3] == ["broken", f"COIN0USDT, COIN1USDT, COIN2USDT and 5 more{others}"]
+    assert second[1:5] == ["a0, a1, a2, a3, a4 and 2 morea5, a6", "OLDUSDT", "3", "10"]
     assert "Correct the policy or the keys: 15 findings on broken, a0, a1, a2, a3" in page.text
 
 
