@@ -132,6 +132,7 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
     first = group[0]
     names = ("leverage", "policy", "enforce", "factor", "last_leverage", "last_seen", "runs")
     statuses = {finding.get("status") for finding in group}
+    is_known = first["severity"] in _findings.ABOVE or first["leverage"] is not None
     since = {finding["first_seen"][:10] for finding in group if finding.get("status") == "continues"}
     return {
         "severity": first["severity"],
@@ -145,6 +146,8 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
         "new": sum(finding.get("status") == "new" for finding in group),
         "since": min(since, default=None),
         **{name: _get_common(finding.get(name) for finding in group) for name in names},
+        # A factor of what was last seen says something only if it was above the policy.
+        **({} if is_known else {"factor": None}),
     }
 
 

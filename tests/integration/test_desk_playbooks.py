@@ -95,9 +95,10 @@ class Desk:
     def read_page_cells(self) -> dict[str, list[str]]:
         """Return the table of all leverages on the page: the cells of each account, sorted by symbol."""
         table = self.read_page().split('class="box grid"')[1].split("</table>")[0]
-        symbols = re.findall("<th scope=.col.>([A-Z0-9]+USDT)", table)
+        symbols = re.findall("<th scope=.col.>([A-Z0-9]+USDT)", table.split("<tbody>")[0])
         columns = sorted(range(len(symbols)), key=lambda column: symbols[column])
-        body = table.split("<tbody>")[1]
+        # Without the totals.
+        body = re.sub("<td class=t>[^<]*", "", table.split("<tbody>")[1])
         rows = [re.split("<t[hd][^>]*>", row)[1:] for row in body.split("<tr")[1:]]
         texts = [[html.unescape(re.sub("<[^>]*>", " ", cell)) for cell in row] for row in rows]
         cells_of = {name.strip(): [" ".join(cell.split()) for cell in cells] for name, *cells in texts}

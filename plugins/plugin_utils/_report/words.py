@@ -55,7 +55,7 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
         parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
     if last_seen:
         seen = f"{last_seen} above the policy when last seen and not read since"
-        seen += "" if above else f", up to {format_factor(summary['highest_factor_last_seen'])}"
+        seen += f", up to {format_factor(summary['highest_factor_last_seen'])}"
         parts.append(seen if above else seen[0].upper() + seen[1:])
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")

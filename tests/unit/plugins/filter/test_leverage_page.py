@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import leverage_metrics
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import FilterModule, leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import leverage_summary
 
-from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_row
+from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_leverages, make_row
 
 ROOT = Path(__file__).resolve().parents[4]
 TEMPLATE = (ROOT / "roles" / "leverage" / "files" / "page.html.j2").read_text(encoding="utf-8")
@@ -123,6 +125,35 @@ def test_one_cause_is_one_row_with_what_it_affects() -> None:
     assert first[1:3] == ["broken", f"COIN0USDT, COIN1USDT, COIN2USDT and 5 more{others}"]
     assert second[1:5] == ["a0, a1, a2, a3, a4 and 2 morea5, a6", "OLDUSDT", "3", "10"]
     assert "Correct the policy or the keys: 15 findings on broken, a0, a1, a2, a3" in page.text
+
+
+def test_worst_account_stays_in_view_for_three_nights() -> None:
+    """Its keys are refused in the third night. Then it is above the policy when last seen, and first but one."""
+    complying, worst = make_leverages(A=10, B=10), make_row("A", "changed", 40, 10, positions=[POSITION])
+    nights = [
+        {"worst": complying, "other": make_leverages(A=5, B=10)},
+        {"worst": make_account(worst, make_row("B", "unchanged", 10, 10), check_mode=True), "other": complying},
+        {"worst": make_account(*(make_row(name, "unknown", None, None, "keys") for name in "AB")), "other": complying},
+    ]
+    report: dict[str, Any] = {}
+    pages = []
+    for day, accounts in enumerate(nights, start=21):
+        time = f"2026-11-{day}T02:00:00Z"
+        report = leverage_report(accounts, "Desk", time, check_mode=True, previous=report)
+        pages.append(PageParser(leverage_page(report, TEMPLATE)))
+    assert pages[1].findings[0][1:7] == ["worst", "A", "40", "10", "4 times the policy", "new"]
+    assert "other A: complies with the policy (was below policy, first seen 2026-11-21)" in pages[1].text
+    last_seen = "– last seen 40, 2026-11-22"
+    assert pages[2].findings[0][1:7] == ["worst", "A", last_seen, "10", "4 times the policy", "2026-11-22, 2 runs"]
+    assert "Open position: LONG 0.010 (notional 640.00)" in pages[2].findings[0][0]
+    assert pages[2].findings[0][7].startswith("Correct the policy or the keys.")
+    assert "1 above the policy when last seen and not read since, up to 4 times the policy".lower() in (
+        report["headline"].lower()
+    )
+    summary = leverage_summary(report).splitlines()
+    assert "Not reached: worst" in summary
+    assert summary[6].startswith("- above when last seen (4 times the policy): worst A: not known, last seen 40 on")
+    assert 'severity="above_when_last_seen"} 1' in leverage_metrics(report)
 
 
 def test_page_shows_the_commands_and_the_local_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -798,7 +798,7 @@ def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> N
         (
             {"XRPUSDT": 12},
             "limits",
-            "the leverage is still not configured, not 12. The exchange allows 5 to 75 in steps of 5 for this symbol.",
+            "the symbol is still not configured, and the policy is 12. The exchange allows 5 to 75 in steps of 5 for this symbol.",
         ),
         ({"SOLUSDT": 21}, "limits", "the leverage is still 10, not 21. The exchange allows 1 to 20 for this symbol."),
         ({"ETHUSTD": 20}, "not_listed", "EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"),
@@ -1032,7 +1032,7 @@ def test_blocked_symbol_stays_not_configured(new_setup: NewSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13})
     assert report.values["outcome"] == "blocked"
     assert report.values["leverage"] is None
-    assert str(report.failure).startswith("BTCUSDT: the leverage is still not configured, not 13. An open ")
+    assert str(report.failure).startswith("BTCUSDT: the symbol is still not configured, and the policy is 13. An open ")
 
 
 def test_blocked_symbols_do_not_stop_the_others(three_symbols: ClientSetup) -> None:

@@ -80,7 +80,7 @@ def test_headline_keeps_what_was_above_the_policy_when_last_seen() -> None:
     assert headlines == [
         "2 above the policy when last seen and not read since, up to 4 times the policy, 2 other findings",
         ("Above the policy: 1 of 3 leverages, up to 2 times the policy, "
-         "1 above the policy when last seen and not read since, 1 other finding"),
+         "1 above the policy when last seen and not read since, up to 4 times the policy, 1 other finding"),
         "Complies with the policy: 2 leverages on 1 account, 1 above the policy when last seen but not in this run",
     ]  # fmt: skip
 
