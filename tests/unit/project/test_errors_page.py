@@ -25,7 +25,8 @@ OTHER_TEXTS = {
     # Progress.
     "reads of leverage: …, check mode writes nothing, rate limits: about … s (…)",
     "a real run: at most … writes, at most about … s",
-    *("read … of …, waits until … because of …", "about … s left", "the rate limit"),
+    *("read … of …, waits until … because of …, about … s left", "the rate limit"),
+    "of … leverages … not known",  # the message of an account
     # The steps of a symbol: the values of Step.
     *("read the leverage for the first time", "read the limits of the symbol", "write the desired leverage"),
     *("pause before the next write", "read the leverage after a write", "pause before the second read back"),
