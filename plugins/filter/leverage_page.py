@@ -12,11 +12,11 @@ from datetime import timezone as _timezone
 from hashlib import sha256
 from shlex import quote
 from typing import Any, Callable, Iterable, Mapping, Sequence
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ansible import context
 from ansible.errors import AnsibleFilterError
 from jinja2 import Environment, StrictUndefined
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text

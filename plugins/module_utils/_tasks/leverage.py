@@ -158,9 +158,7 @@ class _Task:
         total = max(pacer.get_delay(endpoint, count) for endpoint, count in pending.items())
         refused = [endpoint for endpoint in _WAITS if pacer.is_refused(endpoint)]
         why = f"HTTP 429 of {refused[0]}" if refused else "the rate limit"
-        self._progress.waiting(
-            Done(len(self._rows) - reads, len(self._rows), writes), Wait(why, min(delays), total)
-        )
+        self._progress.waiting(Done(len(self._rows) - reads, len(self._rows), writes), Wait(why, min(delays), total))
 
     def _fetch_positions_first(self) -> None:
         """Read all positions with one request, so that symbols with a position are read before the others."""

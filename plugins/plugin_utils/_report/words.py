@@ -103,9 +103,9 @@ def describe_account(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
 
 def _count_symbols(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
     """Return how many leverages of an account with several ones do not comply, and how many are not known."""
-    complying = {_findings.get_compliance(problem["severity"]): set() for problem in problems}
+    complying: dict[bool | None, set[str]] = {}
     for problem in problems:
-        complying[_findings.get_compliance(problem["severity"])].update(problem["symbols"])
+        complying.setdefault(_findings.get_compliance(problem["severity"]), set()).update(problem["symbols"])
     wrong, unknown = len(complying.get(False, ())), len(complying.get(None, ()))
     if rows <= 1 or not wrong + unknown:
         return ""

@@ -83,7 +83,7 @@ def test_alert_stays_if_the_only_bad_account_stops_responding(second: dict[str, 
     """It cannot be read, is no longer part of the run, or failed before the role. LeverageAbovePolicy counts these."""
     first = leverage_report({"alpha": make_leverages(A=40)}, previous={}, time="2026-11-22T02:00:00Z")
     text = leverage_metrics(leverage_report(second, previous=first, time="2026-11-23T02:00:00Z"))
-    pattern = r'coinswitch_leverage_findings(?:_not_checked)?\{.*severity="(?:above_policy|above_when_last_seen)"\} (\d)'
+    pattern = r'leverage_findings(?:_not_checked)?\{.*severity="above_(?:policy|when_last_seen)"\} (\d)'
     assert sum(int(count) for count in re.findall(pattern, text)) > 0
 
 

@@ -31,6 +31,7 @@ def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
     keys = make_account(make_row("A", "unknown", None, None, "keys"), check_mode=True)
     accounts = {"alpha": make_leverages(A=5), "beta": above, "gone": keys, "absent": {}}
     report = leverage_report(accounts, time="2026-11-23T02:00:00Z", check_mode=True, previous=first)
+    position = "open position LONG 0.010 (notional 640.00)"
     last_seen = "not known, last seen 20 on 2026-11-22"
     assert leverage_summary(report).splitlines() == [
         report["headline"],
@@ -39,8 +40,7 @@ def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
         "Since the last run: 1 new, 3 continuing, 0 resolved, 1 not checked in this run",
         "To do: run enforce (2), correct the policy or the keys (1), check again (1)",
         "Not reached: gone, absent",
-        "- above policy (4 times the policy): beta B: 40, policy 10, open position LONG 0.010 (notional 640.00) "
-        "(since 2026-11-22)",
+        f"- above policy (4 times the policy): beta B: 40, policy 10, {position} (since 2026-11-22)",
         f"- above when last seen (2 times the policy): gone A: {last_seen}, policy 10 (since 2026-11-22)",
         "- not reached: absent (new)",
         "- below policy: alpha A: 5, policy 10 (since 2026-11-22)",

@@ -798,7 +798,10 @@ def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> N
         (
             {"XRPUSDT": 12},
             "limits",
-            "the symbol is still not configured, and the policy is 12. The exchange allows 5 to 75 in steps of 5 for this symbol.",
+            (
+                "the symbol is still not configured, and the policy is 12. "
+                "The exchange allows 5 to 75 in steps of 5 for this symbol."
+            ),
         ),
         ({"SOLUSDT": 21}, "limits", "the leverage is still 10, not 21. The exchange allows 1 to 20 for this symbol."),
         ({"ETHUSTD": 20}, "not_listed", "EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"),
