@@ -120,7 +120,7 @@ def _get_zone(name: str) -> ZoneInfo | None:
 
 
 def _format_local(time: str, zone: ZoneInfo | None) -> str:
-    """Return a time of the report in a time zone, such as `2026-11-23 07:30 IST`. Empty without a time zone."""
+    """Return a time of the report in a time zone, such as `2026-11-23 11:00 JST`. Empty without a time zone."""
     if zone is None:
         return ""
     moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=_timezone.utc)

@@ -165,8 +165,8 @@ def test_page_shows_the_commands_and_the_local_time(monkeypatch: pytest.MonkeyPa
         time="2026-11-23T20:30:00Z",
         inventory=["my hosts"],
     )
-    page = PageParser(leverage_page(report, TEMPLATE, timezone="Asia/Kolkata")).text
-    assert "2026-11-23 20:30 UTC (2026-11-24 02:00 IST)" in page
+    page = PageParser(leverage_page(report, TEMPLATE, timezone="Asia/Tokyo")).text
+    assert "2026-11-23 20:30 UTC (2026-11-24 05:30 JST)" in page
     assert "ansible-playbook -i 'my hosts' tradeops.coinswitch.enforce --limit alpha" in page
     assert "This page was made by ansible-playbook -i 'my hosts' --check drift.yml" in page
     assert "secret-value" not in page
