@@ -233,7 +233,8 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     assert "is not a symbol with its leverage: write it as {BTCUSDT: 10, " in message["policy is a string"]
     page_text = html.unescape(desk.read_page())
     report = desk.read_report()
-    assert not [problem["reason"] for problem in report["problems"] if problem["reason"] not in page_text]
+    # The page starts each reason with a capital letter.
+    assert not [problem["reason"] for problem in report["problems"] if problem["reason"][1:] not in page_text]
     summary = report["summary"]
     numbers = ("leverages", "complying", "not_complying", "not_known")
     # Three accounts could be read. The policy of two others names no symbol, and that of one names two.
