@@ -83,6 +83,16 @@ def leverage_metrics(report: Any) -> str:
             [(title | {"severity": severity}, count) for severity, count in severities],
         ),
         (
+            "findings_not_checked",
+            "Findings of earlier runs on accounts that this run did not check.",
+            [(title | {"severity": severity}, count) for severity, count in _count_not_checked(report["history"])],
+        ),
+        (
+            "account_not_reached",
+            "1 for each account of which no leverage could be read.",
+            [(title | {"account": row["account"]}, 1) for row in report["accounts"] if not row["reached"]],
+        ),
+        (
             "above_policy_factor",
             "Current or last seen leverage divided by the policy, for each leverage above the policy.",
             [(title | labels, factor) for labels, factor in _get_factors(report["findings"])],
@@ -91,6 +101,12 @@ def leverage_metrics(report: Any) -> str:
     return "".join(
         _format_metric(f"coinswitch_leverage_{name}", help_text, samples) for name, help_text, samples in metrics
     )
+
+
+def _count_not_checked(history: Mapping[str, Any] | None) -> Iterator[tuple[str, int]]:
+    rows = history["not_checked"] if history else []
+    for severity in _findings.SEVERITIES:
+        yield severity, sum(row["severity"] == severity for row in rows)
 
 
 def _get_factors(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, str], float]]:

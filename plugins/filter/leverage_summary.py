@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
@@ -21,7 +21,8 @@ author:
 description:
   - Returns plain text for a chat, a mail or the terminal. The first line is the headline. It is short enough for the
     subject of a mail.
-  - The most dangerous findings come first.
+  - The accounts that were not reached are named first, then the most dangerous findings. Findings with the same problem
+    are one line.
   - The text contains no messages of the exchange, only the names of accounts and symbols, and numbers.
 options:
   _input:
@@ -49,13 +50,21 @@ _value:
     Drift check (read-only), 2026-11-23 02:00 UTC, https://coinswitch.co
     20 accounts, 600 leverages: 598 comply with the policy, 2 do not, 0 not known
     Since the last run: 1 new, 1 continuing, 0 resolved
-    - above policy (4 times the policy): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (new)
+    To do: run enforce (1), close a position or cancel an order first (1)
+    - above policy (4 times the policy): alpha BTCUSDT: 20, policy 5, open position LONG 0.010 (notional 640.00) (new)
     - below policy: beta ETHUSDT: 2, policy 10 (since 2026-11-20)
 """
 
 MAX_LINES = 10
 MAX_NAME_LENGTH = 60
 MAX_NAMES = 3
+MAX_NOT_REACHED = 5
+_ACTIONS = {
+    _findings.ENFORCE: "run enforce",
+    _findings.CLOSE: "close a position or cancel an order first",
+    _findings.CORRECT: "correct the policy or the keys",
+    _findings.CHECK: "check again",
+}
 
 
 def leverage_summary(report: Any) -> str:
@@ -64,6 +73,8 @@ def leverage_summary(report: Any) -> str:
     lines = [report["headline"], _describe_run(report), _describe_counts(report["summary"])]
     lines += [f"Warning: {_words.shorten(warning)}" for warning in report["warnings"][:1]]
     lines += _describe_history(report["history"])
+    lines += _describe_actions(report["actions"])
+    lines += _describe_not_reached(report["accounts"])
     entries = _describe_findings(report)
     max_entries = MAX_LINES - len(lines)
     shown = entries if len(entries) <= max_entries else entries[: max_entries - 1]
@@ -93,40 +104,51 @@ def _describe_counts(summary: Mapping[str, Any]) -> str:
 
 
 def _describe_history(history: Mapping[str, Any] | None) -> list[str]:
-    lines = []
-    if history and history["previous"]:
-        counts = (history["new"], history["continues"], len(history["resolved"]))
-        lines.append("Since the last run: {} new, {} continuing, {} resolved".format(*counts))
-    if history and history["not_checked"]:
-        lines.append(f"Not checked in this run: {_words.format_count(len(history['not_checked']), 'earlier finding')}")
-    return lines
+    if not history or not history["previous"]:
+        return []
+    counts = (history["new"], history["continues"], len(history["resolved"]))
+    not_checked = f", {len(history['not_checked'])} not checked in this run" if history["not_checked"] else ""
+    return ["Since the last run: {} new, {} continuing, {} resolved".format(*counts) + not_checked]
+
+
+def _describe_actions(actions: Iterable[Mapping[str, Any]]) -> list[str]:
+    groups = [f"{_ACTIONS[action['action']]} ({action['findings']})" for action in actions if action["findings"]]
+    return [f"To do: {', '.join(groups)}"] if groups else []
+
+
+def _describe_not_reached(accounts: Iterable[Mapping[str, Any]]) -> list[str]:
+    names = [account["account"] for account in accounts if not account["reached"]]
+    return [f"Not reached: {_list_names(names, MAX_NOT_REACHED)}"] if names else []
 
 
 def _describe_findings(report: Mapping[str, Any]) -> list[str]:
-    """Return a line for each leverage that is or was above the policy, then one for each other problem."""
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for number, finding in enumerate(report["findings"]):
-        is_above = finding["severity"] in _findings.ABOVE
-        groups.setdefault(number if is_above else (finding["problem"],), []).append(finding)
+    """Return a line for each problem. A leverage above the policy with an open position has its own line."""
     problems = report["problems"]
     return [
-        _describe_finding(group[0]) if len(group) == 1 else _describe_problem(problems[group[0]["problem"]])
-        for group in groups.values()
+        _describe_finding(group[0]) if len(group) == 1 else _describe_problem(problems[group[0]["problem"]], len(group))
+        for group in _findings.group_findings(report["findings"])
     ]
 
 
-def _describe_problem(problem: Mapping[str, Any]) -> str:
-    names = [_shorten(name) for name in problem["accounts"][:MAX_NAMES]]
-    more = len(problem["accounts"]) - len(names)
-    accounts = ", ".join(names) + (f" and {more} more" if more else "")
-    leverages = _words.format_count(problem["findings"], "leverage")
-    return f"- {problem['severity'].replace('_', ' ')}: {accounts}: {leverages}"
+def _describe_problem(problem: Mapping[str, Any], count: int) -> str:
+    accounts, symbols = (_list_names(problem[name], MAX_NAMES) for name in ("accounts", "symbols"))
+    return f"- {_describe_severity(problem)}: {_words.format_count(count, 'leverage')}: {accounts}: {symbols}"
+
+
+def _list_names(names: Sequence[str], count: int) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(_shorten(name) for name in names[:count]) + more
+
+
+def _describe_severity(row: Mapping[str, Any]) -> str:
+    """Return the severity of a problem or a finding, with its factor if it is above the policy."""
+    factor = f" ({_words.format_factor(row['factor'])})" if row["severity"] in _findings.ABOVE and row["factor"] else ""
+    return str(row["severity"]).replace("_", " ") + factor
 
 
 def _describe_finding(finding: Mapping[str, Any]) -> str:
-    severity = finding["severity"].replace("_", " ")
-    if finding["severity"] in _findings.ABOVE and finding["factor"]:
-        severity += f" ({_words.format_factor(finding['factor'])})"
+    severity = _describe_severity(finding)
     account = _shorten(finding["account"])
     if finding["symbol"] is None:
         return f"- {severity}: {account}{_describe_age(finding)}"

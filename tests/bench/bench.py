@@ -188,6 +188,20 @@ class Bench:
             cost = Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
             return cost, memory, json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
 
+    def merge(self, parts: Path, folder: Path) -> Cost:
+        """Merge the reports in a folder, and write all files to another one."""
+        variables = {
+            "leverage_parts": [str(parts / "*.json")],
+            "leverage_report_json": str(folder / "merged.json"),
+            "leverage_report_html": str(folder / "merged.html"),
+            "leverage_report_summary": str(folder / "merged.txt"),
+            "leverage_report_metrics": str(folder / "merged.prom"),
+            # The accounts differ from the policy, but the merge itself must work.
+            "leverage_fail": False,
+        }
+        command = ["ansible-playbook", "tradeops.coinswitch.merge", "-e", json.dumps(variables)]
+        return self._measure(command, self._environment(str(folder), ""))
+
     def leverage_task(self, symbols: Sequence[str], **options: Any) -> Task:
         """Return a task for one or many symbols with the desired leverage 10."""
         desired = (
@@ -433,6 +447,32 @@ def measure_many_accounts(bench: Bench, folder: Path, accounts: int = 200, symbo
     )
 
 
+def measure_slices(bench: Bench, folder: Path, slices: int = 5, accounts: int = 200, symbols: int = 30) -> None:
+    """Measure a drift check of many accounts in slices, one after the other, and the merge of their reports."""
+    names = bench.symbols[:symbols]
+    rows: list[Sequence[object]] = []
+    parts = folder / "parts"
+    parts.mkdir()
+    for part in range(slices):
+        all_accounts = [bench.exchange.open_account(f"slice{part}-{number:03}") for number in range(accounts)]
+        for number, account in enumerate(all_accounts):
+            for symbol in names:
+                account.set_leverage(symbol, 10)
+            account.set_leverage(names[number % symbols], 20)
+        cost, memory, report = bench.run_accounts(all_accounts, names, "tradeops.coinswitch.drift")
+        (parts / f"slice{part}.json").write_text(json.dumps(report), encoding="utf-8")
+        rows.append((f"slice {part + 1}", cost.wall, cost.cpu, memory / accounts, f"{os.getloadavg()[0]:.1f}"))
+    cost = bench.merge(parts, folder)
+    rows.append(("merge", cost.wall, cost.cpu, "", f"{os.getloadavg()[0]:.1f}"))
+    print_table(
+        f"{slices} slices of {accounts} accounts with {symbols} symbols each, {accounts} forks",
+        ("run", "wall s", "CPU s", "MiB for each account", "load of the machine"),
+        rows,
+    )
+    sizes = [[path.name, path.stat().st_size / 2**20] for path in sorted(folder.glob("merged.*"))]
+    print_table("Files of the merged report", ("file", "MiB"), sizes)
+
+
 def main() -> None:
     """Print the tables. --slow adds the tables that take minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -452,6 +492,7 @@ def main() -> None:
             limited = Bench(Path(folder, "limited"), rate_limits=True)
             measure_rate_limits(limited)
             measure_many_accounts(limited, Path(folder))
+            measure_slices(limited, Path(folder))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ print(leverage_page(leverage_report(accounts, "A desk", "2026-11-23T01:30:00Z"),
 MALICIOUS_NAME = """</style><script>document.title = "hacked"</script>"""
 NOT_REACHED_REASON = "The account was not checked in this run. See the output of the run."
 SYMBOLS = ["1000PEPEUSDT", "BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]
-# The order of the columns: symbols with findings come first.
-SYMBOLS_ON_PAGE = [*SYMBOLS[1:5], SYMBOLS[0], SYMBOLS[5]]
+# The order of the columns: the most dangerous severity first.
+SYMBOLS_ON_PAGE = ["BTCUSDT", "DOGEUSDT", "SOLUSDT", "ETHUSDT", "1000PEPEUSDT", "XRPUSDT"]
 # Widths and heights of the window in pixels.
 PHONE, TABLET, DESKTOP = 390, 820, 1280
 HEIGHTS = {PHONE: 844, DESKTOP: 800}
@@ -162,7 +162,7 @@ FINDINGS = """[...document.querySelectorAll("#findings tbody tr")].filter(row =>
 # JavaScript: for each account its name, and the symbol, the sign and the text of each cell.
 CELLS = """[...document.querySelectorAll(".grid tbody tr")].filter(row => row.offsetParent !== null).map(row => [
     row.cells[0].innerText,
-    ...[...row.cells].slice(1).filter(cell => cell.innerText).map(cell => [
+    ...[...row.cells].slice(1).filter(cell => cell.innerText && cell.className !== "t").map(cell => [
         document.querySelector(".grid thead tr").cells[cell.cellIndex].textContent.trim(),
         getComputedStyle(cell, "::before").content.slice(1, 2),
         cell.innerText.trim().replace(/\\s+/g, " "),
@@ -228,7 +228,7 @@ def test_all_findings_and_cells_are_visible_at_each_width(
             "10",
             "2.5 times the policy",
             dash,
-            "the reason why it is blocked",
+            "Close or cancel first. The reason why it is blocked",
         ],
         [
             "▲ Above policy",
@@ -238,19 +238,28 @@ def test_all_findings_and_cells_are_visible_at_each_width(
             "10",
             "2 times the policy",
             dash,
-            "The leverage is 20, and the policy is 10.",
+            "Run enforce. The leverage is 20, and the policy is 10.",
         ],
-        ["⚠ Not reached", MALICIOUS_NAME, "all", dash, dash, dash, dash, NOT_REACHED_REASON],
-        ["? Unknown", "beta", "SOLUSDT", dash, "10", dash, dash, "the reason why it is unknown"],
-        ["✕ Refused", "beta", "ETHUSDT", "3", "10", "0.3 times the policy", dash, "the reason why it is refused"],
+        ["⚠ Not reached", MALICIOUS_NAME, "all", dash, dash, dash, dash, f"Check again. {NOT_REACHED_REASON}"],
+        ["? Unknown", "beta", "SOLUSDT", dash, "10", dash, dash, "Check again. The reason why it is unknown"],
+        [
+            "✕ Refused",
+            "beta",
+            "ETHUSDT",
+            "3",
+            "10",
+            "0.3 times the policy",
+            dash,
+            "Correct the policy or the keys. The reason why it is refused",
+        ],
     ]
     assert browser.evaluate(CELLS) == [
         [
             "beta",
             ["BTCUSDT", "▲", "20 policy 10"],
             ["DOGEUSDT", "▲", "25 policy 10"],
-            ["ETHUSDT", "✕", "3 policy 10"],
             ["SOLUSDT", "?", f"{dash} policy 10"],
+            ["ETHUSDT", "✕", "3 policy 10"],
             ["1000PEPEUSDT", "✓", "10"],
         ],
         [MALICIOUS_NAME, ["BTCUSDT", "⚠", "not reached"]],
@@ -279,8 +288,11 @@ def test_large_page_shows_the_first_finding_without_scrolling(
     assert path.stat().st_size < 1_500_000
     browser.open(path, width)
     assert browser.evaluate("document.querySelector('#findings tbody tr').getBoundingClientRect().bottom < innerHeight")
-    assert browser.evaluate("document.querySelector('details').open") is False
-    assert len(browser.evaluate(FINDINGS)) == account_count
+    assert browser.evaluate("document.querySelector('main > details').open") is False
+    ((severity, names, symbols, *_others),) = browser.evaluate(FINDINGS)
+    assert severity == f"▲ Above policy {account_count} findings"
+    assert names.startswith("account-000, account-001, account-002, account-003, account-004 ")
+    assert f"and {account_count - 5} more" in names
 
 
 def test_keyboard_sorts_and_filters_the_findings(browser: Browser, page: Path) -> None:
@@ -294,8 +306,10 @@ def test_keyboard_sorts_and_filters_the_findings(browser: Browser, page: Path) -
     assert browser.evaluate(symbols) == ["all", "SOLUSDT", "ETHUSDT", "DOGEUSDT", "BTCUSDT"]
     assert browser.evaluate("document.querySelectorAll('#findings th')[2].getAttribute('aria-sort')") == "descending"
     browser.evaluate(focus_button % 5)
-    press_key(browser, "Enter")
-    assert browser.evaluate(symbols)[-2:] == ["BTCUSDT", "DOGEUSDT"], "factors are sorted as numbers"
+    for order in (["ETHUSDT", "BTCUSDT", "DOGEUSDT"], ["DOGEUSDT", "BTCUSDT", "ETHUSDT"]):
+        press_key(browser, "Enter")
+        assert browser.evaluate(symbols)[:3] == order, "factors are sorted as numbers"
+        assert set(browser.evaluate(symbols)[3:]) == {"all", "SOLUSDT"}, "what is not known is last"
     for name, value, expected_count in (
         ("severity", "Above policy", 2),
         ("symbol", "btc", 1),
@@ -308,6 +322,28 @@ def test_keyboard_sorts_and_filters_the_findings(browser: Browser, page: Path) -
         )
         assert len(browser.evaluate(FINDINGS)) == expected_count
         assert browser.evaluate("document.querySelector('output').innerText") == f"{expected_count} of 5 shown"
+
+
+def test_tile_filters_the_findings(browser: Browser, page: Path) -> None:
+    browser.open(page, DESKTOP)
+    click = "document.querySelector('.counts button[value=\"Above policy\"]').click()"
+    for expected_count, is_pressed in ((2, "true"), (5, "false")):
+        browser.evaluate(click)
+        assert len(browser.evaluate(FINDINGS)) == expected_count
+        pressed = "document.querySelector('.counts button').getAttribute('aria-pressed')"
+        assert browser.evaluate(pressed) == is_pressed
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_clipped_on_a_desktop(browser: Browser, tmp_path: Path, collections: Path, scheme: str) -> None:
+    name = "emerging-markets-arbitrage-desk-singapore-book-7-account-with-a-long-name.example.com"
+    accounts = {name: account_with("blocked", "refused", "unknown", "changed"), "beta": account_with("unknown")}
+    browser.open(write_page(tmp_path / "page.html", collections, accounts), DESKTOP, scheme)
+    assert browser.evaluate("document.documentElement.scrollWidth") == DESKTOP
+    assert browser.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('#findings .box'))")
+    lines = "document.querySelector('#findings tbody tr').cells[1].firstChild"
+    height = f"(range => (range.selectNodeContents({lines}), range.getClientRects().length))(document.createRange())"
+    assert browser.evaluate(height) < 5
 
 
 def press_key(browser: Browser, name: str) -> None:
@@ -350,7 +386,7 @@ def test_headings_stay_visible_while_a_large_table_scrolls(browser: Browser, tmp
     }
     accounts = {f"account-{number:03}": large_account for number in range(200)}
     browser.open(write_page(tmp_path / "large.html", collections, accounts), DESKTOP)
-    browser.evaluate("document.querySelector('details').open = true")
+    browser.evaluate("document.querySelector('main > details').open = true")
     browser.evaluate("document.querySelector('.grid').scrollTo(2000, 3000)")
     positions = browser.evaluate("""(() => {
         const grid = document.querySelector(".grid").getBoundingClientRect();
@@ -392,7 +428,7 @@ def test_light_and_dark_mode_differ_and_have_enough_contrast(browser: Browser, p
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_accessibility_violation(browser: Browser, page: Path, width: int, scheme: str) -> None:
     browser.open(page, width, scheme)
-    browser.evaluate("document.querySelector('details').open = true")
+    browser.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     browser.evaluate(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + "; 1")
     run = "axe.run().then(result => JSON.stringify(result))"
     answer = browser.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
@@ -417,7 +453,7 @@ def test_printed_page_has_only_the_findings_on_white(browser: Browser, page: Pat
     browser.open(page, TABLET, "dark", medium="print")
     assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert len(browser.evaluate(FINDINGS)) == 5
-    for hidden in ("form", "details"):
+    for hidden in ("form", "main > details"):
         assert browser.evaluate(f"document.querySelector('{hidden}').offsetParent") is None
     pdf = b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
     assert pdf.startswith(b"%PDF")

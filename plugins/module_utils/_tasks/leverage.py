@@ -15,6 +15,8 @@ from typing import Callable
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import get_pause
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    INSTRUMENTS,
+    OPEN_ORDERS,
     POSITIONS,
     READ_LEVERAGE,
     WRITE_LEVERAGE,
@@ -40,7 +42,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import NOT_CONFIRMED, Verdict, judge
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Done, Wait
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.requests import (
     Requests,
     SimulatedRequests,
@@ -62,6 +64,8 @@ READ_BACK_PAUSE_SECONDS = 2.0
 # Reads or writes end after this many symbols in a row without a valid response.
 MAX_UNCLEAR = 3
 
+# The endpoints whose HTTP 429 can make a task wait.
+_WAITS = (READ_LEVERAGE, WRITE_LEVERAGE, POSITIONS, INSTRUMENTS, OPEN_ORDERS)
 _WRITE_STEPS = (Step.WRITE, Step.PAUSE_WRITE, Step.LIMITS)
 
 
@@ -154,7 +158,11 @@ class _Task:
         count, pacer = len(self._rows), self._pacer
         reads, writes = (math.ceil(pacer.get_delay(endpoint, count)) for endpoint in (READ_LEVERAGE, WRITE_LEVERAGE))
         seconds = max(reads, writes)
-        plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
+        if self._check_mode:
+            real_run = f"a real run: at most {count} writes, at most about {seconds} s"
+            plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {reads} s ({real_run})"
+        else:
+            plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
         if seconds > pacer.wait_left:
             plan += f", but rate_limit_timeout allows {math.floor(pacer.wait_left)} s, so not everything may be done"
         self._progress.start(plan, reads if self._check_mode else seconds)
@@ -163,14 +171,17 @@ class _Task:
         return plan
 
     def _show_wait(self) -> None:
-        """Print how much is done, why the task waits, and for how long."""
+        """Print how much is done, why the task waits, and until when."""
         reads = sum(row.step is Step.READ for row in self._active)
         writes = sum(row.step in _WRITE_STEPS for row in self._active)
-        pacer = self._pacer
-        refused = [endpoint for endpoint in (READ_LEVERAGE, WRITE_LEVERAGE) if pacer.is_refused(endpoint)]
+        pending = {READ_LEVERAGE: reads, WRITE_LEVERAGE: 0 if self._check_mode else writes}
+        pacer = self._client.real_pacer
+        # Any other request, if no read and no write is left.
+        delays = [pacer.get_delay(endpoint) for endpoint, count in pending.items() if count] or [0.0]
+        total = max(pacer.get_delay(endpoint, count) for endpoint, count in pending.items())
+        refused = [endpoint for endpoint in _WAITS if pacer.is_refused(endpoint)]
         why = f"HTTP 429 of {refused[0]}" if refused else "the rate limit"
-        seconds = max(pacer.get_delay(READ_LEVERAGE, reads), pacer.get_delay(WRITE_LEVERAGE, writes))
-        self._progress.waiting(len(self._rows) - reads, len(self._rows), writes, why, seconds)
+        self._progress.waiting(Done(len(self._rows) - reads, len(self._rows), writes), Wait(why, min(delays), total))
 
     def _fetch_positions_first(self) -> None:
         """Read all positions with one request, so that symbols with a position are read before the others."""

@@ -16,6 +16,34 @@ MIN_TASK_SECONDS = 5.0
 MIN_SECONDS_BETWEEN_LINES = 10.0
 
 
+class Done(NamedTuple):
+    """How much of a task is done.
+
+    Attributes:
+        read: The symbols that were read.
+        symbols: All symbols.
+        to_write: The symbols that must still be written, as far as is known.
+    """
+
+    read: int
+    symbols: int
+    to_write: int
+
+
+class Wait(NamedTuple):
+    """Why a task waits.
+
+    Attributes:
+        why: What makes it wait.
+        seconds: The seconds until the next request can be sent.
+        total_seconds: The seconds until the last request can be sent.
+    """
+
+    why: str
+    seconds: float
+    total_seconds: float
+
+
 class Progress:
     """Prints lines about the work of one task.
 
@@ -23,6 +51,7 @@ class Progress:
         print_line: Prints one line. None prints nothing, because a module cannot print before it ends.
         check_mode: Whether the changes are only predicted.
         clock: Returns monotonic seconds.
+        get_time: Returns the time of day, in seconds since 1970 in UTC.
     """
 
     def __init__(
@@ -30,10 +59,12 @@ class Progress:
         print_line: Callable[[str], None] | None = None,
         check_mode: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        get_time: Callable[[], float] = time.time,
     ) -> None:
         self._print_line = print_line
         self._check_mode = check_mode
         self._clock = clock
+        self._get_time = get_time
         self._printed_at = 0.0
         self._is_long = False
 
@@ -50,7 +81,7 @@ class Progress:
             seconds: The seconds that the rate limits of the real requests require.
         """
         self._is_long = seconds > MIN_TASK_SECONDS
-        self._print(f"{plan} (check mode, nothing is written)" if self._check_mode else plan)
+        self._print(plan)
 
     def finished(self, symbol: str, verdict: Any, reason: str) -> None:
         """Print the change or the problem of a symbol. A symbol that stays unchanged prints nothing."""
@@ -61,11 +92,15 @@ class Progress:
         elif verdict.outcome != "unchanged":
             self._print(f"{symbol} {verdict.outcome}: {reason}")
 
-    def waiting(self, read: int, symbols: int, to_write: int, why: str, seconds: float) -> None:
-        """Print how much is done, why the task waits, and for how long. At most one line in ten seconds."""
+    def waiting(self, done: Done, wait: Wait) -> None:
+        """Print how much is done, why the task waits, and until when. At most one line in ten seconds."""
         if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
-            writes = "" if self._check_mode else f", {to_write} to write"
-            self._print(f"read {read} of {symbols}{writes}, waits for {why}, about {seconds:.0f} s left")
+            writes = "" if self._check_mode else f", {done.to_write} to write"
+            until = time.strftime("%H:%M:%S UTC", time.gmtime(self._get_time() + wait.seconds))
+            self._print(
+                f"read {done.read} of {done.symbols}{writes}, waits until {until} because of {wait.why}, "
+                f"about {wait.total_seconds:.0f} s left"
+            )
 
     def _print(self, text: str) -> None:
         if self._print_line is not None and self._is_long:

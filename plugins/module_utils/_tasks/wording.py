@@ -105,6 +105,8 @@ def _describe_failed_read_back(worked: Reading | None, failure: CoinSwitchError 
 
 def _describe_state(verdict: Verdict, goal: Goal) -> str:
     """Return which leverage is in force instead of the desired one."""
+    if verdict.leverage is None:
+        return f"the symbol is still not configured, and the policy is {goal.leverage}."
     if verdict.leverage == verdict.previous:
         return f"the leverage is still {_format(verdict.leverage)}, not {goal.leverage}."
     before, now = _format(verdict.previous), _format(verdict.leverage)

@@ -151,6 +151,19 @@ def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
     return sorted(findings, key=get_rank)
 
 
+def group_findings(findings: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return the findings of a report by problem, so that a reader sees one cause once, the most dangerous first.
+
+    A leverage above the policy with an open position is a group of its own, because its position is its own.
+    """
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for number, finding in enumerate(findings):
+        positions = finding.get("last_positions") or finding["positions"]
+        is_alone = finding["severity"] in ABOVE and positions
+        groups.setdefault((finding["problem"], number if is_alone else None), []).append(finding)
+    return list(groups.values())
+
+
 def _build_finding(account: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
     leverage, policy = row["leverage"], row["policy"]
     if leverage is None and "last_leverage" in row:

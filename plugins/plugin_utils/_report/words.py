@@ -9,8 +9,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
-MAX_MESSAGE_PROBLEMS = 3
-MAX_MESSAGE_SYMBOLS = 5
+MAX_MESSAGE_SYMBOLS = 3
 MAX_LENGTH = 240
 
 
@@ -25,8 +24,10 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_position(position: Mapping[str, Any]) -> str:
-    """Return a position as text, such as `LONG 0.010`."""
-    return " ".join(str(position[name]) for name in ("side", "size") if position.get(name))
+    """Return a position as text, such as `LONG 0.010 (notional 640.00)`. The notional is size times mark price."""
+    text = " ".join(str(position[name]) for name in ("side", "size") if position.get(name))
+    notional = position.get("notional")
+    return text if notional is None else f"{text} (notional {notional:,.2f})"
 
 
 def shorten(value: object, length: int = MAX_LENGTH) -> str:
@@ -54,7 +55,7 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
         parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
     if last_seen:
         seen = f"{last_seen} above the policy when last seen and not read since"
-        seen += "" if above else f", up to {format_factor(summary['highest_factor_last_seen'])}"
+        seen += f", up to {format_factor(summary['highest_factor_last_seen'])}"
         parts.append(seen if above else seen[0].upper() + seen[1:])
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")
@@ -87,7 +88,7 @@ def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
 
 
 def describe_account(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
-    """Return the message of an account that does not comply, in one line. The report has the rest.
+    """Return the message of an account that is not known to comply, in one short line. The report has the rest.
 
     Args:
         rows: The number of leverages in the policy of the account.
@@ -95,12 +96,23 @@ def describe_account(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
     """
     if not problems:
         return ""
-    texts = [_describe_problem(problem) for problem in problems[:MAX_MESSAGE_PROBLEMS]]
-    if len(problems) > MAX_MESSAGE_PROBLEMS:
-        texts.append(f"The report has {len(problems) - MAX_MESSAGE_PROBLEMS} more.")
-    symbols = {symbol for problem in problems for symbol in problem["symbols"]}
-    count = f"{len(symbols)} of {rows} leverages {'does' if len(symbols) == 1 else 'do'} not comply with the policy. "
-    return (count if rows > 1 else "") + " ".join(texts)
+    more = len(problems) - 1
+    texts = [_count_symbols(rows, problems), _describe_problem(problems[0])]
+    return " ".join(filter(None, [*texts, f"The report has {more} more." if more else ""]))
+
+
+def _count_symbols(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many leverages of an account with several ones do not comply, and how many are not known."""
+    complying: dict[bool | None, set[str]] = {}
+    for problem in problems:
+        complying.setdefault(_findings.get_compliance(problem["severity"]), set()).update(problem["symbols"])
+    wrong, unknown = len(complying.get(False, ())), len(complying.get(None, ()))
+    if rows <= 1 or not wrong + unknown:
+        return ""
+    if not wrong:
+        return f"{unknown} of {rows} leverages {'is' if unknown == 1 else 'are'} not known."
+    others = f", {unknown} {'is' if unknown == 1 else 'are'} not known" if unknown else ""
+    return f"{wrong} of {rows} leverages {'does' if wrong == 1 else 'do'} not comply with the policy{others}."
 
 
 def _describe_problem(problem: Mapping[str, Any]) -> str:

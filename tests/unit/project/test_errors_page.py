@@ -23,7 +23,10 @@ OTHER_TEXTS = {
     "reads of leverage: …, writes: at most …, rate limits: at most about … s",  # returned as `plan`
     "but rate_limit_timeout allows … s, so not everything may be done",  # the end of the plan
     # Progress.
-    *("(check mode, nothing is written)", "read … of …, waits for …, about … s left", "the rate limit"),
+    "reads of leverage: …, check mode writes nothing, rate limits: about … s (…)",
+    "a real run: at most … writes, at most about … s",
+    *("read … of …, waits until … because of …, about … s left", "the rate limit"),
+    "of … leverages … not known",  # the message of an account
     # The steps of a symbol: the values of Step.
     *("read the leverage for the first time", "read the limits of the symbol", "write the desired leverage"),
     *("pause before the next write", "read the leverage after a write", "pause before the second read back"),

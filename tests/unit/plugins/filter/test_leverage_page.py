@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import leverage_metrics
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import FilterModule, leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import leverage_summary
 
-from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_row
+from ..plugin_utils._report.rows import BLOCKER, POSITION, make_account, make_leverages, make_row
 
 ROOT = Path(__file__).resolve().parents[4]
 TEMPLATE = (ROOT / "roles" / "leverage" / "files" / "page.html.j2").read_text(encoding="utf-8")
@@ -24,6 +27,7 @@ ALLOWED_ELEMENTS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "h1", "h2", "h3", "p", "time"),
     *("ul", "li", "b", "i", "span", "small", "input", "label", "div", "table", "thead", "tbody", "tr", "th", "td"),
     *("form", "select", "option", "output", "button", "details", "summary", "script", "svg", "g", "rect"),
+    *("text", "code"),
 }
 
 
@@ -31,7 +35,8 @@ class PageParser(HTMLParser):
     """The elements and attributes of a page, its text, and the class and text of each cell of its tables.
 
     findings: the cells of the table of findings, row by row, without the header. Empty if there is no such table.
-    table: the last table, which shows each symbol of each account.
+    table: the last table, which shows each symbol of each account, without its totals.
+    totals: the texts of the totals: of all accounts, in the order of the columns, and then of each account.
     """
 
     def __init__(self, page: str) -> None:
@@ -42,11 +47,14 @@ class PageParser(HTMLParser):
         self.tables: list[list[list[tuple[str, str]]]] = []
         self.findings: list[list[str]] = []
         self.table: list[list[tuple[str, str]]] = []
+        self.totals: list[list[str]] = []
         self.text = ""
         self._in_table = False
         self.feed(page)
         if len(self.tables) > 1:
             self.findings = [[text for _css_class, text in cells] for cells in self.tables[0][1:]]
+        self.totals = [[text for css_class, text in cells if css_class == "t"] for cells in self.table[1:]]
+        self.table = [[*cells[:1], *cells[2:]] for cells in [*self.table[:1], *self.table[2:]]]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
@@ -93,18 +101,87 @@ def test_symbols_with_findings_are_the_first_columns() -> None:
     )
     assert page.table == [
         [("", "Account"), ("", "ETHUSDT"), ("", "BTCUSDT")],
-        [("", "alpha"), ("r", "3 policy 10"), ("", "10")],
         [("", "absent"), ("n", "not reached")],
+        [("", "alpha"), ("r", "3 policy 10"), ("", "10")],
         [("", "beta"), ("z", ""), ("", "10")],
     ]
+    assert page.totals == [["1, 0", "1, 0", "0, 0"], ["0, 0"], ["1, 0"], ["0, 0"]]
 
 
-def test_table_of_findings_is_cut_after_2000_rows() -> None:
-    rows = [make_row(f"COIN{number}USDT", "changed", 20, 10) for number in range(30)]
-    accounts = {f"account-{number:03}": make_account(*rows, check_mode=True) for number in range(200)}
+def test_table_of_findings_is_cut_after_1000_rows() -> None:
+    rows = [make_row(f"COIN{number}USDT", "changed", 20, 10, positions=[POSITION]) for number in range(30)]
+    accounts = {f"account-{number:03}": make_account(*rows, check_mode=True) for number in range(50)}
     page = leverage_page(leverage_report(accounts, time="2026-11-23T02:00:00Z"), TEMPLATE)
-    assert "The first 2000 of 6000 findings." in page
-    assert len(page.encode()) < 1_500_000
+    assert "The first 1000 rows. 500 more are in the JSON report" in page
+    assert len(page.encode()) < 400_000
+
+
+def test_one_cause_is_one_row_with_what_it_affects() -> None:
+    keys = [make_row(f"COIN{number}USDT", "unknown", None, None, "keys") for number in range(8)]
+    delisted = make_row("OLDUSDT", "refused", 3, 3, "not_listed")
+    accounts = {f"a{number}": make_account(delisted) for number in range(7)}
+    page = render_page({"broken": make_account(*keys), **accounts})
+    first, second = page.findings
+    others = ", ".join(f"COIN{number}USDT" for number in range(3, 8))
+    assert first[1:3] == ["broken", f"COIN0USDT, COIN1USDT, COIN2USDT and 5 more{others}"]
+    assert second[1:5] == ["a0, a1, a2, a3, a4 and 2 morea5, a6", "OLDUSDT", "3", "10"]
+    assert "Correct the policy or the keys: 15 findings on broken, a0, a1, a2, a3" in page.text
+
+
+def test_worst_account_stays_in_view_for_three_nights() -> None:
+    """Its keys are refused in the third night. Then it is above the policy when last seen, and first but one."""
+    complying, worst = make_leverages(A=10, B=10), make_row("A", "changed", 40, 10, positions=[POSITION])
+    nights = [
+        {"worst": complying, "other": make_leverages(A=5, B=10)},
+        {"worst": make_account(worst, make_row("B", "unchanged", 10, 10), check_mode=True), "other": complying},
+        {"worst": make_account(*(make_row(name, "unknown", None, None, "keys") for name in "AB")), "other": complying},
+    ]
+    report: dict[str, Any] = {}
+    pages = []
+    for day, accounts in enumerate(nights, start=21):
+        time = f"2026-11-{day}T02:00:00Z"
+        report = leverage_report(accounts, "Desk", time, check_mode=True, previous=report)
+        pages.append(PageParser(leverage_page(report, TEMPLATE)))
+    assert pages[1].findings[0][1:7] == ["worst", "A", "40", "10", "4 times the policy", "new"]
+    assert "other A: complies with the policy (was below policy, first seen 2026-11-21)" in pages[1].text
+    last_seen = "\N{EN DASH} last seen 40, 2026-11-22"
+    assert pages[2].findings[0][1:7] == ["worst", "A", last_seen, "10", "4 times the policy", "2026-11-22, 2 runs"]
+    assert "Open position: LONG 0.010 (notional 640.00)" in pages[2].findings[0][0]
+    assert pages[2].findings[0][7].startswith("Correct the policy or the keys.")
+    assert "1 above the policy when last seen and not read since, up to 4 times the policy".lower() in (
+        report["headline"].lower()
+    )
+    summary = leverage_summary(report).splitlines()
+    assert "Not reached: worst" in summary
+    assert summary[6].startswith("- above when last seen (4 times the policy): worst A: not known, last seen 40 on")
+    assert 'severity="above_when_last_seen"} 1' in leverage_metrics(report)
+
+
+def test_page_shows_the_commands_and_the_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = {"args": ("drift.yml",), "inventory": ["my hosts"], "extra_vars": ("key=secret-value",), "check": True}
+    monkeypatch.setattr("ansible.context.CLIARGS", arguments)
+    report = leverage_report(
+        {"alpha": make_account(make_row("BTCUSDT", "changed", 20, 10), check_mode=True)},
+        time="2026-11-23T20:30:00Z",
+        inventory=["my hosts"],
+    )
+    page = PageParser(leverage_page(report, TEMPLATE, timezone="Asia/Tokyo")).text
+    assert "2026-11-23 20:30 UTC (2026-11-24 05:30 JST)" in page
+    assert "ansible-playbook -i 'my hosts' tradeops.coinswitch.enforce --limit alpha" in page
+    assert "This page was made by ansible-playbook -i 'my hosts' --check drift.yml" in page
+    assert "secret-value" not in page
+
+
+@pytest.mark.parametrize("name", ["Nowhere/City", "../../etc/passwd", "\0", "x" * 300])
+def test_unknown_time_zone_is_refused(name: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="is not a time zone"):
+        leverage_page(leverage_report({}), TEMPLATE, timezone=name)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_changes_are_counted_only_in_a_real_run(check_mode: bool) -> None:
+    page = render_page({"alpha": make_account(make_row("BTCUSDT", "changed", 20, 10), check_mode=check_mode)})
+    assert ("↻ Changed" in page.text) is not check_mode
 
 
 def test_markup_in_any_value_is_escaped() -> None:
@@ -144,7 +221,8 @@ def test_same_report_makes_the_same_page() -> None:
 
 
 def test_css_filter_escapes_all_special_characters() -> None:
-    page = leverage_page({"symbols": [], "accounts": [], "findings": [], "text": MARKUP}, "{{ report.text | css }}")
+    report = {"symbols": [], "accounts": [], "findings": [], "problems": [], "text": MARKUP}
+    page = leverage_page(report, "{{ report.text | css }}")
     assert not set(page) & set("<>\"'&{}();")
     assert page.startswith("\\3c \\2f style\\3e ")
 
@@ -175,7 +253,10 @@ def test_most_dangerous_finding_is_the_first_row() -> None:
     )
     dash = "\N{EN DASH}"
     assert [[text.strip() for text in cells[:-1]] for cells in page.findings] == [
-        ["▲ Above policy Open position: LONG 0.010", "beta", "BTCUSDT", "20", "at most 10", "2 times the policy", dash],
+        [
+            "▲ Above policy Open position: LONG 0.010 (notional 640.00)",
+            *("beta", "BTCUSDT", "20", "at most 10", "2 times the policy", dash),
+        ],
         ["▲ Above policy", "alpha", "ETHUSDT", "40", "10", "4 times the policy", dash],
         ["⚠ Not reached", "absent", "all", dash, dash, dash, dash],
         ["▼ Below policy", "alpha", "BTCUSDT", "5", "10", "0.5 times the policy", dash],
@@ -208,11 +289,12 @@ def test_history_is_shown() -> None:
     )
     report = leverage_report({"alpha": refused, "beta": in_policy}, "Desk", "2026-11-23T02:00:00Z", previous=first)
     page = PageParser(leverage_page(report, TEMPLATE))
-    assert "Since 2026-11-22 02:00:00 UTC: 0 new, 1 continuing, 1 resolved, 1 not checked in this run" in page.text
+    assert "Since 2026-11-22 02:00 UTC: 0 new, 1 continuing, 1 resolved, 1 not checked in this run" in page.text
     assert page.findings[0][6] == "2026-11-22, 2 runs"
     assert "beta BTCUSDT: complies with the policy (was refused, first seen 2026-11-22)" in page.text
     assert "gamma BTCUSDT: refused at 3 (policy 10), last found 2026-11-22" in page.text
-    assert "2026-11-23T02:00:00Z: 1 finding, 0 above policy, 2 accounts" in page.text
+    numbers = "1 finding, 0 above policy, 0 above when last seen, 0 not known, 2 accounts"
+    assert f"2026-11-23T02:00:00Z: {numbers}" in page.text
 
 
 @pytest.mark.parametrize(
@@ -261,14 +343,16 @@ def test_page_loads_nothing_from_elsewhere() -> None:
     assert "http:" not in TEMPLATE
 
 
-def test_page_of_20000_leverages_is_smaller_than_400_kb() -> None:
-    symbols = [f"COIN{number}USDT" for number in range(100)]
-    reason = "leverage stays 20 instead of 10: blocked by an open position (LONG 0.010); close the position first"
+def test_page_of_1000_accounts_with_30_symbols_is_smaller_than_1_mb() -> None:
+    symbols = [f"COIN{number}USDT" for number in range(30)]
+    complying = [make_row(symbol, "unchanged", 10, 10) for symbol in symbols]
     accounts = {}
-    for number in range(200):
-        rows = [make_row(symbol, "unchanged", 10, 10) for symbol in symbols]
-        rows[number % 100] = make_row(symbols[number % 100], "blocked", 20, 20, "position", reason=reason)
+    for number in range(1000):
+        rows = list(complying)
+        reason = f"The leverage is still 20, not 10. An open position (LONG 0.{number:03}) blocks the change."
+        blocked = make_row(symbols[number % 30], "blocked", 20, 20, "position", reason=reason, positions=[POSITION])
+        rows[number % 30] = blocked
         accounts[f"account-{number:03}"] = make_account(*rows)
     page = leverage_page(leverage_report(accounts), TEMPLATE)
-    assert page.count("<td") == 20_000 + 200 * 8
-    assert len(page.encode()) < 400_000
+    assert page.count("<td") == 30_000 + 1000 + 31 + 1000 * 8, "the matrix with its totals, and the rows of findings"
+    assert len(page.encode()) < 1_000_000

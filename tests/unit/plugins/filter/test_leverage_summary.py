@@ -31,14 +31,16 @@ def test_findings_are_listed_most_dangerous_first_with_their_age() -> None:
     keys = make_account(make_row("A", "unknown", None, None, "keys"), check_mode=True)
     accounts = {"alpha": make_leverages(A=5), "beta": above, "gone": keys, "absent": {}}
     report = leverage_report(accounts, time="2026-11-23T02:00:00Z", check_mode=True, previous=first)
+    position = "open position LONG 0.010 (notional 640.00)"
     last_seen = "not known, last seen 20 on 2026-11-22"
     assert leverage_summary(report).splitlines() == [
         report["headline"],
         "Drift check (read-only), 2026-11-23 02:00 UTC, https://coinswitch.co",
         "4 accounts, 3 leverages: 0 comply with the policy, 2 do not, 1 not known",
-        "Since the last run: 1 new, 3 continuing, 0 resolved",
-        "Not checked in this run: 1 earlier finding",
-        "- above policy (4 times the policy): beta B: 40, policy 10, open position LONG 0.010 (since 2026-11-22)",
+        "Since the last run: 1 new, 3 continuing, 0 resolved, 1 not checked in this run",
+        "To do: run enforce (2), correct the policy or the keys (1), check again (1)",
+        "Not reached: gone, absent",
+        f"- above policy (4 times the policy): beta B: 40, policy 10, {position} (since 2026-11-22)",
         f"- above when last seen (2 times the policy): gone A: {last_seen}, policy 10 (since 2026-11-22)",
         "- not reached: absent (new)",
         "- below policy: alpha A: 5, policy 10 (since 2026-11-22)",
@@ -61,11 +63,22 @@ def test_warning_is_shown() -> None:
 
 def test_summary_has_at_most_ten_short_printable_lines() -> None:
     names = [f"bad\n\x1b[31m\u2028name{number}" + "x" * 500 for number in range(50)]
-    report = leverage_report({name: make_leverages(A=20) for name in names})
+    report = leverage_report({name: make_leverages(A=11 + number) for number, name in enumerate(names)})
     lines = leverage_summary(report).splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "- and 44 more: see the report"
-    assert all(line.isprintable() and len(line) < 200 for line in lines)
+    assert lines[-1] == "- and 45 more: see the report"
+    assert all(line.isprintable() and len(line) < 250 for line in lines)
+
+
+def test_one_cause_is_one_line_with_what_it_affects() -> None:
+    keys = [make_row(f"S{number}", "unknown", None, None, "keys") for number in range(8)]
+    accounts = {**{f"a{number}": make_leverages(A=20) for number in range(7)}, "broken": make_account(*keys)}
+    assert leverage_summary(leverage_report(accounts)).splitlines()[3:] == [
+        "To do: run enforce (7), correct the policy or the keys (8)",
+        "Not reached: broken",
+        "- above policy (2 times the policy): 7 leverages: a0, a1, a2 and 4 more: A",
+        "- not reached: 8 leverages: broken: S0, S1, S2 and 5 more",
+    ]
 
 
 # --- FilterModule ---

@@ -446,7 +446,9 @@ def test_check_mode_predicts_the_outcomes_that_the_write_budget_allows(
         assert setup.exchange.refused_by_rate_limit == 0
     assert get_outcomes(reports[True]) == get_outcomes(reports[False])
     assert reports[True].failure == reports[False].failure
-    assert reports[True].values["plan"] == reports[False].values["plan"]
+    plans = [report.values["plan"] for report in reports.values()]
+    assert len({re.findall(r"at most about (\d+) s|allows (\d+) s", plan)[-1] for plan in plans}) == 1
+    assert len({"not everything may be done" in plan for plan in plans}) == 1
     assert reports[True].values["diff"] == reports[False].values["diff"]
 
 
@@ -796,7 +798,10 @@ def test_limits_are_read_before_the_first_write(three_symbols: ClientSetup) -> N
         (
             {"XRPUSDT": 12},
             "limits",
-            "the leverage is still not configured, not 12. The exchange allows 5 to 75 in steps of 5 for this symbol.",
+            (
+                "the symbol is still not configured, and the policy is 12. "
+                "The exchange allows 5 to 75 in steps of 5 for this symbol."
+            ),
         ),
         ({"SOLUSDT": 21}, "limits", "the leverage is still 10, not 21. The exchange allows 1 to 20 for this symbol."),
         ({"ETHUSTD": 20}, "not_listed", "EXCHANGE_2 does not list this symbol. Did you mean ETHUSDT?"),
@@ -1068,7 +1073,7 @@ def test_blocked_symbol_stays_not_configured(new_setup: NewSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13})
     assert report.values["outcome"] == "blocked"
     assert report.values["leverage"] is None
-    assert str(report.failure).startswith("BTCUSDT: the leverage is still not configured, not 13. An open ")
+    assert str(report.failure).startswith("BTCUSDT: the symbol is still not configured, and the policy is 13. An open ")
 
 
 def test_blocked_symbols_do_not_stop_the_others(three_symbols: ClientSetup) -> None:
@@ -1472,7 +1477,10 @@ def test_refusal_before_an_early_stop_is_explained(new_setup: NewSetup, fault: s
 def test_check_mode_plans_the_wait_for_writes_but_does_not_wait(new_setup: NewSetup) -> None:
     setup, policy = prepare_symbols(new_setup, 24)
     report = setup.enforce(change_every(policy, 1), check=True)
-    assert report.values["plan"] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
+    assert report.values["plan"] == (
+        "reads of leverage: 24, check mode writes nothing, rate limits: about 61 s "
+        "(a real run: at most 24 writes, at most about 121 s)"
+    )
     assert report.failure is None
     assert sum(setup.clock.slept) < 61, "only the reads wait"
     assert setup.writes() == []

@@ -15,7 +15,9 @@ from ..client_setup import READ, ClientSetup, Fault, NewSetup, Quirks, change_ev
 def collect_lines(setup: ClientSetup, check: bool = False) -> list[str]:
     """Return a list to which the client of the setup adds the lines that it prints from now on."""
     lines: list[str] = []
-    setup.progress = Progress(lines.append, check, setup.clock)
+    # The simulated clock starts at midnight.
+    start = setup.clock()
+    setup.progress = Progress(lines.append, check, setup.clock, lambda: setup.clock() - start)
     return lines
 
 
@@ -36,7 +38,8 @@ def test_long_task_prints_its_start_its_changes_and_its_waits(new_setup: NewSetu
     assert lines[0] == "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"
     assert [line for line in lines if "->" in line] == [f"COIN{number}USDT 10 -> 5" for number in range(0, 24, 2)]
     waits = [line for line in lines if "left" in line]
-    assert waits[0].startswith("read 20 of 24, 0 to write, waits for the rate limit, about ")
+    assert waits[0].startswith("read 20 of 24, 0 to write, waits until 00:01:")
+    assert " UTC because of the rate limit, about " in waits[0]
     assert len(waits) == sum(1 for seconds in setup.clock.slept if seconds == 10.0)
 
 
@@ -56,7 +59,8 @@ def test_check_mode_prints_that_changes_are_only_predicted(new_setup: NewSetup) 
     lines = collect_lines(setup, check=True)
     assert setup.enforce(change_every(policy, 2), check=True).failure is None
     assert lines[0] == (
-        "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s (check mode, nothing is written)"
+        "reads of leverage: 24, check mode writes nothing, rate limits: about 61 s "
+        "(a real run: at most 24 writes, at most about 121 s)"
     )
     assert "COIN0USDT would change 10 -> 5" in lines
     assert not any("to write" in line for line in lines)
@@ -89,7 +93,7 @@ def test_long_task_without_changes_prints_its_waits(new_setup: NewSetup, check: 
     assert report.failure is None
     assert {row["outcome"] for row in report.values["results"]} == {"unchanged"}
     writes = "" if check else ", 0 to write"
-    assert any(line.startswith(f"read 20 of 24{writes}, waits for the rate limit, about ") for line in lines)
+    assert any(line.startswith(f"read 20 of 24{writes}, waits until 00:01:") for line in lines)
 
 
 def test_wait_after_429_names_the_endpoint(new_setup: NewSetup) -> None:
@@ -97,10 +101,9 @@ def test_wait_after_429_names_the_endpoint(new_setup: NewSetup) -> None:
     setup.exchange.add_fault(READ, Fault(status=429, headers={"Retry-After": "30"}))
     lines = collect_lines(setup)
     setup.enforce(policy)
-    waits = [line for line in lines if "waits for" in line]
-    assert waits[0].startswith(
-        "read 0 of 24, 0 to write, waits for HTTP 429 of GET /trade/api/v2/futures/leverage, about "
-    )
+    waits = [line for line in lines if "waits until" in line]
+    assert waits[0].startswith("read 0 of 24, 0 to write, waits until 00:00:3")
+    assert " UTC because of HTTP 429 of GET /trade/api/v2/futures/leverage, about " in waits[0]
 
 
 def test_wait_is_one_sleep_if_nothing_can_be_printed(new_setup: NewSetup) -> None:

@@ -75,7 +75,7 @@ CASES: dict[str, tuple[list[Event], dict[str, Any], str]] = {
     "blocked, never configured": (
         [UNSET, write(REFUSED), UNSET],
         {"blockers": [POSITION]},
-        f"the leverage is still not configured, not 10. {BLOCKED} {ANSWER}",
+        f"the symbol is still not configured, and the policy is 10. {BLOCKED} {ANSWER}",
     ),
     "blocked, and another program changed it": (
         [read(20), write(REFUSED), read(15)],

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
@@ -78,7 +80,7 @@ def test_headline_keeps_what_was_above_the_policy_when_last_seen() -> None:
     assert headlines == [
         "2 above the policy when last seen and not read since, up to 4 times the policy, 2 other findings",
         ("Above the policy: 1 of 3 leverages, up to 2 times the policy, "
-         "1 above the policy when last seen and not read since, 1 other finding"),
+         "1 above the policy when last seen and not read since, up to 4 times the policy, 1 other finding"),
         "Complies with the policy: 2 leverages on 1 account, 1 above the policy when last seen but not in this run",
     ]  # fmt: skip
 
@@ -89,12 +91,24 @@ def test_headline_keeps_what_was_above_the_policy_when_last_seen() -> None:
 def test_message_of_an_account_is_short() -> None:
     rows = [make_row(f"S{number:02}", "refused", 5, 5, f"cause{number % 5}") for number in range(30)]
     (account,) = leverage_report({"alpha": make_account(*rows)})["accounts"]
-    assert account["message"].startswith(
-        "30 of 30 leverages do not comply with the policy. "
-        "S00, S05, S10, S15, S20 and 1 more: The reason is cause0. S01"
+    assert account["message"] == (
+        "30 of 30 leverages do not comply with the policy. S00, S05, S10 and 3 more: The reason is cause0. "
+        "The report has 4 more."
     )
-    assert account["message"].endswith("The report has 2 more.")
-    assert len(account["message"]) < 400
+
+
+@pytest.mark.parametrize(
+    ("leverages", "text"),
+    [
+        ({"A": None, "B": None}, "2 of 2 leverages are not known. "),
+        ({"A": None, "B": 10}, "1 of 2 leverages is not known. "),
+        ({"A": 20, "B": None}, "1 of 2 leverages does not comply with the policy, 1 is not known. "),
+        ({"A": 20, "B": 20, "C": None, "D": None}, "2 of 4 leverages do not comply with the policy, 2 are not known. "),
+    ],
+)
+def test_message_counts_what_is_not_known_apart(leverages: dict[str, Any], text: str) -> None:
+    (account,) = leverage_report({"alpha": make_leverages(**leverages)})["accounts"]
+    assert account["message"].startswith(text)
 
 
 def test_message_of_one_symbol_has_no_count() -> None:
