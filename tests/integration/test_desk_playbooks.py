@@ -646,7 +646,10 @@ def test_report_compares_with_the_report_of_the_last_run(desk: Desk, exchange: E
     assert "Above the policy: 2 of 8 leverages, up to 4 times the policy" in first.stdout
     summary = (desk.folder / "summary.txt").read_text().splitlines()
     assert summary[0] == "Above the policy: 2 of 8 leverages, up to 4 times the policy"
-    assert summary[3] == "- above policy (4 times the policy): alpha BTCUSDT: 40, policy 10 (new)"
+    assert summary[3:] == [
+        "To do: run enforce (2)",
+        "- above policy (4 times the policy): 2 leverages: alpha, beta: BTCUSDT",
+    ]
     metrics = (desk.folder / "leverage.prom").read_text()
     assert 'coinswitch_leverage_findings{report="Leverage",severity="above_policy"} 2\n' in metrics
 

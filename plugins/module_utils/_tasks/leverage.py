@@ -159,7 +159,7 @@ class _Task:
         reads, writes = (math.ceil(pacer.get_delay(endpoint, count)) for endpoint in (READ_LEVERAGE, WRITE_LEVERAGE))
         seconds = max(reads, writes)
         if self._check_mode:
-            real_run = f"a real run: at most {count} writes, at most about {seconds} s"
+            real_run = f"a real run: writes: at most {count}, rate limits: at most about {seconds} s"
             plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {reads} s ({real_run})"
         else:
             plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"

@@ -24,7 +24,7 @@ OTHER_TEXTS = {
     "but rate_limit_timeout allows … s, so not everything may be done",  # the end of the plan
     # Progress.
     "reads of leverage: …, check mode writes nothing, rate limits: about … s (…)",
-    "a real run: at most … writes, at most about … s",
+    "a real run: writes: at most …, rate limits: at most about … s",
     *("read … of …, waits until … because of …, about … s left", "the rate limit"),
     "of … leverages … not known",  # the message of an account
     # The steps of a symbol: the values of Step.

@@ -300,11 +300,14 @@ def test_check_mode_of_an_unchanged_symbol_sends_one_read(setup: ClientSetup) ->
 def test_check_mode_reads_possible_blockers_and_returns_the_report_of_a_real_run(setup: ClientSetup) -> None:
     report = setup.enforce({"BTCUSDT": 13}, check=True)
     assert setup.sent == [READ, *BLOCKER_READS]
-    assert report.values["plan"] == "reads of leverage: 1, writes: at most 1, rate limits: at most about 0 s"
+    assert report.values["plan"] == (
+        "reads of leverage: 1, check mode writes nothing, rate limits: about 0 s "
+        "(a real run: writes: at most 1, rate limits: at most about 0 s)"
+    )
     assert setup.current == {"BTCUSDT": 10}
     assert report.failure is None
     real = setup.enforce({"BTCUSDT": 13})
-    assert report.values == {**real.values, "check_mode": True}
+    assert report.values == {**real.values, "check_mode": True, "plan": report.values["plan"]}
     assert report._replace(values={}) == real._replace(values={})
 
 
@@ -1479,7 +1482,7 @@ def test_check_mode_plans_the_wait_for_writes_but_does_not_wait(new_setup: NewSe
     report = setup.enforce(change_every(policy, 1), check=True)
     assert report.values["plan"] == (
         "reads of leverage: 24, check mode writes nothing, rate limits: about 61 s "
-        "(a real run: at most 24 writes, at most about 121 s)"
+        "(a real run: writes: at most 24, rate limits: at most about 121 s)"
     )
     assert report.failure is None
     assert sum(setup.clock.slept) < 61, "only the reads wait"

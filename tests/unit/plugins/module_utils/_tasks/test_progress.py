@@ -60,7 +60,7 @@ def test_check_mode_prints_that_changes_are_only_predicted(new_setup: NewSetup) 
     assert setup.enforce(change_every(policy, 2), check=True).failure is None
     assert lines[0] == (
         "reads of leverage: 24, check mode writes nothing, rate limits: about 61 s "
-        "(a real run: at most 24 writes, at most about 121 s)"
+        "(a real run: writes: at most 24, rate limits: at most about 121 s)"
     )
     assert "COIN0USDT would change 10 -> 5" in lines
     assert not any("to write" in line for line in lines)
