@@ -568,6 +568,19 @@ def test_report_and_history_are_written_if_another_file_cannot_be_written(desk: 
     assert (desk.folder / "leverage.prom").exists()
 
 
+@pytest.mark.parametrize("variable", ["leverage_report_json", "leverage_history_dir"])
+def test_other_files_are_written_if_the_path_of_the_report_is_a_loop_of_links(
+    desk: Desk, exchange: Exchange, variable: str
+) -> None:
+    desk.add_account(exchange.accounts[0])
+    (desk.folder / "loop").symlink_to("loop")
+    desk.variables |= {variable: "loop", "leverage_report_summary": "summary.txt"}
+    completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
+    assert "because it leads through too many links. Remove the links." in completed.stdout
+    assert "3 changed" in (desk.folder / "summary.txt").read_text()
+
+
 def test_role_sets_the_mode_only_of_a_directory_that_it_creates(desk: Desk, exchange: Exchange) -> None:
     desk.add_account(exchange.accounts[0])
     set_leverages(exchange.accounts[0], POLICY)
