@@ -39,7 +39,7 @@ def parse_quirks(text: str, quirks: Quirks) -> Quirks:
     """Return quirks with the readings of a text such as `numbers=number,refused_count=true`. Raises ValueError."""
     words = {"false": False, "true": True, "null": None}
     pairs = [pair.partition("=") for pair in text.split(",")]
-    return replace(quirks, **{name: _check_reading(name, words.get(word, word)) for name, _, word in pairs})
+    return replace(quirks, **{name: _check_reading(name, words.get(word, word)) for name, _sign, word in pairs})
 
 
 def readings() -> dict[str, tuple[Any, ...]]:

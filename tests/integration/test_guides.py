@@ -164,7 +164,7 @@ def split_commands(block: str, next_block: str) -> Iterator[Command]:
 def read_page(reader: Reader, page: Path) -> Iterator[tuple[Command, str, int]]:
     """Follow a page from its beginning. Yield each command with its output and its exit status."""
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    for (language, block), (_, next_block) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
+    for (language, block), (_language, next_block) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if language in ("yaml", "ini", "sh"):
             reader.write_file(block)
         elif language == "console":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible import template
+from ansible.release import __version__ as ansible_version
 
 from sandbox import Account, Exchange
 
@@ -80,6 +81,13 @@ YAML_POLICIES = {
     "'BTCUSDT=10.0'": NOT_A_WHOLE_NUMBER,
     "'BTCUSDT'": "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage",
 }
+# Before ansible-core 2.19, a template returns text if its value contains a date or an infinite number.
+if int(ansible_version.split(".")[1]) < 19:
+    YAML_POLICIES |= {
+        "{2024-01-01: 5}": "'datetime.date(2024, 1, 1): 5' in it is not a symbol with its leverage",
+        "{BTCUSDT: 2024-01-01}": "'1, 1)' in it is not a symbol with its leverage",
+        "{BTCUSDT: .inf}": f"leverage 'inf' {NOT_A_WHOLE_NUMBER}",
+    }
 
 CASES = [
     *(({"symbol": symbol, "leverage": 13}, message) for symbol, message in SYMBOLS.items()),

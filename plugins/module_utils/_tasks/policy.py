@@ -288,14 +288,14 @@ def describe_unknown_symbol(name: str, exchange: str, instruments: Mapping[str, 
     return f"{exchange} does not list this symbol. {advice}"
 
 
-def _is_slip(name: str, other: str) -> bool:
+def _is_slip(left: str, right: str) -> bool:
     """Return whether one name lacks a character or a leading multiplier of the other, or has two characters swapped.
 
     A name with another character, such as FOOUSDT and FOXUSDT, is usually another coin.
     """
-    if len(name) == len(other):
-        first = next((place for place, letter in enumerate(name) if letter != other[place]), 0)
-        return name[:first] + name[first : first + 2][::-1] + name[first + 2 :] == other
-    if len(other) == len(name) + 1:
-        return any(other[:place] + other[place + 1 :] == name for place in range(len(other)))
-    return other.endswith(name) and other[: -len(name)] in ("1000", "10000", "1000000")
+    if len(left) == len(right):
+        first = next((place for place, letter in enumerate(left) if letter != right[place]), 0)
+        return left[:first] + left[first : first + 2][::-1] + left[first + 2 :] == right
+    if len(right) == len(left) + 1:
+        return any(right[:place] + right[place + 1 :] == left for place in range(len(right)))
+    return right.endswith(left) and right[: -len(left)] in ("1000", "10000", "1000000")

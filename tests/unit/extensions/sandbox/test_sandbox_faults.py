@@ -245,7 +245,7 @@ def test_burst_is_refused_until_10_seconds_have_passed(
     exchange.add_fault("read_leverage", FAULTS[name], times=None)
 
     def read_all(count: int) -> list[int]:
-        return [send(*READ, symbol="BTCUSDT").status for _ in range(count)]
+        return [send(*READ, symbol="BTCUSDT").status for _number in range(count)]
 
     assert read_all(7) == [200] * 5 + [429] * 2
     assert send(*READ, symbol="BTCUSDT").headers == headers
@@ -256,7 +256,7 @@ def test_burst_is_refused_until_10_seconds_have_passed(
 
 def test_burst_is_refused_the_given_number_of_times(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("read_leverage", FAULTS["burst"], times=2)
-    assert [send(*READ, symbol="BTCUSDT").status for _ in range(9)] == [200] * 5 + [429] * 2 + [200] * 2
+    assert [send(*READ, symbol="BTCUSDT").status for _number in range(9)] == [200] * 5 + [429] * 2 + [200] * 2
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_keys_are_refused_for_futures_only_or_for_writes_only(exchange: Exchange
     exchange.clear_faults()
     exchange.add_fault("write_leverage", FAULTS["401"])
     assert send(*READ, symbol="BTCUSDT").status == 200
-    assert [send(*WRITE, symbol="BTCUSDT", leverage=13).status for _ in range(2)] == [401, 200]
+    assert [send(*WRITE, symbol="BTCUSDT", leverage=13).status for _number in range(2)] == [401, 200]
 
 
 @pytest.mark.parametrize("status", [403, 404, 405, 451])

@@ -317,7 +317,7 @@ def test_another_program_acts_between_two_requests(send: Send, exchange: Exchang
     exchange.run_before(1, lambda: account.open_position("BTCUSDT", "LONG", "1"), endpoint="write_leverage")
     exchange.run_before(4, lambda: account.close_position("BTCUSDT"))
     assert [read(), read()] == ["10", "5"]
-    statuses = [send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status for _ in range(3)]
+    statuses = [send("POST", "/futures/leverage", symbol="BTCUSDT", leverage=13).status for _number in range(3)]
     assert statuses == [400, 200, 200]
     with pytest.raises(ValueError, match="unknown endpoint nix; the endpoints are: "):
         exchange.run_before(1, lambda: None, endpoint="nix")
