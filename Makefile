@@ -47,7 +47,7 @@ check: style ## Check style, types and spelling, and run the unit tests (40 s)
 	@pytest --quiet --numprocesses 2 --ignore tests/unit/whole_tasks
 
 # The last line of the output is the summary of the longest run of pytest.
-test: install ## Run all checks and tests (7 min, 10 min the first time)
+test: install ## Run all checks and tests (9 min, 10 min the first time)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 integration sanity unit whole checks style
 	HOME="$(cache)/home" pytest --quiet --numprocesses 3 --dist worksteal --cov=plugins --ignore tests/unit/whole_tasks \
 	    tests/integration tests/unit
@@ -79,7 +79,7 @@ whole: .venv/ready ## Run the unit tests of whole tasks under faults (1 min)
 checks: .venv/ready ## Check the documentation, the licenses and the examples (20 s)
 	$(call log,nox --no-color && tests/tools/build-docs)
 
-unit: .venv/ready ## Run the unit tests with other versions of ansible-core (1 min)
+unit: .venv/ready ## Run the unit tests with the oldest ansible-core and the oldest libraries (1 min)
 	$(call log,nox --no-color --tags unit)
 integration: .venv/ready ## Run the integration tests marked every_core with the oldest ansible-core (1 min)
 	$(call log,nox --no-color --tags integration)
@@ -96,9 +96,9 @@ install: .venv/ready ## Build the collection, and install it in .cache/installed
 lock: lock-uv lock-dev ## Update the pinned requirements (30 s)
 audit: .venv/ready ## Search the pinned requirements for known vulnerabilities (30 s)
 	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements/uv.txt --requirement requirements/dev.txt
-matrix: install ## Run all tests with the oldest ansible-core, and the sanity tests with each version (20 min)
+matrix: install ## Run all tests with the oldest ansible-core, and unit and sanity tests with each version (25 min)
 	nox --no-color --session target-3.8 integration-2.16 -- tests/unit tests/integration
-	nox --no-color --session sanity-2.16 sanity-2.18 sanity-2.20 sanity-2.22
+	nox --no-color --session unit-2.18 unit-2.20 unit-2.22 sanity-2.16 sanity-2.18 sanity-2.20 sanity-2.22
 importer: .venv/ready ## Check the artifact with the newest importer of Galaxy (30 s)
 	nox --no-color --session importer
 containers: .venv/ready ## Run all sanity tests in the containers of ansible-test, with Docker or Podman (20 min)

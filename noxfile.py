@@ -163,5 +163,5 @@ for python in OLDEST_TARGETS:
     nox.session(name=f"target-{python}", python=python, tags=["integration"], default=False)(target)
 for core in CORES:
     add_session(sanity, core, is_in_test=core == NEWEST)
-    add_session(unit, core, is_in_test=True)
+    add_session(unit, core, is_in_test=core == OLDEST)
     add_session(integration, core, is_in_test=core == OLDEST)
