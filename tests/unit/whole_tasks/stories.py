@@ -249,6 +249,9 @@ def play(story: Story, replies: tuple[str, ...], rules: steps.Rules) -> Played:
     run.run()
     verdict = judgment.judge(run.evidence, run.goal)
     untrue = run.untrue + find_untrue_words(verdict.outcome, verdict.leverage, verdict.cause, run.world)
+    is_possible = any(attempt.is_possible for attempt in run.evidence.attempts)
+    if verdict.outcome == judgment.UNKNOWN and is_possible is not (verdict.cause == judgment.NOT_CONFIRMED):
+        untrue.append(f"cause {verdict.cause!r}")
     return Played(verdict, run.evidence, run.world, untrue)
 
 
