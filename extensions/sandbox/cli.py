@@ -63,12 +63,12 @@ SERVE_ARGUMENTS = {
         metavar="FILE",
     ),
     "--like": Argument(
-        "answer like the exchange in a transcript, which is the JSON file that the playbook api_check writes (default: "
-        "as documented)",
+        "respond like the exchange in a transcript, which is the JSON file that the playbook api_check writes "
+        "(default: as documented)",
         metavar="FILE",
     ),
     "--quirks": Argument(
-        "answer with these readings of quirks; README.md of the sandbox lists them", metavar="NAME=READING,..."
+        "respond with these readings of quirks; README.md of the sandbox lists them", metavar="NAME=READING,..."
     ),
     "--export": Argument(
         "account whose keys are printed as export lines; those of the others are printed as comments (default: the "
@@ -302,18 +302,18 @@ def _post(url: str, command: str, arguments: Mapping[str, Any]) -> Any:
     connection = HTTPConnection("127.0.0.1", _parse_port(url), timeout=10)
     try:
         connection.request("POST", PREFIX + command, json.dumps(arguments))
-        answer = json.loads(connection.getresponse().read())
+        response = json.loads(connection.getresponse().read())
     except OSError as error:
         raise ValueError(f"no sandbox listens on {url}; start one with: {PROGRAM}") from error
     except (HTTPException, ValueError):
-        answer = None
+        response = None
     finally:
         connection.close()
-    if not isinstance(answer, dict) or not answer.keys() & {"error", "result"}:
+    if not isinstance(response, dict) or not response.keys() & {"error", "result"}:
         raise ValueError(f"the server on {url} is not a sandbox; use the URL that the sandbox printed")
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    return answer["result"]
+    if "error" in response:
+        raise ValueError(response["error"])
+    return response["result"]
 
 
 def _parse_port(url: str) -> int | None:

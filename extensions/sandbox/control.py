@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .accounts import ORDER_TYPES, Account, parse_whole_number
 from .exchange import ENDPOINT_HELP, Exchange, Request
-from .faults import FAULT_TABLE, FAULTS, Answer
+from .faults import FAULT_TABLE, FAULTS, Response
 
 PREFIX = "/sandbox/"
 MAX_TIMES = 1_000_000
@@ -52,23 +52,23 @@ class Command:
         return values
 
 
-def run_command(exchange: Exchange, request: Request) -> Answer:
+def run_command(exchange: Exchange, request: Request) -> Response:
     """Run the command of POST /sandbox/COMMAND. Its arguments are the JSON object in the body.
 
-    The answer is `{"result": text or object}`, or `{"error": one line}` with status 400 or 404.
+    The response is `{"result": text or object}`, or `{"error": one line}` with status 400 or 404.
     """
     name = request.path.removeprefix(PREFIX)
     command = COMMANDS.get(name) if request.method == "POST" else None
     if command is None:
-        answer = Answer(404, {"error": f"unknown command {request.method} {name}; send POST {PREFIX}COMMAND"})
+        response = Response(404, {"error": f"unknown command {request.method} {name}; send POST {PREFIX}COMMAND"})
     else:
         try:
             values = command.fill_in(request.body if isinstance(request.body, dict) else {})
-            answer = Answer(200, {"result": command.run(exchange, values)})
+            response = Response(200, {"result": command.run(exchange, values)})
         except ValueError as error:
-            answer = Answer(400, {"error": str(error)})
-    request.status = answer.status
-    return answer
+            response = Response(400, {"error": str(error)})
+    request.status = response.status
+    return response
 
 
 def _find_account(exchange: Exchange, values: Values) -> Account:

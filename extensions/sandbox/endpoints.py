@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from .accounts import Account, Order, Position
-from .faults import Answer
+from .faults import Response
 from .instruments import Instrument, get_price
 from .quirks import Quirks
 
@@ -34,20 +34,20 @@ _UNSET_DATA: Mapping[str, Mapping[str, Any] | None] = {
 
 
 class Refusal(Exception):
-    """The exchange refuses a request. Its answer holds only a message."""
+    """The exchange refuses a request. Its response holds only a message."""
 
     def __init__(self, reading: str | int, message: str, headers: Mapping[str, str] | None = None) -> None:
         """Create a refusal.
 
         Args:
             reading: The HTTP status, or the reading of a quirk that stands for one.
-            message: The message in the answer.
-            headers: More headers of the answer.
+            message: The message in the response.
+            headers: More headers of the response.
         """
         super().__init__(message)
         status = 200 if reading in ("message", "null") else int(reading)
         data = {"data": None} if reading == "null" else {}
-        self.answer = Answer(status, {"message": message, **data}, headers or {})
+        self.response = Response(status, {"message": message, **data}, headers or {})
 
     def raise_again(self) -> NoReturn:
         raise self
@@ -101,14 +101,14 @@ class Call:
 def read_leverage(call: Call) -> Any:
     call.check_exchange()
     symbol = call.get_symbol()
-    usual_answer = _leverage_data(call, symbol)
+    usual_response = _leverage_data(call, symbol)
     reading = call.quirks.unset_leverage
     if symbol in call.account.leverage or reading == "default":
-        return usual_answer
+        return usual_response
     if reading not in _UNSET_DATA:
         raise Refusal(reading, "Leverage is not set")
     changes = _UNSET_DATA[reading]
-    return {"data": {} if changes is None else {**usual_answer["data"], **changes}}
+    return {"data": {} if changes is None else {**usual_response["data"], **changes}}
 
 
 def write_leverage(call: Call) -> Any:

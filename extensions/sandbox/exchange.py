@@ -20,7 +20,7 @@ from typing import Any
 
 from .accounts import Account, parse_whole_number
 from .endpoints import ENDPOINTS, Call, Endpoint, Refusal
-from .faults import Answer, Fault
+from .faults import Fault, Response
 from .instruments import Instrument, default_instruments, new_instrument
 from .quirks import Quirks
 from .rate_limits import DOCUMENTED_LIMITS, RateLimits
@@ -57,7 +57,7 @@ class Request:
     account: str | None = None
     """The name of the account, None if the keys or the signature were refused."""
     status: int | None = None
-    """The HTTP status of the answer, None without an answer."""
+    """The HTTP status of the response, None without a response."""
     at: float = 0.0
     """When the request was received, in seconds of the monotonic clock."""
 
@@ -178,7 +178,7 @@ class Exchange:
             self.list_instrument(f"COIN{number}USDT")
 
     def count(self, endpoint: str) -> int:
-        """Return how many requests the endpoint received, whatever their answers were."""
+        """Return how many requests the endpoint received, whatever their responses were."""
         with self._lock:
             return sum(request.endpoint == endpoint for request in self.requests)
 
@@ -222,8 +222,8 @@ class Exchange:
         with self._lock:
             self._faults.clear()
 
-    def handle(self, request: Request, wait: Callable[[float], None] = _do_not_wait) -> tuple[Answer, Fault]:
-        """Check a request and carry it out. Return its answer, and the fault with which the server sends the answer.
+    def handle(self, request: Request, wait: Callable[[float], None] = _do_not_wait) -> tuple[Response, Fault]:
+        """Check a request and carry it out. Return its response, and the fault with which the server sends it.
 
         Args:
             request: The request. Its attributes that describe the outcome are set.
@@ -238,7 +238,7 @@ class Exchange:
             fault = self._take_fault(request)
             if fault.drop == "before":
                 _run_due(self._actions_after, request)
-                return Answer(200, ""), fault
+                return Response(200, ""), fault
             try:
                 action = self._check(endpoint, request, self.clock() + fault.skew, fault)
             except Refusal as refusal:
@@ -247,21 +247,21 @@ class Exchange:
         if fault.late:
             wait(fault.delay)
         with self._lock:
-            answer = self._carry_out(action, fault) if fault.works else Answer(200, "")
-            answer = fault.apply_to(answer, request.headers)
+            response = self._carry_out(action, fault) if fault.works else Response(200, "")
+            response = fault.apply_to(response, request.headers)
             _run_due(self._actions_after, request)
             if fault.later:
                 self._actions_after.append(_PlannedAction("*", fault.later, partial(_carry_out, action)))
-            request.status = None if fault.drop else answer.status
-        return answer, fault
+            request.status = None if fault.drop else response.status
+        return response, fault
 
-    def _carry_out(self, action: Callable[[], Any], fault: Fault) -> Answer:
-        """Carry a request out and return its answer. If the fault carries it out later, put the accounts back."""
+    def _carry_out(self, action: Callable[[], Any], fault: Fault) -> Response:
+        """Carry a request out and return its response. If the fault carries it out later, put the accounts back."""
         states = [(account, account.save()) for account in self.accounts] if fault.later else []
-        answer = _carry_out(action)
+        response = _carry_out(action)
         for account, state in states:
             account.restore(state)
-        return answer
+        return response
 
     def _is_below_burst(self, fault: Fault, request: Request) -> bool:
         """Return whether the fault needs a burst, and the requests before this one are none."""
@@ -349,8 +349,8 @@ def _run_due(actions: list[_PlannedAction], request: Request) -> None:
             action.act()
 
 
-def _carry_out(action: Callable[[], Any]) -> Answer:
+def _carry_out(action: Callable[[], Any]) -> Response:
     try:
-        return Answer(200, action())
+        return Response(200, action())
     except Refusal as refusal:
-        return refusal.answer
+        return refusal.response

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults: what goes wrong on purpose with a request and its answer."""
+"""Faults: what goes wrong on purpose with a request and its response."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Transform = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer. `value` is a JSON value, or text or bytes that are sent unchanged."""
+class Response:
+    """An HTTP response. `value` is a JSON value, or text or bytes that are sent unchanged."""
 
     status: int
     value: Any
@@ -38,21 +38,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with a request. All fields can be combined. Without any, the answer is the usual one.
+    """What goes wrong with a request. All fields can be combined. Without any, the response is the usual one.
 
     Times are in seconds.
     """
 
     status: int | None = None
-    """Replace the answer by one with this status. Its body is `body`, or an object with a message."""
+    """Replace the response by one with this status. Its body is `body`, or an object with a message."""
     body: Any = None
-    """Replace the answer by one with this body: text and bytes unchanged, anything else as JSON."""
+    """Replace the response by one with this body: text and bytes unchanged, anything else as JSON."""
     redirect: str | None = None
-    """Replace the answer by a redirect to this URL. Its status is `status`, or 307."""
+    """Replace the response by a redirect to this URL. Its status is `status`, or 307."""
     worked: bool = False
-    """Whether the request is carried out although the answer is replaced."""
+    """Whether the request is carried out although the response is replaced."""
     later: int = 0
-    """Carry out the request only after this many later requests were answered. The answer is sent at once."""
+    """Carry out the request only after this many later requests were answered. The response is sent at once."""
     sets_maximum: bool = False
     """Carry out a write of a leverage with the maximum of the symbol instead of the requested leverage."""
     burst: tuple[int, float] | None = None
@@ -61,17 +61,17 @@ class Fault:
     headers: Mapping[str, str | None] = field(default_factory=dict)
     """Headers to add or to replace. None removes a header."""
     transform: Transform | None = None
-    """Change the JSON value of an answer with status 200."""
+    """Change the JSON value of a response with status 200."""
     echo_keys: bool = False
-    """Add the X-AUTH headers of the request, in several spellings, to the message and the headers of the answer."""
+    """Add the X-AUTH headers of the request, in several spellings, to the message and the headers of the response."""
     echo_text: str = ""
     """Add this text, in several spellings, to the same places."""
     skew: float = 0.0
     """How far the clock of the exchange is ahead."""
     drop: Literal["before", "after", "body"] | None = None
-    """Close the connection: before the request is carried out, after that without an answer, or within the body."""
+    """Close the connection: before the request is carried out, after that without a response, or within the body."""
     delay: float = 0.0
-    """Wait before the answer is sent."""
+    """Wait before the response is sent."""
     late: bool = False
     """Carry out the request only after `delay`."""
     drip: float = 0.0
@@ -84,42 +84,42 @@ class Fault:
     gzip: bool = False
     """Compress the body, including its padding."""
     twice: bool = False
-    """Send the answer twice."""
+    """Send the response twice."""
 
     @property
-    def replaces_answer(self) -> bool:
+    def replaces_response(self) -> bool:
         return self.status is not None or self.body is not None or self.redirect is not None
 
     @property
     def works(self) -> bool:
         """Whether the request is carried out, at once or later."""
-        return self.drop != "before" and (self.worked or self.later > 0 or not self.replaces_answer)
+        return self.drop != "before" and (self.worked or self.later > 0 or not self.replaces_response)
 
-    def apply_to(self, answer: Answer, request_headers: Mapping[str, str]) -> Answer:
-        """Return the answer to send instead of `answer`. The names of the request headers are in lower case."""
-        if self.replaces_answer:
-            answer = self._create_replacement()
-        elif self.transform and answer.status == 200:
-            answer = replace(answer, value=self.transform(answer.value))
+    def apply_to(self, response: Response, request_headers: Mapping[str, str]) -> Response:
+        """Return the response to send instead of `response`. The names of the request headers are in lower case."""
+        if self.replaces_response:
+            response = self._create_replacement()
+        elif self.transform and response.status == 200:
+            response = replace(response, value=self.transform(response.value))
         if self.echo_keys or self.echo_text:
-            answer = self._add_echo(answer, request_headers)
-        return replace(answer, headers={**answer.headers, **self.headers})
+            response = self._add_echo(response, request_headers)
+        return replace(response, headers={**response.headers, **self.headers})
 
-    def _create_replacement(self) -> Answer:
+    def _create_replacement(self) -> Response:
         status = self.status or (307 if self.redirect else 200)
         body = {"message": _reason_phrase(status)} if self.body is None else self.body
-        return Answer(status, body, {"Location": self.redirect} if self.redirect else {})
+        return Response(status, body, {"Location": self.redirect} if self.redirect else {})
 
-    def _add_echo(self, answer: Answer, request_headers: Mapping[str, str]) -> Answer:
+    def _add_echo(self, response: Response, request_headers: Mapping[str, str]) -> Response:
         texts = [value for name, value in request_headers.items() if self.echo_keys and name.startswith("x-auth-")]
         texts += [self.echo_text] if self.echo_text else []
         echo = " ".join(spelling for text in texts for spelling in _spellings(text))
-        value = answer.value
+        value = response.value
         if isinstance(value, dict):
             value = {**value, "message": f"{value.get('message', '')} {echo}"}
         elif isinstance(value, str):
             value += echo
-        return replace(answer, value=value, headers={**answer.headers, "X-Echo": echo})
+        return replace(response, value=value, headers={**response.headers, "X-Echo": echo})
 
 
 def _spellings(text: str) -> list[str]:
@@ -134,7 +134,7 @@ def _reason_phrase(status: int) -> str:
 
 
 def _replace_in_data(**changes: Any) -> Transform:
-    """Return a function that replaces fields of `data` in the JSON value of an answer, if `data` is an object."""
+    """Return a function that replaces fields of `data` in the JSON value of a response, if `data` is an object."""
 
     def transform(value: Any) -> Any:
         data = value.get("data")
@@ -144,7 +144,7 @@ def _replace_in_data(**changes: Any) -> Transform:
 
 
 def _rewrite_leverages(rewrite: Callable[[str, str], str]) -> Fault:
-    """Return a fault that rewrites each leverage in the text of an answer, also the limits of instruments.
+    """Return a fault that rewrites each leverage in the text of a response, also the limits of instruments.
 
     `rewrite` gets the JSON key with its colon, and the digits. It returns the text for both.
     """
@@ -161,11 +161,11 @@ def _create_page(title: str) -> str:
 
 
 def _refuse_with_retry_after(value: str) -> tuple[Fault, str]:
-    return Fault(status=429, headers={"Retry-After": value}), f'answer 429 with "Retry-After: {value}"'
+    return Fault(status=429, headers={"Retry-After": value}), f'return 429 with "Retry-After: {value}"'
 
 
 def _refuse_in_words(status: int, message: str) -> tuple[Fault, str]:
-    return Fault(status=status, body={"message": message}), f'answer {status} with only the message "{message}"'
+    return Fault(status=status, body={"message": message}), f'return {status} with only the message "{message}"'
 
 
 _STATUSES = {
@@ -183,7 +183,7 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
     "faults that do not carry out the request": {
         "STATUS": (
             lambda status: Fault(status=status),
-            f"answer with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}",
+            f"respond with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}",
         ),
         "STATUS-html": (
             lambda status: Fault(status=status, body=_create_page(_reason_phrase(status))),
@@ -196,12 +196,12 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "429-absurd": _refuse_with_retry_after("99999999999999999999"),
         "429-negative": _refuse_with_retry_after("-5"),
         "429-garbage": _refuse_with_retry_after("soon"),
-        "burst": (Fault(status=429, burst=_BURST), "answer 429 after 5 requests to the endpoint in 10 s"),
+        "burst": (Fault(status=429, burst=_BURST), "return 429 after 5 requests to the endpoint in 10 s"),
         "burst-retry-after": (
             Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
             'the same with "Retry-After: 10"',
         ),
-        "echo-keys": (Fault(status=400, echo_keys=True), "answer 400 and repeat the API key and the signature"),
+        "echo-keys": (Fault(status=400, echo_keys=True), "return 400 and repeat the API key and the signature"),
         "redirect": (Fault(redirect="/trade/api/v2/time"), "redirect to /trade/api/v2/time with status 307"),
         "REDIRECT": (
             lambda status: Fault(redirect="/trade/api/v2/time", status=status),
@@ -209,21 +209,21 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         ),
         "redirect-away": (Fault(redirect="http://127.0.0.1:9/"), "redirect to http://127.0.0.1:9/"),
         "drop-before": (Fault(drop="before"), "close the connection without a response"),
-        "timeout-undone": (Fault(delay=_ONE_DAY, status=504), "do not answer (for one day)"),
+        "timeout-undone": (Fault(delay=_ONE_DAY, status=504), "do not respond (for one day)"),
         "clock-ahead": (Fault(skew=300.0), "use a clock that is 300 s ahead, so that signed requests are refused"),
         "clock-behind": (Fault(skew=-300.0), "use a clock that is 300 s behind, so that signed requests are refused"),
     },
     "faults that carry out the request": {
-        "STATUS-done": (lambda status: Fault(status=status, worked=True), "answer with one of the statuses above"),
+        "STATUS-done": (lambda status: Fault(status=status, worked=True), "respond with one of the statuses above"),
         "REDIRECT-done": (
             lambda status: Fault(redirect="/trade/api/v2/time", status=status, worked=True),
             "redirect to /trade/api/v2/time with one of the statuses above",
         ),
         "drop-after": (Fault(drop="after"), "close the connection without a response"),
         "cut-body": (Fault(drop="body"), "close the connection in the middle of the body"),
-        "timeout": (Fault(delay=_ONE_DAY), "do not answer (for one day)"),
-        "slow": (Fault(delay=2.0), "answer after 2 s"),
-        "late": (Fault(delay=15.0, late=True), "carry out the request and answer only after 15 s"),
+        "timeout": (Fault(delay=_ONE_DAY), "do not respond (for one day)"),
+        "slow": (Fault(delay=2.0), "respond after 2 s"),
+        "late": (Fault(delay=15.0, late=True), "carry out the request, and respond only after 15 s"),
         "slow-headers": (Fault(drip=1.0, drip_in="headers"), "send one byte of the headers per second"),
         "slow-body": (Fault(drip=1.0), "send one byte of the body per second"),
         "twice": (Fault(twice=True), "send the response twice"),

@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from . import control
 from .exchange import Exchange, Request
-from .faults import Answer, Fault
+from .faults import Fault, Response
 
 LOOPBACK = "127.0.0.1"
 MAX_REQUEST_BYTES = 1 << 20
@@ -47,7 +47,7 @@ class Sandbox:
             exchange: The exchange to serve.
             port: The port, 0 for a free one.
             tls: Serve HTTPS with this context.
-            log: Called with each request before its answer is sent.
+            log: Called with each request before its response is sent.
 
         Raises:
             OSError: The port cannot be bound.
@@ -145,13 +145,13 @@ class _Handler(BaseHTTPRequestHandler):
         if request is None:
             return
         if request.path.startswith(control.PREFIX):
-            answer, fault = control.run_command(sandbox.exchange, request), Fault()
+            response, fault = control.run_command(sandbox.exchange, request), Fault()
         else:
-            answer, fault = sandbox.exchange.handle(request, sandbox.wait)
+            response, fault = sandbox.exchange.handle(request, sandbox.wait)
         if sandbox.log:
             sandbox.log(request)
         sandbox.wait(0 if fault.late else fault.delay)
-        self._send_answer(answer, fault)
+        self._send_response(response, fault)
 
     # http.server calls methods with these names.
     do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle_request  # noqa: N815
@@ -172,13 +172,13 @@ class _Handler(BaseHTTPRequestHandler):
             address=str(self.client_address[0]),
         )
 
-    def _send_answer(self, answer: Answer, fault: Fault) -> None:
+    def _send_response(self, response: Response, fault: Fault) -> None:
         self.close_connection |= fault.drop is not None
         if fault.drop in ("before", "after"):
             return
         for _copy in range(2 if fault.twice else 1):
-            self._write([self._create_head(answer, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
-            self._write(_body_parts(answer.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
+            self._write([self._create_head(response, fault)], fault.drip if fault.drip_in == "headers" else 0.0)
+            self._write(_body_parts(response.body, fault), fault.drip if fault.drip_in == "body" else 0.0)
 
     def _write(self, parts: Iterable[bytes], drip: float) -> None:
         """Write the parts at once, or byte by byte with a wait of `drip` seconds after each."""
@@ -190,19 +190,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(bytes([byte]))
                 self.server.sandbox.wait(drip)
 
-    def _create_head(self, answer: Answer, fault: Fault) -> bytes:
+    def _create_head(self, response: Response, fault: Fault) -> bytes:
         exchange = self.server.sandbox.exchange
         headers: dict[str, str | None] = {
             "Date": formatdate(exchange.clock() + fault.skew, usegmt=True),
-            "Content-Type": answer.content_type,
+            "Content-Type": response.content_type,
             "Content-Encoding": "gzip" if fault.gzip else None,
             "Transfer-Encoding": "chunked" if _is_chunked(fault) else None,
-            "Content-Length": None if _is_chunked(fault) else str(max(len(answer.body), fault.size)),
+            "Content-Length": None if _is_chunked(fault) else str(max(len(response.body), fault.size)),
             "Connection": "close" if self.close_connection else None,
-            **{name.title(): value for name, value in answer.headers.items()},
+            **{name.title(): value for name, value in response.headers.items()},
         }
-        phrase = self.responses.get(answer.status, ("",))[0]
-        lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+        phrase = self.responses.get(response.status, ("",))[0]
+        lines = [f"HTTP/1.1 {response.status} {phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
         return "\r\n".join([*lines, "\r\n"]).encode()
 

@@ -40,14 +40,14 @@ options:
     default: EXCHANGE_2
   timeout:
     description:
-      - The timeout of each request in seconds, from the start of the connection to the end of the answer. The
+      - The timeout of each request in seconds, from the start of the connection to the end of the response. The
         connection must be established within half of this time.
     type: float
     default: 10
   retries:
     description:
-      - How often a request is retried if it gets no clear answer (no connection, a timeout, or a status of 500 or
-        above). The pause before each retry gets longer.
+      - The maximum number of times to retry a request that gets no valid response (no connection, a timeout, or a
+        status of 500 or above). The pause before each retry gets longer.
       - Before a write is retried, the module reads the current leverage.
     type: int
     default: 3

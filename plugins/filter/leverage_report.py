@@ -482,7 +482,7 @@ _value:
           returned: always
           type: int
         exchange_message:
-          description: The answer of the exchange to a write that it did not confirm.
+          description: The response of the exchange to a write that it did not confirm.
           returned: if the exchange said something
           type: str
         last_leverage:
@@ -700,7 +700,7 @@ _value:
               returned: always
               type: str
             status:
-              description: The HTTP status of the answer.
+              description: The HTTP status of the response.
               returned: if the exchange answered
               type: int
         reached:
@@ -751,6 +751,10 @@ _value:
             leverage:
               description: The leverage at the end of the run. V(null) if it is not known or was never configured.
               returned: always
+              type: int
+            last_leverage:
+              description: The leverage that an earlier run read.
+              returned: if the leverage was not read in this run but in an earlier one
               type: int
             previous_leverage:
               description: The leverage before the run. V(null) if it is not known or was never configured.

@@ -125,7 +125,7 @@ transcript:
     - You can attach the transcript to a public issue.
   returned: always
   type: dict
-  sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "answers": []}
+  sample: {"format": 1, "quirks": {"unset_leverage": "400"}, "facts": [], "responses": []}
 symbol:
   description: The symbol of the test of writes.
   returned: if O(write_symbol) or O(new_symbol) is set and can be written to

@@ -11,7 +11,7 @@ short_description: Check API keys of CoinSwitch PRO
 version_added: 1.0.0
 description:
   - Checks whether the exchange accepts the keys, and whether they are a pair. Also measures the difference between the
-    clock of this machine and the clock of the exchange, and how long an answer takes. Run this module first when you
+    clock of this machine and the clock of the exchange, and how long a response takes. Run this module first when you
     have new keys.
   - The task does not fail if the exchange refuses the keys. It returns RV(valid=false) and the reason. The task fails
     only if the exchange cannot be reached or does not answer.
@@ -72,7 +72,7 @@ clock_offset:
   type: float
   sample: -0.012
 round_trip:
-  description: The time between a request and its answer, in seconds.
+  description: The time between a request and its response, in seconds.
   returned: success
   type: float
   sample: 0.048

@@ -44,7 +44,7 @@ def written_leverages(exchange: Exchange) -> list[Any]:
 
 @contextmanager
 def run_other_server(status: int, content_type: str, body: bytes) -> Iterator[str]:
-    """Run a server that sends the same answer to every request. Yield its URL."""
+    """Run a server that sends the same response to every request. Yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -86,13 +86,13 @@ def test_table_and_transcript_show_the_facts_and_no_secret(
         assert secret not in text
 
 
-def test_playbook_fails_after_the_table_if_an_answer_is_not_handled(ansible: Ansible, exchange: Exchange) -> None:
+def test_playbook_fails_after_the_table_if_an_response_is_not_handled(ansible: Ansible, exchange: Exchange) -> None:
     exchange.add_fault("read_leverage", FAULTS["other-symbol"], times=None)
     completed = run_playbook(ansible)
     assert completed.exit_status == 2
     assert completed.stdout.index("unset_leverage") < completed.stdout.index("FAILED!")
     assert "The collection does not handle these responses: unset_leverage (unknown form). " in completed.stdout
-    assert read_transcript(ansible)["answers"]
+    assert read_transcript(ansible)["responses"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def test_writes_are_announced_and_the_leverage_is_restored(
     assert transcript["quirks"]["same_value"] == "echo"
     assert (
         sum(
-            answer["request"].startswith("POST") and "leverage" in answer["request"] for answer in transcript["answers"]
+            response["request"].startswith("POST") and "leverage" in response["request"]
+            for response in transcript["responses"]
         )
         == 3
     )

@@ -106,10 +106,10 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._write_end, json.dumps(message).encode() + b"\0")
-        while (answer := self._read()).get("id") != self._last_id:
+        while (response := self._read()).get("id") != self._last_id:
             pass
-        assert "error" not in answer, answer
-        result: dict[str, Any] = answer["result"]
+        assert "error" not in response, response
+        result: dict[str, Any] = response["result"]
         return result
 
     def open(self, page: Path, width: int, scheme: str = "light", medium: str = "screen") -> None:
@@ -431,8 +431,8 @@ def test_axe_finds_no_accessibility_violation(browser: Browser, page: Path, widt
     browser.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     browser.evaluate(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + "; 1")
     run = "axe.run().then(result => JSON.stringify(result))"
-    answer = browser.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
-    result = json.loads(answer["result"]["value"])
+    response = browser.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
+    result = json.loads(response["result"]["value"])
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in result["violations"]] == []
     assert len(result["passes"]) > 15
 

@@ -92,7 +92,7 @@ class LeakDetector:
         self._ansible.environment["PYTHONPATH"] = str(package.parent)
 
     def read_command_lines(self, _request: Request) -> None:
-        """Read the command lines of all processes, while a module waits for its answer."""
+        """Read the command lines of all processes, while a module waits for its response."""
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 self.command_lines.add(path.read_bytes().decode("latin-1"))
@@ -121,7 +121,7 @@ def _find_parts(text: str, secret_parts: set[str]) -> set[str]:
 
 
 def echo_fault(account: Account, **fields: Any) -> Fault:
-    """Return a fault whose answer contains all encodings of the secret key, and the keys and signature of the request.
+    """Return a fault whose response contains all encodings of the secret key, and keys and signature of the request.
 
     Args:
         account: The account of the keys.
@@ -131,7 +131,7 @@ def echo_fault(account: Account, **fields: Any) -> Fault:
 
 
 def append_keys(account: Account) -> Callable[[Any], Any]:
-    """Return a function that appends the keys to each text of an answer."""
+    """Return a function that appends the keys to each text of a response."""
     keys = " ".join(["", *encodings(account.secret_key), *encodings(account.api_key)])
 
     def append(value: Any) -> Any:
@@ -188,7 +188,7 @@ def test_no_secret_in_the_output_of_a_change(
         "redirect": {"redirect": f"https://example.invalid/{account.secret_key}"},
         "list": {"body": [secret]},
         "other leverage": {"transform": lambda value: {"data": {**value["data"], "leverage": secret}}},
-        "no answer": {"drop": "after"},
+        "no response": {"drop": "after"},
     }
     read_faults: dict[str, dict[str, Any]] = {
         "401": {"status": 401},
@@ -228,14 +228,14 @@ def test_no_secret_in_the_output_of_a_change(
 
     assert {name for name, result in results.items() if not result["failed"]} == {
         "other leverage from write_leverage",
-        "no answer from write_leverage",
+        "no response from write_leverage",
         "changed",
         "unchanged",
     }
     without_text_of_the_exchange = {
         "429 from write_leverage",
         "other leverage from write_leverage",
-        "no answer from write_leverage",
+        "no response from write_leverage",
         "changed",
         "unchanged",
         "incomplete secret key",
@@ -268,8 +268,8 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
     exchange.add_fault("read_leverage", echo_fault(account, transform=append_keys(account)), symbol="BTCUSDT")
     # The first request of each module is refused, the second one is answered.
     info_tasks = {
-        f"{name}, {answer}": {f"{COLLECTION}.{name}": options}
-        for answer in ("refused", "returned")
+        f"{name}, {response}": {f"{COLLECTION}.{name}": options}
+        for response in ("refused", "returned")
         for name, options in info_modules.items()
     }
     predicted = {
@@ -290,8 +290,8 @@ def test_no_secret_in_the_output_of_api_check(
     detector: LeakDetector, ansible: Ansible, exchange: Exchange, account: Account, status: int | None
 ) -> None:
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys", "time"):
-        answer = {"transform": append_keys(account)} if status is None else {"status": status}
-        exchange.add_fault(endpoint, echo_fault(account, **answer), times=None)
+        response = {"transform": append_keys(account)} if status is None else {"status": status}
+        exchange.add_fault(endpoint, echo_fault(account, **response), times=None)
     results = run_without_leaks(detector, ansible, account, {"api check": {f"{COLLECTION}.api_check": {"retries": 0}}})
     assert "transcript" in results["api check"]
 

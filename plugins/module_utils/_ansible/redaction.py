@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Remove secrets and control characters from all output of a module, whatever the exchange sends.
 
-Secrets are found in each encoding that an answer can contain. Each step takes a time that grows only with the size of a
-text. Private to this collection: anything here may change in any release.
+Secrets are found in each encoding that a response can contain. Each step takes a time that grows only with the size of
+a text. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
 
 
 def _get_encodings(secret: str) -> list[str]:
-    """Return the encodings in which an answer can contain a secret. Each half of a secret of 128 digits is one, too."""
+    """Return the encodings of a secret that a response can contain. Each half of a secret of 128 digits is one, too."""
     halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
     encodings = []
     for text in filter(None, [secret, *halves]):

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One request to the exchange: wait for the rate limit, send, interpret the answer, and retry if that is safe.
+"""One request to the exchange: wait for the rate limit, send, interpret the response, and retry if that is safe.
 
 Private to this collection: anything here may change in any release.
 """
@@ -32,7 +32,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
+    Request,
+    Response,
+    Transport,
+)
 
 # The exchange refuses a request if the clock differs by more than this (the signing page of the API).
 MAX_SKEW_SECONDS = 60.0
@@ -47,8 +51,8 @@ class Timing(NamedTuple):
 
     Attributes:
         sent: When the request was sent, in Unix seconds of this machine.
-        received: When the answer was complete, in Unix seconds of this machine.
-        date: The `Date` header of the answer.
+        received: When the response was complete, in Unix seconds of this machine.
+        date: The `Date` header of the response.
     """
 
     sent: float
@@ -65,7 +69,7 @@ class Client:
     """Sends requests to the exchange. The transport signs each attempt with the current time.
 
     Args:
-        transport: Sends one request, and returns the answer.
+        transport: Sends one request, and returns the response.
         pacer: Waits for the rate limits.
         retries: The maximum number of times to retry a read that gets no valid response.
         describe_pair: Returns what the two keys show without a request.
@@ -78,9 +82,9 @@ class Client:
         real_pacer: Waits for the rate limits.
         pacer: What is used for the next requests: `real_pacer`, or a preview of it in check mode.
         request_count: How many requests were sent.
-        timing: The times of the last answer. Zeros before the first one.
-        status: The HTTP status of the last answer. Zero before the first one.
-        on_answer: Called with each request and its answer, before the answer is interpreted.
+        timing: The times of the last response. Zeros before the first one.
+        status: The HTTP status of the last response. Zero before the first one.
+        on_response: Called with each request and its response, before the response is interpreted.
     """
 
     def __init__(
@@ -106,7 +110,7 @@ class Client:
         self.status = 0
         # The offset of the clock when the keys were refused.
         self._offset: float | None = None
-        self.on_answer: Callable[[Request, Answer], None] = _ignore_answer
+        self.on_response: Callable[[Request, Response], None] = _ignore_response
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -158,7 +162,7 @@ class Client:
         return int(self._clock() * 1000)
 
     def reset_connection(self) -> None:
-        """Use a new connection from now on, because the old one can still deliver the answer to an earlier request."""
+        """Use a new connection from now on, because the old one can still deliver an earlier response."""
         self._transport.reset_connection()
 
     @contextlib.contextmanager
@@ -191,52 +195,54 @@ class Client:
         """Send a request that the pacer has taken, and return the JSON value of the response."""
         sent = self._clock()
         try:
-            answer = self._transport(request)
+            response = self._transport(request)
         except BaseException:
             if self._transport.sent:
                 self._count_request(endpoint, taken_at, accepted=False)
             else:
                 self.pacer.release(endpoint, taken_at)
             raise
-        self._count_request(endpoint, taken_at, accepted=answer.status != 429)
-        self.timing = Timing(sent, self._clock(), _get_header(answer, "Date"))
-        self.status = answer.status
-        self.on_answer(request, answer)
+        self._count_request(endpoint, taken_at, accepted=response.status != 429)
+        self.timing = Timing(sent, self._clock(), _get_header(response, "Date"))
+        self.status = response.status
+        self.on_response(request, response)
         try:
-            return self._interpret_answer(request, answer)
+            return self._interpret_response(request, response)
         except RateLimited as error:
             self.pacer.handle_refusal(endpoint, error.retry_after)
             raise
 
     def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
         self.request_count += 1
-        self.pacer.record_answer(endpoint, taken_at, accepted)
+        self.pacer.record_response(endpoint, taken_at, accepted)
 
-    def _interpret_answer(self, request: Request, answer: Answer) -> Any:
-        status = answer.status
+    def _interpret_response(self, request: Request, response: Response) -> Any:
+        status = response.status
         if status == 429:
-            raise RateLimited(_parse_retry_after(_get_header(answer, "Retry-After"), self._clock()))
-        if _get_header(answer, "Age"):
+            raise RateLimited(_parse_retry_after(_get_header(response, "Retry-After"), self._clock()))
+        if _get_header(response, "Age"):
             raise Unclear(
                 f"A cache answered {request} instead of the exchange (the response has the header Age). "
                 "Check the proxy.",
                 status,
             )
         if status == 401:
-            self._raise_keys_refused(answer)
+            self._raise_keys_refused(response)
         if 200 <= status < 300:
-            return self._parse_json(answer)
+            return self._parse_json(response)
         if 300 <= status < 500 and status != 408:
-            raise Refused(status, self._describe_body(answer.body), str(request), _get_message(answer.body) is not None)
-        quote = format_quote(self._describe_body(answer.body))
+            raise Refused(
+                status, self._describe_body(response.body), str(request), _get_message(response.body) is not None
+            )
+        quote = format_quote(self._describe_body(response.body))
         raise Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
 
-    def _parse_json(self, answer: Answer) -> Any:
+    def _parse_json(self, response: Response) -> Any:
         """Return the JSON value of a body. Numbers with a fraction are Decimals."""
         try:
             return self._clean(
                 json.loads(
-                    answer.body,
+                    response.body,
                     parse_float=Decimal,
                     parse_int=parse_integer,
                     parse_constant=_reject_constant,
@@ -245,11 +251,11 @@ class Client:
             )
         except _RepeatedKey as error:
             name = to_one_line(self._clean(str(error)))
-            raise Unclear(f"The response repeats the key {name!r}, so it is ambiguous.", answer.status) from None
+            raise Unclear(f"The response repeats the key {name!r}, so it is ambiguous.", response.status) from None
         except (ValueError, ArithmeticError, RecursionError):
-            quote = format_quote(self._describe_body(answer.body))
+            quote = format_quote(self._describe_body(response.body))
             raise Unclear(
-                f"The response of the exchange is not JSON{quote}. Check api_url and the proxy.", answer.status
+                f"The response of the exchange is not JSON{quote}. Check api_url and the proxy.", response.status
             ) from None
 
     def _describe_body(self, body: bytes) -> str:
@@ -261,10 +267,10 @@ class Client:
         text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
         return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
-    def _raise_keys_refused(self, answer: Answer) -> NoReturn:
-        self._offset = get_clock_offset(_get_header(answer, "Date"), self._clock())
-        words = self._describe_body(answer.body)
-        is_from_api = _get_message(answer.body) is not None
+    def _raise_keys_refused(self, response: Response) -> NoReturn:
+        self._offset = get_clock_offset(_get_header(response, "Date"), self._clock())
+        words = self._describe_body(response.body)
+        is_from_api = _get_message(response.body) is not None
         raise KeysRefused(f"The exchange refused the keys with HTTP 401{format_quote(words)}.", words, is_from_api)
 
     def _explain_keys_refused(self, endpoint: Endpoint, error: KeysRefused) -> KeysRefused:
@@ -306,7 +312,7 @@ _ADVICE_ON_PAIRS = {
     "differs": "secret_key and api_key are not a pair. Copy both from the same pair.",
     "has_upper_case": "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
 }
-# By the answer of Validate keys. A new pair revokes the old one at once, in every program that uses it.
+# By the response of Validate keys. A new pair revokes the old one at once, in every program that uses it.
 _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
     False: (
         "The keys are a pair, but the exchange accepts them nowhere. The pair may have been replaced or revoked. Use "
@@ -327,7 +333,7 @@ def get_pause(attempt: int) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def _ignore_answer(request: Request, answer: Answer) -> None:
+def _ignore_response(request: Request, response: Response) -> None:
     """Do nothing."""
 
 
@@ -369,8 +375,8 @@ def to_one_line(text: str) -> str:
     return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
-def _get_header(answer: Answer, name: str) -> str:
-    return next((value for key, value in answer.headers.items() if key.lower() == name.lower()), "")
+def _get_header(response: Response, name: str) -> str:
+    return next((value for key, value in response.headers.items() if key.lower() == name.lower()), "")
 
 
 def _parse_http_time(text: str) -> float | None:
@@ -383,7 +389,7 @@ def _parse_http_time(text: str) -> float | None:
 
 
 def get_clock_offset(date: str, now: float) -> float | None:
-    """Return how many seconds this machine is ahead of the `Date` header of an answer. None without a valid header."""
+    """Return how many seconds this machine is ahead of the `Date` header of a response. None without a valid header."""
     exchange_time = _parse_http_time(date)
     return None if exchange_time is None else now - exchange_time
 

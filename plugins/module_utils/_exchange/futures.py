@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The futures endpoints of the API as typed methods. Paths, limits and fields come from the API reference.
 
-If an answer differs from the reference, the methods raise Unexpected. docs/api.md lists each fact that this file relies
-on, with its source. Private to this collection: anything here may change in any release.
+If a response differs from the reference, the methods raise Unexpected. docs/api.md lists each fact that this file
+relies on, with its source. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from decimal import Decimal, InvalidOperation
@@ -32,13 +33,13 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
     Unexpected,
 )
 
-# Open Orders: the maximum number of orders in one answer, and the longest period of one request.
+# Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50
 DAY_MS = 24 * 60 * 60 * 1000
 MAX_SPAN_MS = 7 * DAY_MS
 _OVERLAP_MS = 5 * 60 * 1000
 # A request without a period covers at least this time, even if the clocks differ. The other half of the overlap allows
-# for the time between the calculation of the caller and the answer.
+# for the time between the calculation of the caller and the response.
 RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
 # If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
@@ -50,7 +51,7 @@ class Instrument(NamedTuple):
     A limit that is a fraction is rounded to what it allows. A limit that is no number is None.
 
     Attributes:
-        fields: All fields of the answer, unchanged.
+        fields: All fields of the response, unchanged.
     """
 
     symbol: str
@@ -82,11 +83,13 @@ class Futures:
             raise
         data = _get_data(value)
         if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
-            text = f"The exchange returned no leverage: {_quote_answer(value)}."
-            raise NotConfigured(text, _describe_answer(value), self.client.status)
+            text = f"The exchange returned no leverage: {_quote_response(value)}."
+            raise NotConfigured(text, _describe_response(value), self.client.status)
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
-            raise Unexpected(f"The response for {symbol} contains no leverage of this symbol: {_quote_answer(value)}.")
+            raise Unexpected(
+                f"The response for {symbol} contains no leverage of this symbol: {_quote_response(value)}."
+            )
         return leverage
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
@@ -98,13 +101,13 @@ class Futures:
             has_message = isinstance(value, dict) and isinstance(value.get("message"), str)
             status = self.client.status
             is_refusal = status == 200 and has_message and data is None
-            raise Unconfirmed(_describe_answer(value), status, has_message, is_refusal)
+            raise Unconfirmed(_describe_response(value), status, has_message, is_refusal)
 
     def get_instruments(self) -> dict[str, Instrument]:
         """Return all instruments by their symbols (Get Instrument Info)."""
         data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
-            raise Unexpected(f"The response contains no instruments: {_quote_answer(data)}")
+            raise Unexpected(f"The response contains no instruments: {_quote_response(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
     def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
@@ -178,7 +181,7 @@ class Futures:
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
-            raise Unexpected(f"The response contains no wallet: {_quote_answer(data)}")
+            raise Unexpected(f"The response contains no wallet: {_quote_response(data)}")
         return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
             data.get("asset"), "assets"
         )
@@ -188,14 +191,14 @@ class Futures:
         value = self.client.request(TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
-            raise Unexpected(f"The response contains no time: {_quote_answer(value)}")
+            raise Unexpected(f"The response contains no time: {_quote_response(value)}")
         return time
 
     def validate_keys(self) -> None:
         """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
         value = self.client.request(VALIDATE)
         if not isinstance(value, dict):
-            raise Unexpected(f"The response does not show whether the keys are valid: {_quote_answer(value)}")
+            raise Unexpected(f"The response does not show whether the keys are valid: {_quote_response(value)}")
 
     def _is_about(self, data: Any, symbol: str) -> bool:
         """Return whether an object is about this symbol and this exchange."""
@@ -273,7 +276,7 @@ def to_int(value: Any) -> int | None:
 
 def _to_instrument(symbol: str, fields: Any) -> Instrument:
     if not isinstance(fields, dict):
-        raise Unexpected(f"The entry for instrument {to_one_line(symbol)} is not an object: {_quote_answer(fields)}")
+        raise Unexpected(f"The entry for instrument {to_one_line(symbol)} is not an object: {_quote_response(fields)}")
     minimum, maximum, step = (
         to_decimal(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")
     )
@@ -297,10 +300,10 @@ def _to_whole_step(step: Decimal | None) -> int | None:
 
 
 def _get_data(value: Any) -> Any:
-    """Return the `data` of an answer. None if it is null, or if there is only a message: there is nothing to return."""
+    """Return the `data` of a response. None if there is nothing to return: it is null, or there is only a message."""
     if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
         return value.get("data")
-    raise Unexpected(f"The response contains no data: {_quote_answer(value)}")
+    raise Unexpected(f"The response contains no data: {_quote_response(value)}")
 
 
 def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
@@ -312,7 +315,7 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
     """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
-        raise Unexpected(f"The response contains no list of {name}: {_quote_answer(value)}")
+        raise Unexpected(f"The response contains no list of {name}: {_quote_response(value)}")
     return rows
 
 
@@ -321,11 +324,11 @@ def _is_open(row: dict[str, Any]) -> bool:
     return to_decimal(row.get("position_size")) != 0
 
 
-def _describe_answer(value: Any) -> str:
-    """Return the message of an answer on one line. Without a message, return the value itself."""
+def _describe_response(value: Any) -> str:
+    """Return the message of a response on one line. Without a message, return its JSON."""
     message = value.get("message") if isinstance(value, dict) else None
-    return to_one_line(message if isinstance(message, str) else repr(value))
+    return to_one_line(message if isinstance(message, str) else json.dumps(value, ensure_ascii=False, default=float))
 
 
-def _quote_answer(value: Any) -> str:
-    return f'"{_describe_answer(value)}"'
+def _quote_response(value: Any) -> str:
+    return f'"{_describe_response(value)}"'

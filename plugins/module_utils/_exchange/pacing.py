@@ -34,7 +34,7 @@ class Budget(NamedTuple):
     """The request budget of an endpoint. Times are in seconds of the monotonic clock.
 
     Attributes:
-        request_times: When each request was answered. While there is no answer: when the request was taken.
+        request_times: When each request was answered. While there is no response: when the request was taken.
         closed_until: No request is sent before this time.
     """
 
@@ -113,7 +113,7 @@ class Pacer:
         """Wait until a request can be sent, and count it.
 
         Returns:
-            Its time, for `record_answer` or `release`.
+            Its time, for `record_response` or `release`.
 
         Raises:
             BudgetSpent: The wait is longer than the rest of the max wait.
@@ -134,7 +134,7 @@ class Pacer:
             budgets[endpoint.name] = [[*budget.request_times, now], budget.closed_until]
             return now
 
-    def record_answer(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+    def record_response(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
         """Count a request from now on, because the exchange may have counted it as late as now.
 
         Args:
@@ -282,7 +282,7 @@ class Preview:
 
     def __init__(self, real: Pacer) -> None:
         self.real = real
-        self._answer_seconds = 0.0
+        self._response_seconds = 0.0
         # The time that check mode spent on requests that a real run would not send, and the waits in it.
         self._extra_seconds = 0.0
         self._extra_waited = 0.0
@@ -330,8 +330,8 @@ class Preview:
             return self._stopped_at
         # A real run takes at least as long as check mode: it sends the same reads, and writes too.
         simulated, real_waited = self._simulated, self.real.waited - self._extra_waited
-        simulated.waited = max(simulated.waited, real_waited - self._answer_seconds)
-        return self.real.now() - self._extra_seconds + (simulated.waited - real_waited) + self._answer_seconds
+        simulated.waited = max(simulated.waited, real_waited - self._response_seconds)
+        return self.real.now() - self._extra_seconds + (simulated.waited - real_waited) + self._response_seconds
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -348,8 +348,8 @@ class Preview:
     def simulate(self, endpoint: Endpoint, seconds: float) -> None:
         """Simulate a request whose response takes some seconds. Raise BudgetSpent as `Pacer.take` does."""
         taken_at = self._simulated.take(endpoint)
-        self._answer_seconds += seconds
-        self._simulated.record_answer(endpoint, taken_at)
+        self._response_seconds += seconds
+        self._simulated.record_response(endpoint, taken_at)
 
     def take(self, endpoint: Endpoint) -> float:
         """Do what `Pacer.take` does, for a real request."""
@@ -362,10 +362,10 @@ class Preview:
         """Refuse a write: check mode sends none."""
         raise RuntimeError(f"check mode must not send {endpoint}")
 
-    def record_answer(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
-        """Do what `Pacer.record_answer` does."""
-        self.real.record_answer(endpoint, taken_at, accepted)
-        self._simulated.record_answer(endpoint, self._simulated_times.pop(taken_at, taken_at), accepted)
+    def record_response(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+        """Do what `Pacer.record_response` does."""
+        self.real.record_response(endpoint, taken_at, accepted)
+        self._simulated.record_response(endpoint, self._simulated_times.pop(taken_at, taken_at), accepted)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Do what `Pacer.release` does."""

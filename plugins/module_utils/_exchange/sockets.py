@@ -20,7 +20,7 @@ from typing import Any, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
 
-# After this time without an answer, the next address of a host is tried, too (RFC 8305, section 5).
+# After this time without a response, the next address of a host is tried, too (RFC 8305, section 5).
 _NEXT_ADDRESS_SECONDS = 0.25
 # Errors of this machine. An error of the exchange says more.
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends one HTTP request at a time over one connection, with a limit on the time and the size of the answer.
+"""Sends one HTTP request at a time over one connection, with a limit on the time and the size of the response.
 
 Only the calling thread connects and sends, so it knows whether the first byte of a request was sent. Two helper threads
 set limits that Python has no other means for. Neither of them can send: one resolves a host name, and one shuts down a
@@ -58,18 +58,18 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sock
     start_thread,
 )
 
-# The largest answer, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
-MAX_ANSWER_BYTES = 2 << 20
+# The largest response, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
+MAX_RESPONSE_BYTES = 2 << 20
 # Only the message of a refusal is used.
 MAX_REFUSAL_BYTES = 64 << 10
 _CHUNK_BYTES = 16 << 10
-# Common servers close a connection that is idle for 5 s or longer. A request that is sent just then gets no answer.
+# Common servers close a connection that is idle for 5 s or longer. A request that is sent just then gets no response.
 MAX_IDLE_SECONDS = 4.0
 _HEADERS = {
     "Content-Type": "application/json",
-    # A compressed answer can be a thousand times as large as the bytes that are received.
+    # A compressed response can be a thousand times as large as the bytes that are received.
     "Accept-Encoding": "identity",
-    # A shared cache could return the answer to another account.
+    # A shared cache could return the response to another account.
     "Cache-Control": "no-cache",
 }
 
@@ -86,8 +86,8 @@ class Request(NamedTuple):
         return f"{self.method} {self.path}"
 
 
-class Answer(NamedTuple):
-    """The answer to a request. The body of a refusal is empty if it could not be read."""
+class Response(NamedTuple):
+    """The response to a request. The body of a refusal is empty if it could not be read."""
 
     status: int
     headers: Mapping[str, str]
@@ -99,12 +99,12 @@ class _Attempt:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        # The other half is for the answer. An attempt that did not connect sent nothing, so it can be repeated safely.
+        # The other half is for the response. An attempt that did not connect sent nothing, so it can be repeated.
         self.connect_deadline = time.monotonic() + timeout / 2
         self.sent = False
         self.expired = False
         self.connection: Any = None
-        # Stored here, because http.client drops its reference while it reads the last answer of a connection.
+        # Stored here, because http.client drops its reference while it reads the last response of a connection.
         self.sock: Any = None
         self._finished = False
         self._lock = Lock()
@@ -129,11 +129,11 @@ class _Attempt:
             self.sent = True
 
     def has_unread_bytes(self) -> bool:
-        """Return whether TLS has bytes after the answer. urllib3 sees only bytes that are still in the socket."""
+        """Return whether TLS has bytes after the response. urllib3 sees only bytes that are still in the socket."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def raise_if_expired(self) -> None:
-        """Raise TimeoutError if the timeout has passed. A shut connection looks like a complete answer."""
+        """Raise TimeoutError if the timeout has passed. A shut connection looks like a complete response."""
         if self.expired:
             raise TimeoutError
 
@@ -152,7 +152,7 @@ class _Attempt:
 class _Session(Session):
     """A session of requests that never follows a redirect."""
 
-    # When the last answer was received, in monotonic seconds. Before the first answer, there is no idle time.
+    # When the last response was received, in monotonic seconds. Before the first response, there is no idle time.
     last_used = float("inf")
 
     def get_redirect_target(self, resp: Any) -> None:
@@ -165,7 +165,7 @@ class Transport:
     Args:
         url: The scheme, host and port of the API.
         auth: Signs each request when it is sent.
-        timeout: The seconds that one request may take, from the name look-up to the last byte of the answer.
+        timeout: The seconds that one request may take, from the name look-up to the last byte of the response.
         verify: Whether to verify TLS certificates, or the path of a file or folder with trusted authorities.
         may_send: Called before the first byte of each request. An exception keeps the request from being sent.
         clock: Returns monotonic seconds.
@@ -215,7 +215,7 @@ class Transport:
         return self._attempt.sent
 
     def reset_connection(self) -> None:
-        """Use a new connection for the next request, because the old one may still receive an earlier answer."""
+        """Use a new connection for the next request, because the old one may still receive an earlier response."""
         with contextlib.suppress(Exception):
             self._session.close()
         self._session = self._new_session()
@@ -236,12 +236,12 @@ class Transport:
         with contextlib.suppress(Exception):
             self._session.close()
 
-    def __call__(self, request: Request) -> Answer:
-        """Send a request, and return the answer whatever its status.
+    def __call__(self, request: Request) -> Response:
+        """Send a request, and return the response whatever its status.
 
         Raises:
             Unreachable: Nothing was sent.
-            Unclear: The request was sent, but there is no complete answer.
+            Unclear: The request was sent, but there is no complete response.
         """
         attempt = self._attempt = _Attempt(self._timeout)
         self._raise_if_closed()
@@ -250,15 +250,15 @@ class Transport:
         try:
             with attempt:
                 return self._exchange(request, attempt)
-        except Exception as error:  # any exception of the libraries means that there is no answer
+        except Exception as error:  # any exception of the libraries means that there is no response
             self.reset_connection()
             raise self._explain(error, attempt) from None
         except BaseException:
-            # The task was interrupted. The answer can still arrive on this connection.
+            # The task was interrupted. The response can still arrive on this connection.
             self.reset_connection()
             raise
 
-    def _exchange(self, request: Request, attempt: _Attempt) -> Answer:
+    def _exchange(self, request: Request, attempt: _Attempt) -> Response:
         if self._proxy:
             check_proxy(self._proxy, self._url)
         with self._session.request(
@@ -277,17 +277,17 @@ class Transport:
             status = response.status_code
             self._session.last_used = self._clock()
             try:
-                body = _read_body(response, MAX_ANSWER_BYTES if status < 300 else MAX_REFUSAL_BYTES, attempt)
+                body = _read_body(response, MAX_RESPONSE_BYTES if status < 300 else MAX_REFUSAL_BYTES, attempt)
             except Exception:
                 if status < 300:
                     raise
-                # The status is a clear answer. Only the message is missing.
+                # The status is a valid response. Only the message is missing.
                 self.reset_connection()
                 body = b""
             if attempt.has_unread_bytes():
-                # They would be read as the answer to the next request.
+                # They would be read as the response to the next request.
                 self.reset_connection()
-            return Answer(status, dict(response.headers), body)
+            return Response(status, dict(response.headers), body)
 
     def before_first_byte(self, connection: Any) -> None:
         """Called by an open connection right before it sends the first byte of a request."""
@@ -539,7 +539,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
-    """Return the body of an answer. Raise Unclear if it is compressed or larger than `max_bytes`."""
+    """Return the body of a response. Raise Unclear if it is compressed or larger than `max_bytes`."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise Unclear(
@@ -557,7 +557,7 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
         if size > max_bytes:
             raise Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
     length = response.headers.get("Content-Length", "")
-    # urllib3 1.26 treats the end of the connection as the end of the answer.
+    # urllib3 1.26 treats the end of the connection as the end of the response.
     if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
         raise EOFError
     return b"".join(chunks)

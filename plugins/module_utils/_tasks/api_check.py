@@ -168,7 +168,7 @@ def _build_result(
         "format": FORMAT,
         "quirks": {fact: quirk for fact, quirk in quirks.items() if quirk != NOT_SHOWN},
         "facts": rows,
-        "answers": [item.describe() for item in seen.answers],
+        "responses": [item.describe() for item in seen.responses],
     }
     table = [f"{row['fact']:<26} {row['shown'] or '-':<34} {row['verdict']}" for row in rows if row["shown"]]
     is_unused = {"fact": "account_in_use", "shown": "no", "verdict": VERDICTS[1]} in rows

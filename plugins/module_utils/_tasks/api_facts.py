@@ -26,7 +26,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
     to_decimal,
     to_int,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Request, Response
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
@@ -43,7 +43,7 @@ EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handle
 VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
 
 
-class RecordedAnswer(NamedTuple):
+class RecordedResponse(NamedTuple):
     """A request with its response.
 
     Attributes:
@@ -52,14 +52,14 @@ class RecordedAnswer(NamedTuple):
     """
 
     request: Request
-    answer: Answer
+    response: Response
     value: Any
     timing: Timing
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers without anything private."""
-        return get_safe_headers(self.answer.headers)
+        return get_safe_headers(self.response.headers)
 
     def describe(self) -> dict[str, Any]:
         """Return the request and the response without anything private."""
@@ -67,10 +67,10 @@ class RecordedAnswer(NamedTuple):
         return {
             "request": str(self.request),
             "parameters": sorted(self.request.params) or (sorted(parse_json(body.encode())) if body else []),
-            "status": self.answer.status,
+            "status": self.response.status,
             "headers": self.headers,
             "milliseconds": round((self.timing.received - self.timing.sent) * 100) * 10,
-            "body": describe_body(self.answer.body),
+            "body": describe_body(self.response.body),
         }
 
 
@@ -79,12 +79,12 @@ class Outcome(NamedTuple):
 
     value: Any
     error: CoinSwitchError | None = None
-    answer: RecordedAnswer | None = None
+    response: RecordedResponse | None = None
 
     @property
     def data(self) -> Any:
         """The `data` of the last response, or "absent"."""
-        value = self.answer.value if self.answer else None
+        value = self.response.value if self.response else None
         return value.get("data", "absent") if isinstance(value, dict) else "absent"
 
     def get_rows(self, name: str = "") -> list[dict[str, Any]]:
@@ -103,29 +103,29 @@ class Observer:
     def __init__(self, futures: Futures) -> None:
         self.futures = futures
         self._client = futures.client
-        self.answers: list[RecordedAnswer] = []
-        self.outcomes: dict[str, list[Any]] = {"*": self.answers}
+        self.responses: list[RecordedResponse] = []
+        self.outcomes: dict[str, list[Any]] = {"*": self.responses}
 
     def __enter__(self) -> Observer:
-        self._before = self._client.on_answer, self._client.retries
-        self._client.on_answer = self._record
+        self._before = self._client.on_response, self._client.retries
+        self._client.on_response = self._record
         # One retry shows whether a response was lost or wrong.
         self._client.retries = min(self._client.retries, 1)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._client.on_answer, self._client.retries = self._before
+        self._client.on_response, self._client.retries = self._before
 
-    def _record(self, request: Request, answer: Answer) -> None:
+    def _record(self, request: Request, response: Response) -> None:
         try:
-            value = parse_json(answer.body)
+            value = parse_json(response.body)
         except (ValueError, ArithmeticError):
             value = None
-        self.answers.append(RecordedAnswer(request, answer, value, self._client.timing))
+        self.responses.append(RecordedResponse(request, response, value, self._client.timing))
 
     def ask(self, name: str, read: Callable[[], Any], allowed: str = "") -> Outcome:
         """Call `read`, and record its outcome. Raise an error that ends the task, unless its kind is `allowed`."""
-        count_before = len(self.answers)
+        count_before = len(self.responses)
         value, error = None, None
         try:
             value = read()
@@ -133,7 +133,7 @@ class Observer:
             if raised.ends is not Ends.NOTHING and raised.kind != allowed:
                 raise
             error = raised
-        outcome = Outcome(value, error, self.answers[-1] if len(self.answers) > count_before else None)
+        outcome = Outcome(value, error, self.responses[-1] if len(self.responses) > count_before else None)
         self.outcomes.setdefault(name, []).append(outcome)
         return outcome
 
@@ -154,15 +154,15 @@ class Observer:
 
     def get_statuses(self, path: str, method: str = "") -> list[int]:
         """Return the status of each response to requests with this start of the path and the method."""
-        found = [item for item in self.answers if item.request.path.startswith(path)]
-        return [item.answer.status for item in found if item.request.method.startswith(method)]
+        found = [item for item in self.responses if item.request.path.startswith(path)]
+        return [item.response.status for item in found if item.request.method.startswith(method)]
 
 
 def describe_error(error: CoinSwitchError) -> str:
     """Return the status of a refusal by the API. Otherwise, describe the error."""
     if isinstance(error, Unconfirmed):
         return "200" if error.is_refusal else "another echo"
-    names = {"unclear_response": "no clear answer", "unexpected_response": "unknown form"}
+    names = {"unclear_response": "no valid response", "unexpected_response": "unknown form"}
     status = str(error.status) if error.is_from_api else f"{error.status} by another server"
     return names.get(error.kind, status)
 
@@ -170,30 +170,30 @@ def describe_error(error: CoinSwitchError) -> str:
 # Each of these functions returns the values of one fact that one outcome shows.
 
 
-def _describe_media_type(item: RecordedAnswer, seen: Observer) -> Iterable[str]:
+def _describe_media_type(item: RecordedResponse, seen: Observer) -> Iterable[str]:
     yield item.headers.get("content-type", "none")
-    if item.value is None and 200 <= item.answer.status < 300:
+    if item.value is None and 200 <= item.response.status < 300:
         yield "not JSON"
 
 
-def _describe_retry_after(item: RecordedAnswer, seen: Observer) -> Iterable[str]:
+def _describe_retry_after(item: RecordedResponse, seen: Observer) -> Iterable[str]:
     forms = {None: "none", "http_date": "date", "other": "other"}
-    return [forms.get(item.headers.get("retry-after"), "seconds")] if item.answer.status == 429 else []
+    return [forms.get(item.headers.get("retry-after"), "seconds")] if item.response.status == 429 else []
 
 
-def _describe_futures_keys(item: RecordedAnswer, seen: Observer) -> Iterable[str]:
+def _describe_futures_keys(item: RecordedResponse, seen: Observer) -> Iterable[str]:
     """Tell whether the requests about futures accept the keys. One refusal can be an accident."""
     if "/futures/" not in item.request.path:
         return []
     is_accepted = any(200 <= status < 300 for status in seen.get_statuses(_FUTURES))
-    is_refused = item.answer.status == 401
-    return ["valid"] if 200 <= item.answer.status < 300 else ["some 401" if is_accepted else "401"] * is_refused
+    is_refused = item.response.status == 401
+    return ["valid"] if 200 <= item.response.status < 300 else ["some 401" if is_accepted else "401"] * is_refused
 
 
 _FUTURES = WALLET.path.rpartition("/")[0]
 
 
-def _describe_buckets(item: RecordedAnswer, seen: Observer) -> Iterable[str]:
+def _describe_buckets(item: RecordedResponse, seen: Observer) -> Iterable[str]:
     """Tell whether a write was answered with 429 too early. Another program with the same keys has the same effect."""
     statuses = seen.get_statuses(WRITE_LEVERAGE.path, WRITE_LEVERAGE.method)
     is_early = len(statuses) - statuses.count(429) <= WRITE_LEVERAGE.limit * MAX_SHARE
@@ -207,7 +207,7 @@ def _describe_burst(outcome: Outcome, seen: Observer) -> Iterable[str]:
 
 def _describe_clock(outcome: Outcome, seen: Observer) -> Iterable[str]:
     """Describe the offset of the clock. Without the time of the exchange, the code uses the header Date."""
-    timing = (outcome.answer or seen.answers[-1]).timing if seen.answers else Timing(0.0, 0.0, "")
+    timing = (outcome.response or seen.responses[-1]).timing if seen.responses else Timing(0.0, 0.0, "")
     offset = get_clock_offset(timing.date, timing.midpoint)
     if outcome.value is not None:
         offset = timing.midpoint - outcome.value / 1000
@@ -251,7 +251,7 @@ def _describe_numbers(outcome: Outcome, seen: Observer) -> Iterable[str]:
 
 def _describe_unset(outcome: Outcome) -> str:
     """Return how the exchange answers without a leverage: a status, only a message, or the form of an empty value."""
-    status = outcome.answer.answer.status if outcome.answer else 0
+    status = outcome.response.response.status if outcome.response else 0
     data = outcome.data
     if status >= 300:
         return str(status)
@@ -280,15 +280,15 @@ def _describe_empty(value: Any) -> str:
 
 
 def _describe_other_positions(outcome: Outcome, seen: Observer) -> Iterable[str]:
-    expected = outcome.answer.request.params["symbol"] if outcome.answer else ""
+    expected = outcome.response.request.params["symbol"] if outcome.response else ""
     symbols = {str(row.get("symbol")).upper() for row in outcome.get_rows()}
     return ["yes" if symbols - {expected} else "no"] if symbols else []
 
 
 def _describe_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
     """Compare the leverage of open positions with the setting of their symbols."""
-    answers = [item.data for item in seen.get("leverage") if not item.error]
-    settings = {str(data["symbol"]).upper(): to_int(data["leverage"]) for data in answers}
+    responses = [item.data for item in seen.get("leverage") if not item.error]
+    settings = {str(data["symbol"]).upper(): to_int(data["leverage"]) for data in responses}
     rows = [row for row in outcome.value if row["symbol"] in settings and "leverage" in row]
     return ["same" if to_int(row["leverage"]) == settings[row["symbol"]] else "another value" for row in rows]
 
@@ -486,7 +486,7 @@ PROBES: dict[str, Probe] = {
     ),
     "orders_cursor": Probe(("orders",), _describe_cursor, ("oldest",)),
     "orders_period": Probe(
-        ("period", "use of period"), lambda item, _: [] if item.answer else [item.value],
+        ("period", "use of period"), lambda item, _: [] if item.response else [item.value],
         ("limits",), ("missed",), errors=NOT_HANDLED, quirks=_same("limits", "ignored"),
     ),
     "orders_to_time": Probe(
@@ -499,7 +499,7 @@ PROBES: dict[str, Probe] = {
         ("*",), lambda item, _: ["present" if any("ratelimit" in name for name in item.headers) else "none"], ("none",),
     ),
     "rate_limit": Probe(
-        ("*",), lambda item, _: ["reached" if item.answer.status == 429 else "not reached"], ("not reached",),
+        ("*",), lambda item, _: ["reached" if item.response.status == 429 else "not reached"], ("not reached",),
     ),
     "early_429": Probe(("burst",), _describe_burst, ("no",)),
     "retry_after": Probe(

@@ -202,7 +202,8 @@ class _Task:
         if error is None and self._reads_ended is None:
             is_late = pacer.get_delay(POSITIONS) > max(0.0, pacer.wait_left)
             error = pacer.describe_spent(POSITIONS) if is_late else facts.fetch_all_positions()
-        if error is not None:
+        # An error that ended the task is the reason of each symbol already.
+        if error is not None and error is not self._reads_ended:
             text = "The open positions could not be read, so it is not known which symbols have one."
             facts.warnings.append(f"{text} {make_sentence(error)}")
 
@@ -236,7 +237,7 @@ class _Task:
 
     def _hold(self, row: Row, error: CoinSwitchError) -> None:
         """End a symbol without its next step. A refusal without an explanation stays a refusal."""
-        if row.step is Step.EXPLAIN:
+        if row.explains:
             row.evidence.explained = row.evidence.search_failed = True
             self._facts.warnings.append(
                 f"{row.goal.symbol}: open positions and open orders were not read, so it is not known whether they "
@@ -271,11 +272,11 @@ class _Task:
         """Find the next step of a symbol. Print its progress when it is done."""
         row.step = next_step(row.evidence, row.goal, self.rules)
         ended = self._reads_ended
-        if ended is None and row.step in _WRITE_STEPS:
+        if ended is None and row.step in _WRITE_STEPS and not row.explains:
             ended = self._writes_ended
         if ended is not None and row.step is not Step.END:
             self._hold(row, ended)
-        elif row.step in (Step.EXPLAIN, Step.END):
+        elif row.explains or row.step is Step.END:
             verdict = judge(row.evidence, row.goal)
             self._count_write(row, verdict)
             if row.step is Step.END and self._progress.is_shown:
@@ -336,8 +337,10 @@ class _Task:
         """Compare all desired leverages with the limits. One symbol's problem holds back no other symbol."""
         for row in self._active:
             record_limits(self._facts, row)
-            if row.evidence.limits_error is not None and row.evidence.limits_error.ends is Ends.ALL:
-                self._end_by(row.evidence.limits_error)
+            error = row.evidence.limits_error
+            # After a refusal, positions and orders can still explain it.
+            if error is not None and error.ends is Ends.ALL and not row.explains:
+                self._end_by(error)
         self._update_active()
 
     def _explain(self) -> None:

@@ -4,7 +4,7 @@
 """Read the results of the info modules, with as few requests as possible.
 
 Each function takes the Futures of the account and the checked options, and returns the Result of the task. A symbol
-is compared with the list of instruments only if its answer does not show whether the symbol exists. Private to this
+is compared with the list of instruments only if its response does not show whether the symbol exists. Private to this
 collection: anything here may change in any release.
 """
 
@@ -96,7 +96,7 @@ class _SymbolReader:
             raise Reworded(f"{problem} {error}", error) from None
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
-        """Check the symbols without rows: the exchange gives the same answer for a flat and for an unknown symbol."""
+        """Check the symbols without rows: the exchange gives the same response for a flat and for an unknown symbol."""
         symbols_with_rows = {row["symbol"] for row in rows}
         self.check_listed([name for name in self._names if name not in symbols_with_rows])
 

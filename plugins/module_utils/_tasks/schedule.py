@@ -56,6 +56,11 @@ class Row:
         """The last reading that worked."""
         return self.evidence.get_reading()
 
+    @property
+    def explains(self) -> bool:
+        """Whether the next step reads what explains a refusal."""
+        return self.step is Step.EXPLAIN or (self.step is Step.LIMITS and self.evidence.last_attempt is not None)
+
 
 class Price(NamedTuple):
     """What a step costs. The cheapest step goes first.
@@ -142,7 +147,7 @@ def _has_unclear_write(row: Row) -> bool:
     Refused keys and a server in front of the API concern each symbol, so the next write waits for the reading, too.
     """
     attempt = row.evidence.last_attempt
-    if attempt is None or attempt.error is None or row.step in (Step.EXPLAIN, Step.END):
+    if attempt is None or attempt.error is None or row.explains or row.step is Step.END:
         return False
     concerns_all = attempt.error.status == KEYS_STATUS or not attempt.error.is_from_api
     return attempt.is_possible or concerns_all or row.step is Step.WRITE

@@ -136,6 +136,11 @@ def _count_attempts(evidence: Evidence) -> int:
 
 
 def _explain_or_end(evidence: Evidence, attempt: Attempt, reading: Reading, rules: Rules) -> Step:
-    """Return EXPLAIN once, unless a server in front of the API refused: it does not know the positions."""
+    """Return the step that explains a refusal: first the limits, then positions and orders if the limits allow it.
+
+    A server in front of the API does not know the positions, so its refusal is not explained.
+    """
     is_explainable = rules.explains and attempt.error is not None and (attempt.is_possible or attempt.error.is_from_api)
-    return Step.EXPLAIN if reading.worked and is_explainable and not evidence.explained else Step.END
+    if not reading.worked or not is_explainable or evidence.explained or evidence.violation:
+        return Step.END
+    return Step.EXPLAIN if evidence.limits_known or evidence.limits_error else Step.LIMITS

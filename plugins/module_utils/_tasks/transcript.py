@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Describe the answers of the exchange without secret or personal values: other values are replaced by their types.
+"""Describe the responses of the exchange without secret or personal values: other values are replaced by their types.
 
 Only names and texts of the API reference are kept, and short numbers in the headers about rate limits. Keys, IDs,
 amounts, prices, leverages, times, symbols and unknown names are replaced. Private to this collection: anything here may

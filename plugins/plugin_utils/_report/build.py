@@ -412,4 +412,5 @@ def _pack_account(account: Row, findings: list[Row], problems: list[Row]) -> Row
 
 def _pack_row(row: Row) -> Row:
     names = ("symbol", "policy", "leverage", "previous_leverage", "changed", "outcome", "severity")
-    return {**{name: row[name] for name in names}, "compliant": _findings.get_compliance(row["severity"])}
+    compliant = _findings.get_compliance(row["severity"])
+    return {**{name: row[name] for name in names}, **_pick(row, "last_leverage"), "compliant": compliant}

@@ -35,7 +35,7 @@ OTHER_TEXTS = {
     *("The rate limit of … requires a wait", "check mode must not send"),
     # Observations of the check of the API.
     *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
-    *("no clear answer", "upper case alone", "hidden by a default", "nested by exchange"),
+    *("no valid response", "upper case alone", "hidden by a default", "nested by exchange"),
     # The names of its requests.
     *("new symbol afterwards", "positions of one", "positions in lower case", "use of period", "use of to_time"),
     # The headline of a report, and factors.

@@ -100,7 +100,7 @@ FAILURES: dict[str, CoinSwitchError] = {"fail": Unclear("lost"), "ambiguous": Un
 
 
 class Story(NamedTuple):
-    """A story, without the answers to the writes.
+    """A story, without the responses to the writes.
 
     Attributes:
         before: The leverage at the start. None: never configured.
@@ -181,7 +181,7 @@ class World:
 
 
 class NeedsReply(Exception):
-    """The story needs one more answer to a write."""
+    """The story needs one more response to a write."""
 
 
 class Played(NamedTuple):
@@ -244,7 +244,7 @@ class _Play:
 
 
 def play(story: Story, replies: tuple[str, ...], rules: steps.Rules) -> Played:
-    """Run a story. Raise NeedsReply if it has more writes than answers."""
+    """Run a story. Raise NeedsReply if it has more writes than responses."""
     run = _Play(story, replies, rules)
     run.run()
     verdict = judgment.judge(run.evidence, run.goal)
@@ -282,7 +282,7 @@ def find_untrue_words(outcome: str, leverage: int | None, cause: str, world: Wor
 
 
 def all_stories() -> Iterator[Story]:
-    """Yield every story, without the answers to writes."""
+    """Yield every story, without the responses to writes."""
     others = [None, *itertools.product((2, 3, 4, 5), (5, DESIRED, 20))]
     for before, enforce, reads, position, other in itertools.product(
         (5, DESIRED, 20, None), ("exact", "maximum"), READS, (False, True), others
@@ -291,7 +291,7 @@ def all_stories() -> Iterator[Story]:
 
 
 def play_all(story: Story, max_writes: int = 3, reads_limits: bool = False) -> Iterator[tuple[tuple[str, ...], Played]]:
-    """Yield each sequence of answers to the writes of a story, with its end."""
+    """Yield each sequence of responses to the writes of a story, with its end."""
     rules = steps.Rules(reads_limits, RETRIES)
     pending: list[tuple[str, ...]] = [()]
     while pending:

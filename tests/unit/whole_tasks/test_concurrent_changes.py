@@ -19,7 +19,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.clie
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
+    Request,
+    Response,
+    Transport,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import apply
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
@@ -131,11 +135,11 @@ def test_desired_leverage_is_written_if_another_program_changes_it_after_the_rea
     assert (result["failed"], result["leverage"], harness.leverage_in_force("BTCUSDT")) == (False, 13, 13)
 
 
-def test_read_back_does_not_use_a_late_answer_to_the_write(harness: ModuleHarness) -> None:
-    """The next answer on the connection of the write confirms the write; the read back uses another connection."""
-    answer_of_the_api = '{{"data": {{"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "{}"}}}}'
-    first_connection = [answer_of_the_api.format(10), '{"message": "Done"}', answer_of_the_api.format(13)]
-    other_connections = [answer_of_the_api.format(10)] * 9
+def test_read_back_does_not_use_a_late_response_to_the_write(harness: ModuleHarness) -> None:
+    """The next response on the connection of the write confirms the write; the read back uses another connection."""
+    response_of_the_api = '{{"data": {{"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "{}"}}}}'
+    first_connection = [response_of_the_api.format(10), '{"message": "Done"}', response_of_the_api.format(13)]
+    other_connections = [response_of_the_api.format(10)] * 9
 
     def handle_connection(connection: socket.socket) -> None:
         bodies = first_connection if server.connections == 1 else other_connections
@@ -185,7 +189,7 @@ class OrderedTransport(Transport):
     """A transport that waits for its turn before each request.
 
     Attributes:
-        last_leverage: The leverage in force right after the last answer about a leverage.
+        last_leverage: The leverage in force right after the last response about a leverage.
     """
 
     def __init__(self, task: int, order: RequestOrder, server: StallingSandbox, clock: Clock) -> None:
@@ -198,7 +202,7 @@ class OrderedTransport(Transport):
         self._order = order
         self._account = account
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Response:
         with self._order.wait_for_turn(self._task):
             try:
                 return super().__call__(request)
@@ -230,7 +234,7 @@ WRITE_FAULTS = ("", "", "drop-before", "drop-after", "500", "500-done", "400", "
     desired=st.tuples(st.sampled_from([5, 10, 13]), st.sampled_from([5, 10, 20])),
     faults=st.lists(st.sampled_from(WRITE_FAULTS), max_size=5),
 )
-def test_two_tasks_for_one_symbol_return_the_leverage_at_their_last_answer(
+def test_two_tasks_for_one_symbol_return_the_leverage_at_their_last_response(
     sandbox: StallingSandbox, order: list[int], desired: tuple[int, int], faults: list[str]
 ) -> None:
     clock = Clock()

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties that hold for all answers of the exchange and all options, checked with random examples.
+"""Properties that hold for all responses of the exchange and all options, checked with random examples.
 
 A failure is one line, the number of requests and the time are limited, and the result is true.
 """
@@ -17,7 +17,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Answer, Request, Transport
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
+    Request,
+    Response,
+    Transport,
+)
 from sandbox import FAULTS, Fault, Quirks
 
 from ..plugins.module_utils.module_harness import (
@@ -62,7 +66,7 @@ TASKS = (
 LEVERAGE_TASKS = TASKS[:4]
 ENDPOINTS = sorted({endpoint for task in TASKS for endpoint in task.endpoints})
 
-# The names of the API make it likely that an answer is almost valid.
+# The names of the API make it likely that a response is almost valid.
 NAMES = st.sampled_from(
     [
         *("message", "data", "symbol", "exchange", "leverage", "min_leverage", "max_leverage", "leverage_step"),
@@ -111,7 +115,7 @@ def run_and_check(harness: ModuleHarness, task: Task) -> dict[str, Any]:
     worked=st.booleans(),
     always=st.booleans(),
 )
-def test_random_answers(
+def test_random_responses(
     new_harness: NewHarness, task: Task, endpoint: str, status: int, body: Any, worked: bool, always: bool
 ) -> None:
     harness = new_harness()
@@ -121,12 +125,12 @@ def test_random_answers(
     harness.exchange.add_fault(endpoint, fault, None if always else 1)
     result = run_and_check(harness, task)
     # If every read returns the same false leverage, the task cannot notice.
-    can_notice = not (endpoint == "read_leverage" and always) and not looks_like_a_leverage_answer(body, harness)
+    can_notice = not (endpoint == "read_leverage" and always) and not looks_like_a_leverage_response(body, harness)
     if task.module == "futures_leverage" and not task.check_mode and can_notice:
         assert_result_is_true(result, harness)
 
 
-def looks_like_a_leverage_answer(body: Any, harness: ModuleHarness) -> bool:
+def looks_like_a_leverage_response(body: Any, harness: ModuleHarness) -> bool:
     data = body.get("data") if isinstance(body, dict) else None
     return isinstance(data, dict) and str(data.get("symbol")).upper() in harness.account.leverage
 
@@ -136,12 +140,12 @@ def looks_like_a_leverage_answer(body: Any, harness: ModuleHarness) -> bool:
 @example(number="13.0", endpoint="write_leverage", always=True)
 @example(number=13, endpoint="write_leverage", always=True)
 @example(number="10.0", endpoint="read_leverage", always=False)
-def test_random_leverage_in_an_answer(new_harness: NewHarness, number: Any, endpoint: str, always: bool) -> None:
+def test_random_leverage_in_an_response(new_harness: NewHarness, number: Any, endpoint: str, always: bool) -> None:
     """A wrong echo of a write is read back. A read whose leverage is no number counts as an error."""
     harness = new_harness()
 
-    def replace_leverage(answer: Any) -> Any:
-        return {"data": {**answer["data"], "leverage": number}}
+    def replace_leverage(response: Any) -> Any:
+        return {"data": {**response["data"], "leverage": number}}
 
     harness.exchange.add_fault(endpoint, Fault(transform=replace_leverage), None if always else 1)
     result = run_and_check(harness, TASKS[0])
@@ -258,16 +262,16 @@ def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
 
 
 def crashing_call(
-    request_number: int, after_answer: bool, error: type[Exception]
-) -> Callable[[Transport, Request], Answer]:
-    """Return a replacement for Transport.__call__ that raises an error at one request, before or after its answer."""
+    request_number: int, after_response: bool, error: type[Exception]
+) -> Callable[[Transport, Request], Response]:
+    """Return a replacement for Transport.__call__ that raises an error at one request, before or after its response."""
     real_call = Transport.__call__
     request_numbers = itertools.count(1)
 
-    def call(self: Transport, request: Request) -> Answer:
+    def call(self: Transport, request: Request) -> Response:
         if next(request_numbers) != request_number:
             return real_call(self, request)
-        if after_answer:
+        if after_response:
             real_call(self, request)
         raise error("can't start new thread")
 

@@ -25,7 +25,7 @@ TALLY = {
     "unchanged": 648,
     "refused": 821,
 }
-# Answers that leave no doubt, if the reads work.
+# Responses that leave no doubt, if the reads work.
 CLEAR_REPLIES = {"confirmed", "refused by the API", "refused by the API, yet done", "refused in front of the API"}
 
 
@@ -51,7 +51,7 @@ def test_no_word_is_untrue_and_unknown_is_not_said_too_often(record_property: Ca
 
 @pytest.mark.parametrize("enforce", ["exact", "maximum"])
 @pytest.mark.parametrize("reply", sorted(REPLIES))
-def test_clear_answers_give_a_clear_outcome(reply: str, enforce: str) -> None:
+def test_clear_responses_give_a_clear_outcome(reply: str, enforce: str) -> None:
     """Nobody interferes, and every read works. So `unknown` is only for writes that may be carried out later."""
     for position in (False, True):
         for replies, played in play_all(Story(20, enforce, (), position, None), max_writes=1):

@@ -60,7 +60,7 @@ class StoryFutures:
 
     def _count(self, endpoint: Endpoint) -> None:
         pacer = self.client.pacer
-        pacer.record_answer(endpoint, (pacer.take_now if endpoint.writes else pacer.take)(endpoint))
+        pacer.record_response(endpoint, (pacer.take_now if endpoint.writes else pacer.take)(endpoint))
 
     def get_leverage(self, _symbol: str) -> int:
         self._count(READ_LEVERAGE)
@@ -94,7 +94,7 @@ class StoryFutures:
 
 
 def run(story: Story, replies: tuple[str, ...], single: bool, check_mode: bool = False) -> tuple[Result, World]:
-    """Run a task in a story. Raise NeedsReply if it has more writes than answers."""
+    """Run a task in a story. Raise NeedsReply if it has more writes than responses."""
     futures: Any = StoryFutures(story, replies)
     policy = Policy([DesiredLeverage(SYMBOL, DESIRED)], story.enforce, FAIL, single)
     result = _leverage.apply(futures, policy, Context(check_mode))
@@ -104,7 +104,7 @@ def run(story: Story, replies: tuple[str, ...], single: bool, check_mode: bool =
 
 
 def run_all(story: Story, single: bool) -> Iterator[tuple[tuple[str, ...], Result, World]]:
-    """Yield the end of a task for each sequence of answers to its writes."""
+    """Yield the end of a task for each sequence of responses to its writes."""
     pending: list[tuple[str, ...]] = [()]
     while pending:
         replies = pending.pop()

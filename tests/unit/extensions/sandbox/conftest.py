@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "extensions"))
 
 from sandbox import Account, Exchange, Request, Sandbox
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
 NOW = 1_700_000_000.0
 
@@ -88,10 +88,10 @@ def build_request(account: Account, clocks: Clocks) -> Callable[..., Request]:
 
 
 @pytest.fixture
-def send(exchange: Exchange, build_request: Callable[..., Request]) -> Callable[..., Answer]:
+def send(exchange: Exchange, build_request: Callable[..., Request]) -> Callable[..., Response]:
     """Return a function that sends a request without a server, and adds the parameter `exchange`."""
 
-    def send_request(method: str, path: str, **fields: Any) -> Answer:
+    def send_request(method: str, path: str, **fields: Any) -> Response:
         return exchange.handle(build_request(method, path, **{"exchange": "EXCHANGE_2", **fields}))[0]
 
     return send_request
@@ -129,7 +129,7 @@ def connection(sandbox: Sandbox) -> Iterator[http.client.HTTPConnection]:
 def send_http(
     connection: http.client.HTTPConnection, build_request: Callable[..., Request]
 ) -> Callable[..., http.client.HTTPResponse]:
-    """Return a function that sends a request over HTTP. The body of the answer is not read yet."""
+    """Return a function that sends a request over HTTP. The body of the response is not read yet."""
 
     def send_request(method: str, path: str, **fields: Any) -> http.client.HTTPResponse:
         request = build_request(method, path, **{"exchange": "EXCHANGE_2", **fields})

@@ -251,9 +251,9 @@ def test_invalid_control_request_returns_an_error(
 ) -> None:
     with connect(sandbox) as connection:
         connection.request(method, path, body)
-        answer = connection.getresponse()
-        assert (answer.status, account.leverage) == (status, {})
-        assert json.load(answer)["error"].startswith(error)
+        response = connection.getresponse()
+        assert (response.status, account.leverage) == (status, {})
+        assert json.load(response)["error"].startswith(error)
 
 
 def read_help(capsys: Capture, *arguments: str) -> str:
@@ -346,8 +346,8 @@ def test_program_serves_until_a_signal(tmp_path: Path, stop_signal: signal.Signa
         lines = [program.stdout.readline() for _number in range(4)]
         program.stderr.readline()
         url = lines[0].removeprefix("export COINSWITCH_API_URL=").strip()
-        with urlopen(f"{url}/trade/api/v2/time") as answer:
-            assert "serverTime" in json.load(answer)
+        with urlopen(f"{url}/trade/api/v2/time") as response:
+            assert "serverTime" in json.load(response)
         assert program.stderr.readline() == "GET /trade/api/v2/time 200\n"
         assert ready.read_text(encoding="utf-8").splitlines(keepends=True) == lines
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults: which requests they apply to, how they change the answer, and whether the request is carried out."""
+"""Faults: which requests they apply to, how they change the response, and whether the request is carried out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sandbox import FAULTS, Account, Exchange, Fault, Request
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
-Send = Callable[..., Answer]
+Send = Callable[..., Response]
 WRITE: tuple[str, str] = ("POST", "/futures/leverage")
 READ: tuple[str, str] = ("GET", "/futures/leverage")
 
@@ -74,26 +74,26 @@ def test_fault_decides_whether_the_request_is_carried_out(
 
 
 @pytest.mark.parametrize(
-    ("fault", "answer"),
+    ("fault", "response"),
     [
-        (Fault(status=503), Answer(503, {"message": "Service Unavailable"})),
-        (Fault(status=599), Answer(599, {"message": "Unknown"})),
-        (Fault(status=403, body="<p>"), Answer(403, "<p>")),
-        (Fault(body=[1]), Answer(200, [1])),
-        (Fault(redirect="/x"), Answer(307, {"message": "Temporary Redirect"}, {"Location": "/x"})),
-        (Fault(redirect="/x", status=301), Answer(301, {"message": "Moved Permanently"}, {"Location": "/x"})),
+        (Fault(status=503), Response(503, {"message": "Service Unavailable"})),
+        (Fault(status=599), Response(599, {"message": "Unknown"})),
+        (Fault(status=403, body="<p>"), Response(403, "<p>")),
+        (Fault(body=[1]), Response(200, [1])),
+        (Fault(redirect="/x"), Response(307, {"message": "Temporary Redirect"}, {"Location": "/x"})),
+        (Fault(redirect="/x", status=301), Response(301, {"message": "Moved Permanently"}, {"Location": "/x"})),
         (
             Fault(status=429, headers={"Retry-After": "7"}),
-            Answer(429, {"message": "Too Many Requests"}, {"Retry-After": "7"}),
+            Response(429, {"message": "Too Many Requests"}, {"Retry-After": "7"}),
         ),
     ],
 )
-def test_fault_replaces_the_answer(exchange: Exchange, send: Send, fault: Fault, answer: Answer) -> None:
+def test_fault_replaces_the_response(exchange: Exchange, send: Send, fault: Fault, response: Response) -> None:
     exchange.add_fault("*", fault)
-    assert send("GET", "/time") == answer
+    assert send("GET", "/time") == response
 
 
-def test_transform_changes_only_answers_with_status_200(exchange: Exchange, send: Send) -> None:
+def test_transform_changes_only_responses_with_status_200(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("read_leverage", FAULTS["other-leverage"], times=None)
     assert send(*READ, symbol="BTCUSDT").value["data"] == {
         "exchange": "EXCHANGE_2",
@@ -115,8 +115,8 @@ def test_echo_has_the_keys_and_the_text_in_several_spellings(
     exchange: Exchange, account: Account, send: Send, body: Any, get_text: Callable[[Any], str]
 ) -> None:
     exchange.add_fault("*", Fault(body=body, echo_keys=True, echo_text="s/e"))
-    answer = send(*READ, symbol="BTCUSDT")
-    for text in (get_text(answer.value), str(answer.headers["X-Echo"])):
+    response = send(*READ, symbol="BTCUSDT")
+    for text in (get_text(response.value), str(response.headers["X-Echo"])):
         assert account.api_key in text
         assert exchange.requests[0].headers["x-auth-signature"].upper() in text
         assert base64.b64encode(b"s/e").decode() in text
@@ -125,10 +125,10 @@ def test_echo_has_the_keys_and_the_text_in_several_spellings(
 
 def test_echo_of_text_has_no_keys(exchange: Exchange, account: Account, send: Send) -> None:
     exchange.add_fault("*", Fault(body=[], echo_text="returned"))
-    answer = send(*READ, symbol="BTCUSDT")
-    assert answer.value == []
-    assert "returned" in str(answer.headers["X-Echo"])
-    assert account.api_key not in str(answer.headers["X-Echo"])
+    response = send(*READ, symbol="BTCUSDT")
+    assert response.value == []
+    assert "returned" in str(response.headers["X-Echo"])
+    assert account.api_key not in str(response.headers["X-Echo"])
 
 
 @pytest.mark.parametrize(("name", "status"), [("clock-ahead", 401), ("clock-behind", 401)])
@@ -178,13 +178,13 @@ def test_blocked_write_is_not_carried_out_with_a_done_fault(exchange: Exchange, 
 @pytest.mark.parametrize(
     "name", [name for name, fault in FAULTS.items() if not (fault.delay or fault.burst or fault.later)]
 )
-def test_named_fault_changes_the_answer_or_its_delivery(exchange: Exchange, send: Send, name: str) -> None:
+def test_named_fault_changes_the_response_or_its_delivery(exchange: Exchange, send: Send, name: str) -> None:
     fault = FAULTS[name]
-    usual_answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    usual_response = send(*WRITE, symbol="BTCUSDT", leverage=13)
     exchange.add_fault("write_leverage", fault)
     delivery = (fault.drop, fault.drip, fault.size, fault.endless, fault.gzip, fault.twice, fault.headers)
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert answer.status != usual_answer.status or answer.body != usual_answer.body or any(delivery)
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert response.status != usual_response.status or response.body != usual_response.body or any(delivery)
 
 
 def read_leverage(send: Send, symbol: str = "BTCUSDT") -> str:
@@ -205,10 +205,10 @@ def read_leverage(send: Send, symbol: str = "BTCUSDT") -> str:
     ],
 )
 def test_write_takes_effect_at_once_later_or_never(exchange: Exchange, send: Send, name: str, leverages: Any) -> None:
-    usual_answer = {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "13"}}
+    usual_response = {"data": {"exchange": "EXCHANGE_2", "symbol": "BTCUSDT", "leverage": "13"}}
     exchange.add_fault("write_leverage", FAULTS[name])
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert answer.value == usual_answer if name.startswith("later") else list(answer.value) == ["message"]
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert response.value == usual_response if name.startswith("later") else list(response.value) == ["message"]
     assert [read_leverage(send), read_leverage(send), read_leverage(send)] == leverages
 
 
@@ -279,7 +279,7 @@ def test_leverage_is_not_a_clear_number(
     assert leverage.replace("leverage", "max_leverage") in send("GET", "/futures/instrument_info").body.decode()
 
 
-def test_cached_answer_has_an_age(exchange: Exchange, send: Send) -> None:
+def test_cached_response_has_an_age(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("read_leverage", FAULTS["cached"])
     assert send(*READ, symbol="BTCUSDT").headers == {"Age": "7"}
 
@@ -302,21 +302,21 @@ def test_keys_are_refused_for_futures_only_or_for_writes_only(exchange: Exchange
 @pytest.mark.parametrize("status", [403, 404, 405, 451])
 def test_server_in_front_of_the_api_refuses_all_requests(exchange: Exchange, send: Send, status: int) -> None:
     exchange.add_fault("*", FAULTS[f"{status}-html"], times=None)
-    answers = [send("GET", "/time"), send(*READ, symbol="BTCUSDT"), send(*WRITE, symbol="BTCUSDT", leverage=13)]
-    assert {(answer.status, answer.content_type) for answer in answers} == {(status, "text/html")}
+    responses = [send("GET", "/time"), send(*READ, symbol="BTCUSDT"), send(*WRITE, symbol="BTCUSDT", leverage=13)]
+    assert {(response.status, response.content_type) for response in responses} == {(status, "text/html")}
 
 
 def test_maintenance_has_the_words_of_the_api(exchange: Exchange, send: Send) -> None:
     exchange.add_fault("write_leverage", FAULTS["maintenance"])
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert (answer.status, answer.value) == (400, {"message": "The system is under maintenance"})
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (response.status, response.value) == (400, {"message": "The system is under maintenance"})
 
 
 @pytest.mark.parametrize(("name", "works"), [("301", False), ("303", False), ("303-done", True), ("308", False)])
 def test_redirect_has_its_status(exchange: Exchange, account: Account, send: Send, name: str, works: bool) -> None:
     exchange.add_fault("write_leverage", FAULTS[name])
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert (answer.status, answer.headers["Location"]) == (int(name[:3]), "/trade/api/v2/time")
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (response.status, response.headers["Location"]) == (int(name[:3]), "/trade/api/v2/time")
     assert bool(account.leverage) is works
 
 
@@ -325,8 +325,8 @@ def test_nan_fault_sends_an_unquoted_nan(exchange: Exchange, send: Send) -> None
     assert b'"leverage": NaN' in send(*READ, symbol="BTCUSDT").body
 
 
-def test_answer_has_a_body_and_a_content_type() -> None:
-    assert Answer(200, b"\xff").body == b"\xff"
-    assert Answer(200, "text").body == b"text"
-    assert json.loads(Answer(200, {"a": 1}).body) == {"a": 1}
-    assert (Answer(200, "<html>").content_type, Answer(200, {}).content_type) == ("text/html", "application/json")
+def test_response_has_a_body_and_a_content_type() -> None:
+    assert Response(200, b"\xff").body == b"\xff"
+    assert Response(200, "text").body == b"text"
+    assert json.loads(Response(200, {"a": 1}).body) == {"a": 1}
+    assert (Response(200, "<html>").content_type, Response(200, {}).content_type) == ("text/html", "application/json")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sandbox import Account, Exchange, Quirks
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
-Send = Callable[..., Answer]
+Send = Callable[..., Response]
 READ = ("GET", "/futures/leverage")
 WRITE = ("POST", "/futures/leverage")
 
@@ -24,8 +24,8 @@ def test_write_to_a_blocked_symbol_is_refused(
 ) -> None:
     exchange.quirks = Quirks(blocked_answer=reading)
     account.open_position("BTCUSDT", "LONG", "1")
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert (answer.status, list(answer.value)) == (status, ["message"])
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (response.status, list(response.value)) == (status, ["message"])
     assert account.leverage == {}
 
 
@@ -34,8 +34,8 @@ def test_write_outside_the_limits_is_refused(
     exchange: Exchange, account: Account, send: Send, reading: Any, status: int
 ) -> None:
     exchange.quirks = Quirks(limit_answer=reading)
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=26)
-    assert (answer.status, list(answer.value)) == (status, ["message"])
+    response = send(*WRITE, symbol="BTCUSDT", leverage=26)
+    assert (response.status, list(response.value)) == (status, ["message"])
     assert account.leverage == {}
 
 
@@ -54,8 +54,8 @@ def test_write_of_the_current_leverage_is_echoed_or_refused(
 ) -> None:
     exchange.quirks = Quirks(same_value=reading)
     account.set_leverage("BTCUSDT", 13)
-    answer = send(*WRITE, symbol="BTCUSDT", leverage=13)
-    assert (answer.status, "data" in answer.value) == (status, reading == "echo")
+    response = send(*WRITE, symbol="BTCUSDT", leverage=13)
+    assert (response.status, "data" in response.value) == (status, reading == "echo")
     assert send(*WRITE, symbol="BTCUSDT", leverage=12).status == 200
 
 
@@ -75,8 +75,8 @@ def test_read_of_a_never_configured_symbol_is_refused(
     exchange: Exchange, account: Account, send: Send, reading: Any, status: int
 ) -> None:
     exchange.quirks = Quirks(unset_leverage=reading)
-    answer = send(*READ, symbol="BTCUSDT")
-    assert (answer.status, list(answer.value)) == (status, ["message"])
+    response = send(*READ, symbol="BTCUSDT")
+    assert (response.status, list(response.value)) == (status, ["message"])
     account.set_leverage("BTCUSDT", 13)
     assert send(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
 
@@ -100,8 +100,8 @@ def test_read_of_a_never_configured_symbol_returns_no_leverage(
     exchange: Exchange, account: Account, send: Send, reading: Any, data: Any
 ) -> None:
     exchange.quirks = Quirks(unset_leverage=reading)
-    answer = send(*READ, symbol="BTCUSDT")
-    assert (answer.status, answer.value["data"]) == (200, data)
+    response = send(*READ, symbol="BTCUSDT")
+    assert (response.status, response.value["data"]) == (200, data)
     assert send(*READ, symbol="NIXUSDT").status == 400
     account.set_leverage("BTCUSDT", 13)
     assert send(*READ, symbol="BTCUSDT").value["data"]["leverage"] == "13"
@@ -120,8 +120,8 @@ def test_read_of_a_never_configured_symbol_returns_the_default(
 def test_unknown_symbol_is_refused(exchange: Exchange, send: Send, reading: Any, status: int) -> None:
     exchange.quirks = Quirks(unknown_symbol=reading)
     for endpoint in (READ, WRITE, ("GET", "/futures/positions"), ("POST", "/futures/orders/open")):
-        answer = send(*endpoint, symbol="NIXUSDT", leverage=1)
-        assert (answer.status, list(answer.value)) == (status, ["message"])
+        response = send(*endpoint, symbol="NIXUSDT", leverage=1)
+        assert (response.status, list(response.value)) == (status, ["message"])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_unknown_symbol_is_refused(exchange: Exchange, send: Send, reading: Any,
         ("absent", {"message": "There are no open Orders"}),
     ],
 )
-def test_answer_without_open_orders_is_list_null_or_message(
+def test_response_without_open_orders_is_list_null_or_message(
     exchange: Exchange, send: Send, reading: Any, value: Any
 ) -> None:
     exchange.quirks = Quirks(empty_orders=reading)
@@ -142,7 +142,7 @@ def test_answer_without_open_orders_is_list_null_or_message(
 @pytest.mark.parametrize(
     ("reading", "value"), [("message", {"message": "There are no open Positions"}), ("list", {"data": []})]
 )
-def test_answer_without_open_positions_is_message_or_list(
+def test_response_without_open_positions_is_message_or_list(
     exchange: Exchange, send: Send, reading: Any, value: Any
 ) -> None:
     exchange.quirks = Quirks(flat_positions=reading)

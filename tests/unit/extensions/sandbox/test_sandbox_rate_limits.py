@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sandbox import Account, Exchange, Quirks, Request
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
-Send = Callable[..., Answer]
+Send = Callable[..., Response]
 Advance = Callable[[float], None]
 READ: tuple[str, str] = ("GET", "/futures/leverage")
 WRITE: tuple[str, str] = ("POST", "/futures/leverage")

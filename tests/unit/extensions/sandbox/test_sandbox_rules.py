@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sandbox import Account, Exchange, Quirks, Request
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
-Send = Callable[..., Answer]
+Send = Callable[..., Response]
 DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
 PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
@@ -121,8 +121,8 @@ def test_accounts_do_not_affect_each_other(
 def test_missing_field_is_named(send: Send, method: str, path: str) -> None:
     fields: dict[str, Any] = {"exchange": "EXCHANGE_2", **PARAMETERS[method, path]}
     for missing in fields:
-        answer = send(method, path, **{**fields, missing: ""})
-        assert (answer.status, answer.value) == (422, {"message": f"Input {missing} is missing"})
+        response = send(method, path, **{**fields, missing: ""})
+        assert (response.status, response.value) == (422, {"message": f"Input {missing} is missing"})
     assert send(method, path, **{**fields, "exchange": "EXCHANGE_1"}).status == 422
 
 
@@ -136,8 +136,8 @@ def test_body_that_is_not_an_object_is_refused(exchange: Exchange, build_request
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nix"), ("PUT", "/futures/leverage"), ("POST", "/time")])
 def test_unknown_path_or_method_is_not_found(send: Send, exchange: Exchange, method: str, path: str) -> None:
-    answer = send(method, path)
-    assert (answer.status, answer.value) == (404, {"message": "Not Found"})
+    response = send(method, path)
+    assert (response.status, response.value) == (404, {"message": "Not Found"})
     assert exchange.requests[0].endpoint is None
 
 

@@ -55,13 +55,13 @@ SendRaw = Callable[[bytes], bytes]
 def test_write_and_read_use_one_connection(
     send_http: SendHttp, account: Account, connection: http.client.HTTPConnection
 ) -> None:
-    with send_http(*WRITE, symbol="BTCUSDT", leverage=13) as answer:
-        assert (answer.status, json.load(answer)["data"]["leverage"]) == (200, "13")
+    with send_http(*WRITE, symbol="BTCUSDT", leverage=13) as response:
+        assert (response.status, json.load(response)["data"]["leverage"]) == (200, "13")
     first = connection.sock
-    with send_http(*READ, symbol="BTCUSDT") as answer:
-        assert json.load(answer)["data"]["leverage"] == "13"
-        assert answer.headers["Content-Type"] == "application/json"
-        assert answer.headers["Date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
+    with send_http(*READ, symbol="BTCUSDT") as response:
+        assert json.load(response)["data"]["leverage"] == "13"
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
     assert connection.sock is first
     assert account.leverage == {"BTCUSDT": 13}
 
@@ -126,24 +126,24 @@ def test_request_after_a_named_fault_is_answered_as_usual(
     fault = FAULTS[name]
     exchange.add_fault("write_leverage", fault)
     try:
-        with send_http(*WRITE, symbol="BTCUSDT", leverage=13) as answer:
-            answer.read(3_000_000)
+        with send_http(*WRITE, symbol="BTCUSDT", leverage=13) as response:
+            response.read(3_000_000)
         # A burst needs more than one request.
         status = None if fault.burst else fault.status
-        assert answer.status == (401 if fault.skew else status or (307 if fault.redirect else 200))
+        assert response.status == (401 if fault.skew else status or (307 if fault.redirect else 200))
     except http.client.HTTPException:
         assert fault.drop
     is_carried_out = (fault.works or fault.burst) and not fault.skew and not fault.later
     leverage = (25 if fault.sets_maximum else 13) if is_carried_out else 10
     connection.close()
-    with send_http(*READ, symbol="BTCUSDT") as answer:
-        assert json.load(answer)["data"]["leverage"] == str(leverage)
+    with send_http(*READ, symbol="BTCUSDT") as response:
+        assert json.load(response)["data"]["leverage"] == str(leverage)
     # The read is the next request.
     leverage = 13 if fault.later == 1 else leverage
     assert account.leverage == ({} if leverage == 10 else {"BTCUSDT": leverage})
 
 
-def test_drop_sends_no_answer(exchange: Exchange, send_raw: SendRaw) -> None:
+def test_drop_sends_no_response(exchange: Exchange, send_raw: SendRaw) -> None:
     for name in ("drop-before", "drop-after"):
         exchange.add_fault("*", FAULTS[name])
         assert send_raw(TIME) == b""
@@ -158,7 +158,7 @@ def test_drop_in_the_body_sends_half_of_it(exchange: Exchange, send_raw: SendRaw
     assert len(body) == 14
 
 
-def test_twice_sends_the_answer_twice(exchange: Exchange, send_raw: SendRaw) -> None:
+def test_twice_sends_the_response_twice(exchange: Exchange, send_raw: SendRaw) -> None:
     exchange.add_fault("*", FAULTS["twice"])
     received = send_raw(TIME)
     assert received[: len(received) // 2] * 2 == received
@@ -182,9 +182,9 @@ def test_endless_body_does_not_end(exchange: Exchange, send_raw: SendRaw) -> Non
 
 def test_gzip_body_decompresses_to_its_size(exchange: Exchange, send_http: SendHttp) -> None:
     exchange.add_fault("*", Fault(size=10_000_000, gzip=True))
-    with send_http("GET", "/time") as answer:
-        compressed = answer.read()
-        assert answer.headers["Content-Encoding"] == "gzip"
+    with send_http("GET", "/time") as response:
+        compressed = response.read()
+        assert response.headers["Content-Encoding"] == "gzip"
     assert len(compressed) < 20_000
     assert len(gzip.decompress(compressed)) == 10_000_000
 

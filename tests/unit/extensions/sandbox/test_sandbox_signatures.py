@@ -85,8 +85,8 @@ def test_missing_or_wrong_header_is_refused(
 ) -> None:
     request = build_request("GET", "/validate/keys")
     headers = {name: text for name, text in {**request.headers, header: value}.items() if text is not None}
-    answer, _fault = exchange.handle(replace(request, headers=headers))
-    assert answer.status == 401
+    response, _fault = exchange.handle(replace(request, headers=headers))
+    assert response.status == 401
     assert exchange.requests[0].account is None
 
 

@@ -22,7 +22,7 @@ from sandbox.transcripts import read_quirks, readings
 )
 def test_every_reading_is_accepted(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "transcript.json"
-    path.write_text(json.dumps({"quirks": {name: value}, "answers": []}))
+    path.write_text(json.dumps({"quirks": {name: value}, "responses": []}))
     assert asdict(read_quirks(path)) == {**asdict(Quirks()), name: value}
 
 

@@ -147,6 +147,9 @@ def test_worst_account_stays_in_view_for_three_nights() -> None:
     last_seen = "\N{EN DASH} last seen 40, 2026-11-22"
     assert pages[2].findings[0][1:7] == ["worst", "A", last_seen, "10", "4 times the policy", "2026-11-22, 2 runs"]
     assert "Open position: LONG 0.010 (notional 640.00)" in pages[2].findings[0][0]
+    cells = [("s", "\N{EN DASH} policy 10 last seen 40"), ("n", "\N{EN DASH} policy 10 last seen 10")]
+    assert pages[2].table[1][1:] == cells
+    assert [row.get("last_leverage") for row in report["accounts"][0]["leverages"]] == [40, 10]
     assert pages[2].findings[0][7].startswith("Correct the policy or the keys.")
     assert "1 above the policy when last seen and not read since, up to 4 times the policy".lower() in (
         report["headline"].lower()

@@ -27,10 +27,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import Exchange, Fault, Quirks, Request, Sandbox
-from sandbox.faults import Answer
+from sandbox.faults import Response
 
 # Defined elsewhere and imported from here by the tests.
-__all__ = ["Answer", "Exchange", "Fault", "MemoryBudgets", "Quirks", "Request"]
+__all__ = ["Exchange", "Fault", "MemoryBudgets", "Quirks", "Request", "Response"]
 
 NOW = 1_700_000_000.0
 SEED = bytes(range(32))
@@ -71,7 +71,7 @@ class Clock:
 
 
 class ExchangeWithLatency(Exchange):
-    """An exchange with network latency: a request arrives after `latency` seconds, and so does its answer.
+    """An exchange with network latency: a request arrives after `latency` seconds, and so does its response.
 
     Attributes:
         connections: The name of the connection of each request, in the order of the requests.
@@ -83,7 +83,7 @@ class ExchangeWithLatency(Exchange):
         self._latency = latency
         self.connections: list[str] = []
 
-    def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Answer, Fault]:
+    def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Response, Fault]:
         # The server runs each connection in its own thread.
         self.connections.append(current_thread().name)
         self._simulated_clock.now += self._latency
@@ -96,7 +96,7 @@ class ExchangeWithLatency(Exchange):
 class SharedSandbox(Sandbox):
     """The server of all tests. Each test sets its own exchange.
 
-    A fault that delays an answer waits for the event `delay_over`, not for real seconds.
+    A fault that delays a response waits for the event `delay_over`, not for real seconds.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -117,7 +117,7 @@ class ClientSetup:
         budgets: The folder of the request budgets. Without a folder, the budgets are in memory and not shared.
         quirks: How the exchange behaves where its documentation is silent.
         current: The current leverage of each symbol.
-        latency: Seconds until a request arrives, and seconds until its answer arrives.
+        latency: Seconds until a request arrives, and seconds until its response arrives.
         limits: The rate limits of the exchange, by endpoint, where they differ from the documented ones.
         same_account_as: Another setup. This one is then a second client of the account of that setup.
         url: The address that the client connects to, if it is not the sandbox.

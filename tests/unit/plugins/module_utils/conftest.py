@@ -39,7 +39,7 @@ def server() -> Iterator[SharedSandbox]:
 
 @pytest.fixture
 def sandbox(server: SharedSandbox) -> Iterator[SharedSandbox]:
-    """The server for one test. Delayed answers are sent when the test ends."""
+    """The server for one test. Delayed responses are sent when the test ends."""
     server.delay_over = delay_over = Event()
     yield server
     delay_over.set()

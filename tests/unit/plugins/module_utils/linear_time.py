@@ -20,7 +20,7 @@ MAX_RATIO = 9.0
 # Shorter times cannot be measured. In seconds.
 MIN_TIME = 0.002
 
-# Texts of which an answer could consist to keep a program busy.
+# Texts of which a response could consist to keep a program busy.
 HOSTILE_TEXTS = (
     *("://", "://a@", "://" * 39 + "@ ", "@", "a", "a" * 119 + " ", "a" * 17 + " ", "0123456789abcdef" * 3 + "0 "),
     *("\x1b[2J", "\u2028", "\ud800", "\u00e9", " ", "<", "<script>", "<style></script>", "</style>", "&#", "%41"),

@@ -33,7 +33,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sign
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "extensions"))
 
 from sandbox import Exchange, Request, Sandbox
-from sandbox.faults import Answer, Fault
+from sandbox.faults import Fault, Response
 
 from .client_setup import MemoryBudgets
 from .module_arguments import patch_module_args
@@ -47,7 +47,7 @@ TIMEOUT = 10.0
 MAX_WAIT = 600.0
 RETRIES = 2
 # Bytes. Less than the real limit, so that the tests are fast. test_transport.py tests the real limit.
-MAX_ANSWER_SIZE = 128 << 10
+MAX_RESPONSE_SIZE = 128 << 10
 # Seconds after which a test fails because of a defect in the harness itself. No test waits for so long otherwise.
 HANG_TIMEOUT = 30.0
 
@@ -103,11 +103,11 @@ class _LateWork:
 class LateExchange(Exchange):
     """An exchange on which the work of a request can take effect late.
 
-    Late work takes effect while the next read of a leverage is answered. The answer still shows the state before it.
+    Late work takes effect while the next read of a leverage is answered. The response still shows the state before it.
 
     Attributes:
         works_after_task: If true, late work takes effect only in `finish_late_work`, which is called after the task.
-        on_request: Called with each request after it was handled, and before its answer is sent.
+        on_request: Called with each request after it was handled, and before its response is sent.
     """
 
     def __init__(self, clock: Clock, **options: Any) -> None:
@@ -124,15 +124,15 @@ class LateExchange(Exchange):
         self._end_timeout = end_timeout
         return SimpleNamespace(start=lambda: None, cancel=lambda: None)
 
-    def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Answer, Fault]:
+    def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Response, Fault]:
         self._current.delay, self._current.late_work = 0.0, None
-        answer_and_fault = super().handle(request, self._wait_for_late_work)
+        response_and_fault = super().handle(request, self._wait_for_late_work)
         if self._current.late_work:
             self._current.late_work.is_done.set()
         elif request.endpoint == "read_leverage" and not self.works_after_task:
             self.finish_late_work()
         self.on_request(request)
-        return answer_and_fault
+        return response_and_fault
 
     def delay_request(self, seconds: float) -> None:
         """Add to the delay of the current request, and end the client's timeout when the delay reaches it.
@@ -186,7 +186,7 @@ class ModuleHarness:
         self._transports: list[_transport.Transport] = []
         patch.setattr(_module, "connect", self._connect)
         patch.setattr(_transport, "Timer", self.exchange.create_timer)
-        patch.setattr(_transport, "MAX_ANSWER_BYTES", MAX_ANSWER_SIZE)
+        patch.setattr(_transport, "MAX_RESPONSE_BYTES", MAX_RESPONSE_SIZE)
         patch.setattr(AnsibleModule, "warn", lambda _self, text: self.warnings.append(text))
         # It writes to the system's log.
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)

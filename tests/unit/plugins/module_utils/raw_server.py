@@ -80,34 +80,34 @@ class RawServer:
             self._handle_connection(connection)
 
 
-def closing_server(*answers: bytes) -> RawServer:
+def closing_server(*responses: bytes) -> RawServer:
     """Return a server that answers the first request of each connection and then closes the connection.
 
-    Each connection gets the next of the answers. When only one is left, all further connections get that one.
+    Each connection gets the next of the responses. When only one is left, all further connections get that one.
     """
-    remaining = list(answers)
+    remaining = list(responses)
 
-    def answer_once(connection: socket.socket) -> None:
+    def response_once(connection: socket.socket) -> None:
         if server.read_head(connection):
             connection.sendall(_next_of(remaining))
         connection.shutdown(socket.SHUT_RDWR)
 
-    server = RawServer(answer_once)
+    server = RawServer(response_once)
     return server
 
 
-def keep_alive_server(*answers: bytes) -> RawServer:
+def keep_alive_server(*responses: bytes) -> RawServer:
     """Return a server that keeps its connections open.
 
-    Each request gets the next of the answers. When only one is left, all further requests get that one.
+    Each request gets the next of the responses. When only one is left, all further requests get that one.
     """
-    remaining = list(answers)
+    remaining = list(responses)
 
-    def answer_all(connection: socket.socket) -> None:
+    def response_all(connection: socket.socket) -> None:
         while server.read_head(connection):
             connection.sendall(_next_of(remaining))
 
-    server = RawServer(answer_all)
+    server = RawServer(response_all)
     return server
 
 
@@ -130,21 +130,21 @@ def socks_proxy(reply: int = 0) -> RawServer:
         connection.recv(method_count)
         connection.sendall(b"\x05\x00")
         request = connection.recv(262)
-        answer = bytes([5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
+        response = bytes([5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
         if reply:
-            connection.sendall(answer)
+            connection.sendall(response)
         else:
             address = (socket.inet_ntoa(request[4:8]), int.from_bytes(request[8:10], "big"))
-            _open_tunnel(server, connection, address, answer)
+            _open_tunnel(server, connection, address, response)
 
     server = RawServer(open_tunnel)
     return server
 
 
-def _open_tunnel(server: RawServer, connection: socket.socket, address: tuple[str, int], answer: bytes) -> None:
-    """Connect to an address, send an answer to the client, then copy the bytes of both sides to each other."""
+def _open_tunnel(server: RawServer, connection: socket.socket, address: tuple[str, int], response: bytes) -> None:
+    """Connect to an address, send a response to the client, then copy the bytes of both sides to each other."""
     upstream = server.close_on_exit(socket.create_connection(address))
-    connection.sendall(answer)
+    connection.sendall(response)
     downstream = threading.Thread(target=_copy_bytes, args=(upstream, connection), daemon=True)
     downstream.start()
     _copy_bytes(connection, upstream)

@@ -33,7 +33,7 @@ def send_requests(pacer: Pacer, count: int, endpoint: Endpoint = THREE_PER_WINDO
     sent = []
     for _request in range(count):
         taken = pacer.take(endpoint)
-        pacer.record_answer(endpoint, taken)
+        pacer.record_response(endpoint, taken)
         sent.append(taken)
     return sent
 

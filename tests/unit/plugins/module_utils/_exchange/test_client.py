@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client sends, when it retries, and what it returns or raises for each answer."""
+"""What the client sends, when it retries, and what it returns or raises for each response."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write(setup: ClientSetup) -> Any:
     return setup.client.request(WRITE_LEVERAGE, body={**PARAMS, "leverage": 13})
 
 
-def read_with_answer(setup: ClientSetup, body: Any, status: int = 200, **headers: str | None) -> Any:
+def read_with_response(setup: ClientSetup, body: Any, status: int = 200, **headers: str | None) -> Any:
     """Send a read. The exchange answers every attempt with this body, status and headers."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     setup.exchange.add_fault(READ, Fault(status=status, body=body, headers=headers), times=None)
@@ -88,7 +88,7 @@ def test_query_with_special_characters_is_sent_and_signed_correctly(setup: Clien
 @pytest.mark.parametrize(
     "fault", ["500", "502-html", "503-empty", "504", "drop-before", "drop-after", "garbage", "nan"]
 )
-def test_read_is_retried_after_an_unclear_answer(setup: ClientSetup, fault: str) -> None:
+def test_read_is_retried_after_an_unclear_response(setup: ClientSetup, fault: str) -> None:
     setup.exchange.add_fault(READ, FAULTS[fault], times=3)
     assert read(setup)["data"]["leverage"] == "10"
     assert setup.sent == [READ] * 4
@@ -178,7 +178,7 @@ def test_unreachable_address_is_retried_only_if_a_retry_can_succeed(
 # --- Client.timing, Client.now_ms ---
 
 
-def test_timing_holds_the_send_and_receive_times_of_the_last_answer(new_setup: NewSetup) -> None:
+def test_timing_holds_the_send_and_receive_times_of_the_last_response(new_setup: NewSetup) -> None:
     setup = new_setup(current={"BTCUSDT": 10}, latency=0.25)
     assert setup.client.timing == (0.0, 0.0, "")
     read(setup)
@@ -199,7 +199,7 @@ def test_connection_is_reused_until_it_is_reset(setup: ClientSetup) -> None:
     assert len(set(setup.exchange.connections)) == 2
 
 
-def test_reset_connection_discards_a_duplicate_answer(setup: ClientSetup) -> None:
+def test_reset_connection_discards_a_duplicate_response(setup: ClientSetup) -> None:
     setup.exchange.add_fault(READ, FAULTS["twice"])
     read(setup)
     setup.account.set_leverage("BTCUSDT", 7)
@@ -342,12 +342,12 @@ def test_failed_request_counts_against_the_budget(new_setup: NewSetup, fault: st
     assert setup.pacer.get_delay(READ_LEVERAGE, 19) == 0
 
 
-# --- Client._interpret_answer ---
+# --- Client._interpret_response ---
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_every_2xx_status_returns_the_value(setup: ClientSetup, status: int) -> None:
-    assert read_with_answer(setup, {"a": 1}, status) == {"a": 1}
+    assert read_with_response(setup, {"a": 1}, status) == {"a": 1}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422, 499])
@@ -388,7 +388,7 @@ def test_3xx_or_4xx_of_a_server_in_front_of_the_api_raises_refused_without_a_ret
 @pytest.mark.parametrize("body", [{"message": "Moved"}, "<p>Moved</p>"])
 def test_redirect_names_api_url_whatever_its_body_is(setup: ClientSetup, status: int, body: Any) -> None:
     with pytest.raises(Refused) as raised:
-        read_with_answer(setup, body, status)
+        read_with_response(setup, body, status)
     assert str(raised.value).endswith(f'{status}: "Moved". Signed requests do not follow a redirect. Check api_url.')
     assert raised.value.effect is Effect.POSSIBLE
 
@@ -397,7 +397,7 @@ def test_redirect_names_api_url_whatever_its_body_is(setup: ClientSetup, status:
 def test_status_408_or_from_500_raises_unclear(new_setup: NewSetup, status: int) -> None:
     setup = new_setup(retries=0)
     with pytest.raises(Unclear, match=rf'^The exchange answered GET {PATH} with HTTP {status}: "x"\.$') as raised:
-        read_with_answer(setup, {"message": "x"}, status)
+        read_with_response(setup, {"message": "x"}, status)
     assert (raised.value.status, raised.value.effect) == (status, Effect.POSSIBLE)
 
 
@@ -407,7 +407,7 @@ def test_response_of_a_cache_raises_unclear(new_setup: NewSetup, status: int, ag
     """A cached reading can be older than a write, whatever its status is."""
     setup = new_setup(current={"BTCUSDT": 10}, retries=1)
     with pytest.raises(Unclear) as raised:
-        read_with_answer(setup, {"data": {**PARAMS, "leverage": "10"}}, status, Age=age)
+        read_with_response(setup, {"data": {**PARAMS, "leverage": "10"}}, status, Age=age)
     assert str(raised.value) == (
         f"A cache answered GET {PATH} instead of the exchange (the response has the header Age). Check the proxy."
     )
@@ -429,9 +429,9 @@ def test_write_that_a_cache_answered_has_a_possible_effect(setup: ClientSetup) -
     assert setup.client.request_count == 1
 
 
-def test_status_is_the_one_of_the_last_answer(setup: ClientSetup) -> None:
+def test_status_is_the_one_of_the_last_response(setup: ClientSetup) -> None:
     assert setup.client.status == 0
-    read_with_answer(setup, {}, 202)
+    read_with_response(setup, {}, 202)
     assert setup.client.status == 202
 
 
@@ -452,7 +452,7 @@ def test_status_is_the_one_of_the_last_answer(setup: ClientSetup) -> None:
     ],
 )
 def test_value_keeps_decimal_numbers_exact(setup: ClientSetup, body: str, value: Any) -> None:
-    returned = read_with_answer(setup, body)
+    returned = read_with_response(setup, body)
     assert returned == value
     assert returned.__class__ is value.__class__
 
@@ -476,10 +476,10 @@ def test_value_keeps_decimal_numbers_exact(setup: ClientSetup, body: str, value:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_answer_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, quote: str) -> None:
+def test_response_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, quote: str) -> None:
     setup = new_setup(retries=0)
     with pytest.raises(Unclear) as raised:
-        read_with_answer(setup, body)
+        read_with_response(setup, body)
     assert str(raised.value) == f"The response of the exchange is not JSON{quote}. Check api_url and the proxy."
     assert raised.value.status == 200
 
@@ -499,14 +499,14 @@ def test_answer_that_is_not_json_raises_unclear(new_setup: NewSetup, body: Any, 
 def test_repeated_key_raises_unclear(new_setup: NewSetup, body: str, key: str) -> None:
     setup = new_setup(retries=1)
     with pytest.raises(Unclear) as raised:
-        read_with_answer(setup, body)
+        read_with_response(setup, body)
     assert str(raised.value) == f"The response repeats the key '{key}', so it is ambiguous."
     assert (raised.value.status, raised.value.effect) == (200, Effect.POSSIBLE)
     assert setup.client.request_count == 2
 
 
 def test_same_key_in_different_objects_is_no_repetition(setup: ClientSetup) -> None:
-    assert read_with_answer(setup, '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}') == {
+    assert read_with_response(setup, '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}') == {
         "a": {"a": 1},
         "b": [{"a": 1}, {"a": 1}],
     }
@@ -517,7 +517,7 @@ def test_message_of_a_repeated_key_contains_no_secret(new_setup: NewSetup, paddi
     """Half of a secret at the end of a shortened text is a secret, too."""
     name = f"{padding} {API_KEY}"
     with pytest.raises(Unclear) as raised:
-        read_with_answer(new_setup(retries=0), f'{{"{name}": 1, "{name}": 2}}')
+        read_with_response(new_setup(retries=0), f'{{"{name}": 1, "{name}": 2}}')
     assert API_KEY[:8] not in str(raised.value)
 
 
@@ -555,7 +555,7 @@ def test_refusal_quotes_the_message_or_the_text_of_the_body(
     setup: ClientSetup, body: Any, api_message: str, envelope: bool
 ) -> None:
     with pytest.raises(Refused) as raised:
-        read_with_answer(setup, body, 400)
+        read_with_response(setup, body, 400)
     assert raised.value.exchange_message == api_message
     assert raised.value.is_from_api is envelope
     assert str(raised.value) == str(Refused(400, api_message, f"GET {PATH}", envelope))
@@ -565,7 +565,7 @@ def test_refusal_quotes_the_message_or_the_text_of_the_body(
 def test_text_after_64_kib_is_not_quoted(new_setup: NewSetup, message: bool) -> None:
     text = " " * (64 * 1024 - 6) + "seen" + "  " + "not seen"
     with pytest.raises(Unclear, match=r'^The .*: "seen"\.( Check api_url and the proxy\.)?$'):
-        read_with_answer(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
+        read_with_response(new_setup(retries=0), {"message": text, "data": float("nan")} if message else text)
 
 
 # --- Refused keys ---
@@ -583,9 +583,9 @@ NOT_KNOWN = "The keys are a pair, and it is not known whether the exchange accep
 
 
 def read_with_refused_keys(setup: ClientSetup, body: Any = "", **headers: str | None) -> KeysRefused:
-    """Return the error of a read that the exchange answers with HTTP 401, whenever it is sent."""
+    """Return the error of a read that the exchange responses with HTTP 401, whenever it is sent."""
     with pytest.raises(KeysRefused) as raised:
-        read_with_answer(setup, body, 401, **headers)
+        read_with_response(setup, body, 401, **headers)
     assert (raised.value.ends, raised.value.effect, raised.value.status) == (Ends.ALL, Effect.NONE, 401)
     return raised.value
 
@@ -675,7 +675,7 @@ def test_keys_that_are_valid_nowhere_may_be_revoked(setup: ClientSetup, date: st
 
 
 @pytest.mark.parametrize("fault", ["400", "403-html", "404", "503", "drop-before", "garbage", "redirect"])
-def test_unclear_answer_of_validate_keys_gives_no_advice_to_replace_the_keys(new_setup: NewSetup, fault: str) -> None:
+def test_unclear_response_of_validate_keys_gives_no_advice_to_replace_the_keys(new_setup: NewSetup, fault: str) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(VALIDATE_KEYS, FAULTS[fault], times=None)
     error = read_with_refused_keys(setup)

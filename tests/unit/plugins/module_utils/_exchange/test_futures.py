@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the typed calls return for each answer, and which answers raise an error."""
+"""What the typed calls return for each response, and which responses raise an error."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
-    MAX_ANSWER_BYTES,
-    Answer,
+    MAX_RESPONSE_BYTES,
     Request,
+    Response,
 )
 from sandbox import FAULTS
 
@@ -59,7 +59,7 @@ NewSetup = Callable[..., ClientSetup]
 NOW_MS = int(NOW * 1000)
 
 
-def set_answer(setup: ClientSetup, endpoint: str, value: Any) -> ClientSetup:
+def set_response(setup: ClientSetup, endpoint: str, value: Any) -> ClientSetup:
     """Make the exchange answer every request to an endpoint with this JSON value. Return the setup."""
     setup.exchange.add_fault(endpoint, Fault(body=value), times=None)
     return setup
@@ -111,15 +111,15 @@ INVALID_LEVERAGES: list[Any] = [
 def test_leverage_is_accepted_as_text_or_number(
     setup: ClientSetup, value: Any, leverage: int, symbol: str, exchange_field: dict[str, str]
 ) -> None:
-    set_answer(setup, READ, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
-    set_answer(setup, WRITE, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
+    set_response(setup, READ, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
+    set_response(setup, WRITE, {"data": {"symbol": symbol, "leverage": value, **exchange_field}})
     returned = setup.futures.get_leverage("BTCUSDT")
     assert returned == leverage
     assert returned.__class__ is int
     setup.futures.set_leverage("BTCUSDT", leverage)
 
 
-ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
+RESPONSES_WITHOUT_LEVERAGE: list[Any] = [
     *({"data": {"symbol": "BTCUSDT", "leverage": leverage}} for leverage in INVALID_LEVERAGES),
     *(
         {"data": {"symbol": symbol, "leverage": leverage}}
@@ -148,10 +148,10 @@ ANSWERS_WITHOUT_LEVERAGE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", ANSWERS_WITHOUT_LEVERAGE, ids=str)
-def test_answer_without_a_valid_leverage_raises_an_error(setup: ClientSetup, value: Any) -> None:
-    set_answer(setup, READ, value)
-    set_answer(setup, WRITE, value)
+@pytest.mark.parametrize("value", RESPONSES_WITHOUT_LEVERAGE, ids=str)
+def test_response_without_a_valid_leverage_raises_an_error(setup: ClientSetup, value: Any) -> None:
+    set_response(setup, READ, value)
+    set_response(setup, WRITE, value)
     message = r"^(The response for BTCUSDT contains no leverage of this symbol|The response contains no data): "
     with pytest.raises(Unexpected, match=message):
         setup.futures.get_leverage("BTCUSDT")
@@ -164,7 +164,7 @@ NEVER_CONFIGURED: list[tuple[Any, str]] = [
     ({"message": "Leverage is not set"}, "Leverage is not set"),
     ({"message": ""}, ""),
     *(
-        (value, str(value))
+        (value, json.dumps(value))
         for value in (
             {"data": None},
             {"data": ""},
@@ -188,7 +188,7 @@ NEVER_CONFIGURED: list[tuple[Any, str]] = [
 def test_response_without_a_leverage_or_with_zero_raises_not_configured(
     setup: ClientSetup, value: Any, exchange_message: str
 ) -> None:
-    set_answer(setup, READ, value)
+    set_response(setup, READ, value)
     with pytest.raises(NotConfigured) as raised:
         setup.futures.get_leverage("BTCUSDT")
     assert str(raised.value) == f'The exchange returned no leverage: "{exchange_message}".'
@@ -199,14 +199,14 @@ def test_response_without_a_leverage_or_with_zero_raises_not_configured(
 
 @pytest.mark.parametrize(("value", "_exchange_message"), NEVER_CONFIGURED, ids=str)
 def test_empty_leverage_does_not_confirm_a_write(setup: ClientSetup, value: Any, _exchange_message: str) -> None:
-    set_answer(setup, WRITE, value)
+    set_response(setup, WRITE, value)
     with pytest.raises(Unconfirmed):
         setup.futures.set_leverage("BTCUSDT", 13)
 
 
 @pytest.mark.parametrize("message", [5, None, {}, [], True])
 def test_message_that_is_not_text_raises_unexpected(setup: ClientSetup, message: Any) -> None:
-    set_answer(setup, READ, {"message": message})
+    set_response(setup, READ, {"message": message})
     with pytest.raises(Unexpected):
         setup.futures.get_leverage("BTCUSDT")
 
@@ -242,9 +242,9 @@ def test_redirect_says_nothing_about_the_leverage(setup: ClientSetup, body: Any)
 @pytest.mark.parametrize(
     ("value", "exchange_message"),
     [
-        ({"data": {"symbol": "BTCUSDT", "leverage": "12"}}, "{'data': {'symbol': 'BTCUSDT', 'leverage': '12'}}"),
+        ({"data": {"symbol": "BTCUSDT", "leverage": "12"}}, '{"data": {"symbol": "BTCUSDT", "leverage": "12"}}'),
         ({"message": "Try later"}, "Try later"),
-        ({"message": 5}, "{'message': 5}"),
+        ({"message": 5}, '{"message": 5}'),
         ([], "[]"),
     ],
 )
@@ -329,7 +329,7 @@ def test_instruments_are_returned_by_symbol_with_integer_limits(new_setup: NewSe
     ],
 )
 def test_limits_are_whole_numbers_or_none(setup: ClientSetup, fields: dict[str, Any], limits: tuple[Any, ...]) -> None:
-    set_answer(setup, INSTRUMENTS, {"data": {"btcusdt": fields}})
+    set_response(setup, INSTRUMENTS, {"data": {"btcusdt": fields}})
     instruments = setup.futures.get_instruments()
     assert list(instruments) == ["BTCUSDT"]
     assert instruments["BTCUSDT"][1:4] == limits
@@ -356,13 +356,13 @@ def test_limits_are_whole_numbers_or_none(setup: ClientSetup, fields: dict[str, 
     ],
 )
 def test_step_that_is_a_fraction_must_divide_1(setup: ClientSetup, step: str, whole_step: int | None) -> None:
-    set_answer(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
+    set_response(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
     assert setup.futures.get_instruments()["BTCUSDT"].leverage_step == whole_step
 
 
 @pytest.mark.parametrize("step", ["1e-30", "3e-30", "0." + "0" * 35 + "1"])
 def test_step_with_very_many_digits_is_no_error(setup: ClientSetup, step: str) -> None:
-    set_answer(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
+    set_response(setup, INSTRUMENTS, {"data": {"BTCUSDT": {"leverage_step": step}}})
     assert setup.futures.get_instruments()["BTCUSDT"].leverage_step in (1, None)
 
 
@@ -371,9 +371,9 @@ def test_step_with_very_many_digits_is_no_error(setup: ClientSetup, step: str) -
     [[], {}, 5, "null", {"data": []}, {"data": None}, {"message": "x"}, {"data": "x"}, {"data": {"BTCUSDT": None}}],
     ids=str,
 )
-def test_answer_without_instruments_raises_unexpected(setup: ClientSetup, value: Any) -> None:
+def test_response_without_instruments_raises_unexpected(setup: ClientSetup, value: Any) -> None:
     with pytest.raises(Unexpected):
-        set_answer(setup, INSTRUMENTS, value).futures.get_instruments()
+        set_response(setup, INSTRUMENTS, value).futures.get_instruments()
 
 
 # --- Futures.get_positions ---
@@ -398,7 +398,7 @@ def test_open_positions_of_one_or_all_symbols_are_returned(
     [("0", False), (0, False), ("0.000", False), ("-0", False), ("0.1", True), (-1, True), (None, True), ("x", True)],
 )
 def test_position_of_size_0_is_not_returned(setup: ClientSetup, size: Any, is_open: bool) -> None:
-    set_answer(setup, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
+    set_response(setup, POSITIONS, {"data": [{"symbol": "btcusdt", "position_size": size}]})
     assert bool(setup.futures.get_positions("BTCUSDT")) is is_open
     assert bool(setup.futures.get_positions()) is is_open
 
@@ -408,13 +408,13 @@ def test_position_of_size_0_is_not_returned(setup: ClientSetup, size: Any, is_op
     [[], {}, 5, {"data": {}}, {"data": 5}, {"data": [None]}, {"data": [{}]}, {"data": [[]]}, {"data": "x"}],
     ids=str,
 )
-def test_answer_without_a_list_of_rows_raises_unexpected(setup: ClientSetup, value: Any) -> None:
-    set_answer(setup, POSITIONS, value)
+def test_response_without_a_list_of_rows_raises_unexpected(setup: ClientSetup, value: Any) -> None:
+    set_response(setup, POSITIONS, value)
     with pytest.raises(Unexpected):
         setup.futures.get_positions()
     if value in ({}, {"data": {}}):
-        return  # For open orders, these answers mean that there are none.
-    set_answer(setup, ORDERS, value)
+        return  # For open orders, these responses mean that there are none.
+    set_response(setup, ORDERS, value)
     with pytest.raises(Unexpected):
         read_order_ids(setup, NOW_MS - 1000)
 
@@ -446,8 +446,8 @@ def test_without_open_orders_one_request_is_sent(new_setup: NewSetup, empty_orde
 
 
 @pytest.mark.parametrize("value", [{}, {"data": {}}, {"data": {"orders": None}}, {"data": []}, {"message": "none"}])
-def test_answer_without_orders_returns_no_orders(setup: ClientSetup, value: Any) -> None:
-    assert read_order_ids(set_answer(setup, ORDERS, value), NOW_MS - 1000) == []
+def test_response_without_orders_returns_no_orders(setup: ClientSetup, value: Any) -> None:
+    assert read_order_ids(set_response(setup, ORDERS, value), NOW_MS - 1000) == []
 
 
 def test_orders_of_other_symbols_are_not_returned(setup: ClientSetup) -> None:
@@ -455,7 +455,7 @@ def test_orders_of_other_symbols_are_not_returned(setup: ClientSetup) -> None:
     eth = place_orders(setup, 2000, symbol="ETHUSDT")
     assert read_order_ids(setup, NOW_MS - DAY_MS) == btc + eth
     assert read_order_ids(setup, NOW_MS - DAY_MS, symbol="ETHUSDT") == eth
-    set_answer(setup, ORDERS, {"data": {"orders": [{"symbol": "btcusdt", "order_id": 1}, {"symbol": "XUSDT"}]}})
+    set_response(setup, ORDERS, {"data": {"orders": [{"symbol": "btcusdt", "order_id": 1}, {"symbol": "XUSDT"}]}})
     assert read_order_ids(setup, NOW_MS - DAY_MS, symbol="BTCUSDT") == [1], "rows of other symbols are ignored"
 
 
@@ -470,7 +470,7 @@ def test_orders_outside_the_period_are_not_returned(new_setup: NewSetup, to_time
 
 
 def test_order_without_a_time_is_returned(setup: ClientSetup) -> None:
-    set_answer(setup, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
+    set_response(setup, ORDERS, {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": "a"}]}})
     assert read_order_ids(setup, NOW_MS - 1000) == ["a"]
 
 
@@ -480,7 +480,7 @@ UNUSABLE_TIMES = [NOW_MS // 1000, "2023-11-14T22:13:20Z", NOW_MS * 1000, 9_999_9
 @pytest.mark.parametrize("created_at", UNUSABLE_TIMES)
 def test_order_with_an_unusable_time_is_returned(setup: ClientSetup, created_at: Any) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": "a", "created_at": created_at}]
-    set_answer(setup, ORDERS, {"data": {"orders": rows}})
+    set_response(setup, ORDERS, {"data": {"orders": rows}})
     assert read_order_ids(setup, NOW_MS - RECENT_MS) == ["a"]
     assert len(setup.sent) == 1
 
@@ -562,7 +562,7 @@ def test_unusable_time_is_ignored_for_the_next_page(setup: ClientSetup) -> None:
 
 def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number} for number in range(50)]
-    set_answer(setup, ORDERS, {"data": {"orders": rows}})
+    set_response(setup, ORDERS, {"data": {"orders": rows}})
     with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - DAY_MS)
 
@@ -570,7 +570,7 @@ def test_full_page_without_times_or_cursor_raises_unexpected(setup: ClientSetup)
 @pytest.mark.parametrize("created_at", UNUSABLE_TIMES)
 def test_full_page_of_unusable_times_raises_unexpected(setup: ClientSetup, created_at: Any) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": number, "created_at": created_at} for number in range(50)]
-    set_answer(setup, ORDERS, {"data": {"orders": rows}})
+    set_response(setup, ORDERS, {"data": {"orders": rows}})
     with pytest.raises(Unexpected, match="neither a cursor nor a usable time"):
         read_order_ids(setup, NOW_MS - RECENT_MS)
 
@@ -579,7 +579,7 @@ def test_full_page_of_unusable_times_raises_unexpected(setup: ClientSetup, creat
 def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cursor: Any) -> None:
     setup = new_setup(limits={ORDERS: None}, max_wait=1e9)
     rows = [{"symbol": "BTCUSDT", "order_id": number, "created_at": NOW_MS} for number in range(50)]
-    set_answer(setup, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
+    set_response(setup, ORDERS, {"data": {"orders": rows, "cursor": cursor}})
     with pytest.raises(Unexpected, match="repeats a full page"):
         read_order_ids(setup, NOW_MS - 20)
     assert len(setup.sent) <= 5
@@ -658,15 +658,15 @@ def test_to_int_returns_a_whole_number_or_none(value: Any, number: int | None) -
 
 def test_page_with_more_orders_than_were_asked_for_is_refused(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": str(number)} for number in range(51)]
-    set_answer(setup, ORDERS, {"data": {"orders": rows}})
+    set_response(setup, ORDERS, {"data": {"orders": rows}})
     with pytest.raises(Unexpected, match=r"contains 51 open orders, but the request asked for at most 50\. "):
         list(setup.futures.get_open_orders(NOW_MS - DAY_MS))
 
 
-# --- the time for large answers ---
+# --- the time for large responses ---
 
-# The exchange has no larger answer. The transport refuses it.
-LARGEST = MAX_ANSWER_BYTES
+# The exchange has no larger response. The transport refuses it.
+LARGEST = MAX_RESPONSE_BYTES
 CALLS: dict[str, Callable[[Futures], object]] = {
     "get_leverage": lambda futures: futures.get_leverage("BTCUSDT"),
     "set_leverage": lambda futures: futures.set_leverage("BTCUSDT", 10),
@@ -680,14 +680,14 @@ CALLS: dict[str, Callable[[Futures], object]] = {
 
 
 class FixedTransport:
-    """Answers each request with the same status and body, without a network."""
+    """Responses each request with the same status and body, without a network."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        self._answer = Answer(status, {}, body)
+        self._response = Response(status, {}, body)
         self.sent = True
 
-    def __call__(self, request: Request) -> Answer:
-        return self._answer
+    def __call__(self, request: Request) -> Response:
+        return self._response
 
 
 def create_futures(body: bytes, status: int = 200) -> Futures:
@@ -701,7 +701,7 @@ def create_futures(body: bytes, status: int = 200) -> Futures:
 
 
 def create_rows(size: int) -> bytes:
-    """Return an answer of about `size` bytes whose rows have the fields of each endpoint."""
+    """Return a response of about `size` bytes whose rows have the fields of each endpoint."""
     row = {"symbol": "BTCUSDT", "base_asset": "USDT", "order_id": "1", "position_size": "0.10", "leverage": "10"}
     count = size // len(json.dumps(row))
     rows = [{**row, "order_id": str(number), "created_at": NOW_MS - number} for number in range(count)]
@@ -709,13 +709,13 @@ def create_rows(size: int) -> bytes:
 
 
 def create_names(size: int) -> bytes:
-    """Return an answer of about `size` bytes that is an object of objects, as the list of instruments is."""
+    """Return a response of about `size` bytes that is an object of objects, as the list of instruments is."""
     entry = {"min_leverage": "1", "max_leverage": "25", "leverage_step": 1}
     count = size // (len(json.dumps(entry)) + 12)
     return json.dumps({"data": {f"C{number}USDT": entry for number in range(count)}}).encode()
 
 
-LARGE_ANSWERS: dict[str, Callable[[int], bytes]] = {
+LARGE_RESPONSES: dict[str, Callable[[int], bytes]] = {
     "rows": create_rows,
     "orders": lambda size: b'{"data": {"orders": %b}}' % create_rows(size)[9:-1],
     "balances": lambda size: b'{"data": {"base_asset_balances": %b}}' % create_rows(size)[9:-1],
@@ -729,8 +729,8 @@ LARGE_ANSWERS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("create", LARGE_ANSWERS.values(), ids=LARGE_ANSWERS)
-def test_time_for_a_large_answer_grows_only_with_its_size(create: Callable[[int], bytes]) -> None:
+@pytest.mark.parametrize("create", LARGE_RESPONSES.values(), ids=LARGE_RESPONSES)
+def test_time_for_a_large_response_grows_only_with_its_size(create: Callable[[int], bytes]) -> None:
     def call_all(body: bytes) -> None:
         for call in CALLS.values():
             with suppress(CoinSwitchError):
@@ -752,8 +752,8 @@ def test_time_for_a_large_answer_grows_only_with_its_size(create: Callable[[int]
         ("validate_keys", "symbol"),
     ],
 )
-def test_time_for_the_largest_answer_of_an_endpoint_grows_only_with_its_size(call: str, form: str) -> None:
-    assert_linear(lambda body: CALLS[call](create_futures(body)), LARGE_ANSWERS[form], LARGEST)
+def test_time_for_the_largest_response_of_an_endpoint_grows_only_with_its_size(call: str, form: str) -> None:
+    assert_linear(lambda body: CALLS[call](create_futures(body)), LARGE_RESPONSES[form], LARGEST)
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)

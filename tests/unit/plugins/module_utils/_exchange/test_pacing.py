@@ -46,7 +46,7 @@ from .pacing_setup import (
 def refuse(pacer: Pacer | Preview, endpoint: Endpoint = THREE_PER_WINDOW, retry_after: float | None = None) -> float:
     """Send a request that is refused with HTTP 429 at once. Return the time at which it was sent."""
     taken = pacer.take(endpoint)
-    pacer.record_answer(endpoint, taken, accepted=False)
+    pacer.record_response(endpoint, taken, accepted=False)
     pacer.handle_refusal(endpoint, retry_after)
     return taken
 
@@ -75,7 +75,7 @@ class RealLimit:
             counted = self.accepted + (self.refused if self._refused_count else [])
             accepted = sum(now - time < self._seconds for time in counted) < self._count
             (self.accepted if accepted else self.refused).append(now)
-            pacer.record_answer(endpoint, taken, accepted)
+            pacer.record_response(endpoint, taken, accepted)
             if accepted:
                 return
             pacer.handle_refusal(endpoint, None)
@@ -94,7 +94,7 @@ class RequestLog:
 
 
 class Step(NamedTuple):
-    """The next step of one pacer in `run_side_by_side`: to send a request, or to receive the answer of one.
+    """The next step of one pacer in `run_side_by_side`: to send a request, or to receive the response of one.
 
     Attributes:
         time: When the step happens.
@@ -116,7 +116,7 @@ def run_side_by_side(pacers: list[Pacer], requests: int, clock: Clock, draw_late
         pacers: The pacers. Each sends its requests one after the other.
         requests: How many requests each pacer sends.
         clock: The clock of the pacers.
-        draw_latency: Returns the seconds until the exchange sees a request, and the seconds until its answer arrives.
+        draw_latency: Returns the seconds until the exchange sees a request, and the seconds until its response arrives.
     """
     log = RequestLog()
     steps = [Step(clock(), index, requests, None) for index in range(len(pacers))]
@@ -125,7 +125,7 @@ def run_side_by_side(pacers: list[Pacer], requests: int, clock: Clock, draw_late
         clock.now = max(clock.now, step.time)
         pacer = pacers[step.pacer_index]
         if step.taken is not None:
-            pacer.record_answer(THREE_PER_WINDOW, step.taken)
+            pacer.record_response(THREE_PER_WINDOW, step.taken)
             if step.remaining:
                 heapq.heappush(steps, Step(clock(), step.pacer_index, step.remaining, None))
         elif (delay := pacer.get_delay(THREE_PER_WINDOW)) > 0:
@@ -267,7 +267,7 @@ def test_several_pacers_stay_within_the_limit_in_every_window_of_the_exchange(
     assert clock() - started <= 4 * (FULL_WINDOW + 2 * max_latency) + 2 * max_latency, "no window is left unused"
 
 
-# The index of a pacer, what happens, the seconds until the exchange sees a request, and until its answer arrives.
+# The index of a pacer, what happens, the seconds until the exchange sees a request, and until its response arrives.
 EVENT = st.tuples(
     st.integers(0, 2),
     st.sampled_from(["send", "send", "send", "429", "fork", "no file", "pause"]),
@@ -293,7 +293,7 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
         closed_until = 0.0
         # The pacers that were refused. They can space their requests.
         refused: set[int] = set()
-        for index, event, latency, answer_latency in events:
+        for index, event, latency, response_latency in events:
             pacer = pacers[index]
             if event == "pause":
                 clock.now += latency
@@ -317,17 +317,17 @@ def test_any_order_of_events_stays_within_the_limit_without_unnecessary_waits(
                 assert earliest - 1e-6 <= taken <= latest + 1e-6, "exactly when the window is free"
                 clock.now += latency
                 log.times.append(clock())
-                clock.now += answer_latency
-                pacer.record_answer(THREE_PER_WINDOW, taken, accepted=event != "429")
+                clock.now += response_latency
+                pacer.record_response(THREE_PER_WINDOW, taken, accepted=event != "429")
                 answered.append(clock())
                 if event == "429":
                     is_first = index not in refused
                     refused.add(index)
-                    pacer.handle_refusal(THREE_PER_WINDOW, answer_latency)
+                    pacer.handle_refusal(THREE_PER_WINDOW, response_latency)
                     with stores[index].open() as budgets:
                         closure = budgets["three"][1]
                     if is_first:
-                        assert closure == pytest.approx(max(closed_until, clock() + answer_latency), abs=1e-6)
+                        assert closure == pytest.approx(max(closed_until, clock() + response_latency), abs=1e-6)
                     closed_until = max(closed_until, closure)
         assert not log.times or log.max_in_one_window() <= THREE_PER_WINDOW.limit
 
@@ -374,18 +374,18 @@ def test_take_now_sees_a_slot_that_another_process_took_after_the_delay_was_read
         pacer.take_now(THREE_PER_WINDOW)
 
 
-# --- Pacer.record_answer ---
+# --- Pacer.record_response ---
 
 
-def test_request_counts_from_its_answer(new_pacer: NewPacer, clock: Clock) -> None:
+def test_request_counts_from_its_response(new_pacer: NewPacer, clock: Clock) -> None:
     pacer = new_pacer()
     taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
     clock.now += 9
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW - 9), (
-        "before its answer, a request counts from its start"
+        "before its response, a request counts from its start"
     )
     for taken_at in taken:
-        pacer.record_answer(THREE_PER_WINDOW, taken_at)
+        pacer.record_response(THREE_PER_WINDOW, taken_at)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
     assert pacer.get_delay(THREE_PER_WINDOW, 4) == pytest.approx(2 * FULL_WINDOW)
 
@@ -395,7 +395,7 @@ def test_request_that_is_answered_after_the_window_counts_too(new_pacer: NewPace
     taken = [pacer.take(THREE_PER_WINDOW) for _request in range(3)]
     clock.now += FULL_WINDOW + 40
     for taken_at in taken:
-        pacer.record_answer(THREE_PER_WINDOW, taken_at)
+        pacer.record_response(THREE_PER_WINDOW, taken_at)
     assert pacer.get_delay(THREE_PER_WINDOW) == pytest.approx(FULL_WINDOW)
 
 
@@ -811,7 +811,7 @@ def simulate(preview: Preview, count: int, endpoint: Endpoint = THREE_PER_WINDOW
 def send_real(preview: Preview, count: int, endpoint: Endpoint = THREE_PER_WINDOW) -> None:
     """Send real requests of check mode that are answered at once."""
     for _request in range(count):
-        preview.record_answer(endpoint, preview.take(endpoint))
+        preview.record_response(endpoint, preview.take(endpoint))
 
 
 def test_preview_starts_with_the_budgets_and_the_waited_time_of_the_pacer(new_pacer: NewPacer) -> None:
@@ -853,7 +853,7 @@ def test_simulated_requests_do_not_sleep_and_do_not_change_the_file(
     assert budgets_file.read_text() == before
 
 
-def test_simulated_request_counts_from_its_answer(new_pacer: NewPacer) -> None:
+def test_simulated_request_counts_from_its_response(new_pacer: NewPacer) -> None:
     preview = Preview(new_pacer())
     for _request in range(3):
         preview.simulate(THREE_PER_WINDOW, 4.0)
@@ -900,7 +900,7 @@ def test_real_reads_and_simulated_writes_wait_as_long_as_a_real_run(
             return
         taken = pacer.take(endpoint)
         clock.now += seconds
-        pacer.record_answer(endpoint, taken)
+        pacer.record_response(endpoint, taken)
 
     def collect(pacer: Pacer | Preview) -> tuple[list[float], str]:
         """Return the time waited so far and the time after each request, and the message of the last error."""

@@ -24,10 +24,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
-    MAX_ANSWER_BYTES,
     MAX_REFUSAL_BYTES,
-    Answer,
+    MAX_RESPONSE_BYTES,
     Request,
+    Response,
     Transport,
 )
 from sandbox import FAULTS, Account, Exchange, Fault, Sandbox
@@ -50,7 +50,7 @@ from ..raw_server import RawServer, closing_server, keep_alive_server, socks_pro
 SHORT_TIMEOUT = 0.2
 READ_TIME = Request("GET", "/trade/api/v2/time", {}, None)
 VALIDATE_KEYS = Request("GET", "/trade/api/v2/validate/keys", {}, None)
-OK_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
 
 NewTransport = Callable[..., Transport]
@@ -271,11 +271,11 @@ def test_refused_tunnel_names_the_variable_of_the_proxy_and_what_to_do(
     assert message == f"The proxy in {variable} did not connect to https://exchange.invalid (HTTP {status}). {advice}"
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+@pytest.mark.parametrize("response", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
 def test_proxy_that_does_not_speak_http_is_named(
-    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, answer: bytes
+    new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, response: bytes
 ) -> None:
-    with closing_server(answer) as proxy:
+    with closing_server(response) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         message = get_unreachable(new_transport("https://exchange.invalid"))
     assert message.startswith("No connection to https://exchange.invalid through the proxy (")
@@ -377,7 +377,7 @@ def test_unreadable_authorities_are_named(
     )
 
 
-# --- requests, answers and connections ---
+# --- requests, responses and connections ---
 
 
 def test_text_of_a_request_is_its_method_and_path() -> None:
@@ -387,7 +387,7 @@ def test_text_of_a_request_is_its_method_and_path() -> None:
 @pytest.mark.parametrize("location", ["{url}/", "/trade/api/v2/time", "//evil.example/", "::"])
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_redirect_is_returned_and_not_followed(new_transport: NewTransport, status: int, location: str) -> None:
-    with keep_alive_server(OK_ANSWER) as target:
+    with keep_alive_server(OK_RESPONSE) as target:
         headers = f"Location: {location.format(url=target.url)}\r\nContent-Length: 0"
         with keep_alive_server(f"HTTP/1.1 {status} Moved\r\n{headers}\r\n\r\n".encode()) as server:
             assert new_transport(server.url)(VALIDATE_KEYS).status == status
@@ -395,37 +395,37 @@ def test_redirect_is_returned_and_not_followed(new_transport: NewTransport, stat
     assert (server.connections, len(server.heads)) == (1, 1)
 
 
-def test_answer_has_status_headers_and_body(
+def test_response_has_status_headers_and_body(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport
 ) -> None:
     exchange.add_fault("time", Fault(headers={"X-Some": "thing"}))
-    answer = new_transport(http_sandbox.url)(READ_TIME)
-    assert answer.status == 200
-    assert "serverTime" in json.loads(answer.body)
-    assert answer.headers["X-Some"] == "thing"
+    response = new_transport(http_sandbox.url)(READ_TIME)
+    assert response.status == 200
+    assert "serverTime" in json.loads(response.body)
+    assert response.headers["X-Some"] == "thing"
 
 
 @pytest.mark.parametrize("status", [201, 204, 400, 401, 429, 500, 599])
-def test_answer_of_every_status_is_returned(
+def test_response_of_every_status_is_returned(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
 ) -> None:
     body = "" if status == 204 else "text"
     exchange.add_fault("time", Fault(status=status, body=body))
-    answer = new_transport(http_sandbox.url)(READ_TIME)
-    assert (answer.status, answer.body) == (status, body.encode())
+    response = new_transport(http_sandbox.url)(READ_TIME)
+    assert (response.status, response.body) == (status, body.encode())
 
 
 def test_requests_share_one_connection_also_after_an_error_status(new_transport: NewTransport) -> None:
     statuses = [200, 400, 404, 503, 200]
-    answers = [f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\n{{}}".encode() for status in statuses]
-    with keep_alive_server(*answers) as server:
+    responses = [f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\n{{}}".encode() for status in statuses]
+    with keep_alive_server(*responses) as server:
         transport = new_transport(server.url)
-        assert [transport(VALIDATE_KEYS)[::2] for _answer in answers] == [(status, b"{}") for status in statuses]
-    assert (server.connections, len(server.heads)) == (1, len(answers))
+        assert [transport(VALIDATE_KEYS)[::2] for _response in responses] == [(status, b"{}") for status in statuses]
+    assert (server.connections, len(server.heads)) == (1, len(responses))
 
 
 def test_reset_connection_opens_a_new_connection(new_transport: NewTransport) -> None:
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         transport(VALIDATE_KEYS)
         transport.reset_connection()
@@ -434,15 +434,15 @@ def test_reset_connection_opens_a_new_connection(new_transport: NewTransport) ->
 
 
 def test_request_has_the_api_key_and_the_json_content_type(new_transport: NewTransport, account: Account) -> None:
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         new_transport(server.url)(VALIDATE_KEYS)
     (head,) = (head.decode().lower() for head in server.heads)
     assert f"x-auth-apikey: {account.api_key}\r\n" in head
     assert "content-type: application/json\r\n" in head
 
 
-def test_request_asks_caches_for_a_fresh_answer(new_transport: NewTransport) -> None:
-    with keep_alive_server(OK_ANSWER) as server:
+def test_request_asks_caches_for_a_fresh_response(new_transport: NewTransport) -> None:
+    with keep_alive_server(OK_RESPONSE) as server:
         new_transport(server.url)(VALIDATE_KEYS)
     assert b"\r\nCache-Control: no-cache\r\n" in server.heads[0]
 
@@ -456,7 +456,7 @@ def test_cookies_are_not_sent_back(new_transport: NewTransport) -> None:
 
 
 @pytest.mark.parametrize(
-    "incomplete_answer",
+    "incomplete_response",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
@@ -464,10 +464,10 @@ def test_cookies_are_not_sent_back(new_transport: NewTransport) -> None:
         b"HTTP/1.1 2",
     ],
 )
-def test_incomplete_answer_raises_unclear_and_ends_the_connection(
-    new_transport: NewTransport, incomplete_answer: bytes
+def test_incomplete_response_raises_unclear_and_ends_the_connection(
+    new_transport: NewTransport, incomplete_response: bytes
 ) -> None:
-    with closing_server(incomplete_answer, OK_ANSWER) as server:
+    with closing_server(incomplete_response, OK_RESPONSE) as server:
         transport = new_transport(server.url)
         with pytest.raises(Unclear, match=r"^The connection broke before the response was complete \(") as caught:
             transport(VALIDATE_KEYS)
@@ -476,25 +476,25 @@ def test_incomplete_answer_raises_unclear_and_ends_the_connection(
     assert server.connections == 2
 
 
-def test_bytes_after_a_tls_answer_are_not_read_as_the_next_answer(
+def test_bytes_after_a_tls_response_are_not_read_as_the_next_response(
     new_transport: NewTransport, authority: CertificateAuthority
 ) -> None:
     context = authority.server_context()
     body = b"x" * 8000
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n" + body
-    # One TLS record holds both answers. http.client reads 8192 bytes of it, so the second one stays in the TLS buffer.
-    padded_answer = answer.replace(b"\r\n\r\n", b"\r\nX-Pad: " + b"a" * (8192 - len(answer) - 9) + b"\r\n\r\n", 1)
-    assert len(padded_answer) == 8192
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n" + body
+    # One TLS record holds both responses. http.client reads 8192 bytes of it, so the second one stays in the buffer.
+    padded_response = response.replace(b"\r\n\r\n", b"\r\nX-Pad: " + b"a" * (8192 - len(response) - 9) + b"\r\n\r\n", 1)
+    assert len(padded_response) == 8192
 
-    def send_two_answers(connection: socket.socket) -> None:
+    def send_two_responses(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as tls_socket:
             request = b""
             while not request.endswith(b"\r\n\r\n"):
                 request += tls_socket.recv(1)
-            tls_socket.sendall(padded_answer + b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"FORGED"')
+            tls_socket.sendall(padded_response + b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"FORGED"')
             tls_socket.recv(1)
 
-    with RawServer(send_two_answers) as server:
+    with RawServer(send_two_responses) as server:
         transport = new_transport(server.url.replace("http:", "https:"), verify=str(authority.certificate_file))
         for _request in range(2):
             assert transport(VALIDATE_KEYS).body == body
@@ -504,8 +504,8 @@ def test_bytes_after_a_tls_answer_are_not_read_as_the_next_answer(
 # --- timeouts ---
 
 
-def test_answer_after_the_timeout_is_not_read_as_the_next_answer(new_transport: NewTransport) -> None:
-    """The server sends the first answer when it receives the second request, on another connection."""
+def test_response_after_the_timeout_is_not_read_as_the_next_response(new_transport: NewTransport) -> None:
+    """The server sends the first response when it receives the second request, on another connection."""
     second_request_came = threading.Event()
 
     def handle_connection(connection: socket.socket) -> None:
@@ -526,7 +526,7 @@ def test_answer_after_the_timeout_is_not_read_as_the_next_answer(new_transport: 
 
 
 @pytest.mark.parametrize("fault_name", ["timeout", "slow-headers", "slow-body"])
-def test_slow_answer_raises_unclear_after_the_timeout(
+def test_slow_response_raises_unclear_after_the_timeout(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, fault_name: str
 ) -> None:
     exchange.add_fault("time", FAULTS[fault_name])
@@ -544,7 +544,7 @@ def test_slow_answer_raises_unclear_after_the_timeout(
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
     ],
 )
-def test_slow_answer_on_a_connection_that_closes_raises_unclear_after_the_timeout(
+def test_slow_response_on_a_connection_that_closes_raises_unclear_after_the_timeout(
     new_transport: NewTransport, head: bytes
 ) -> None:
     never_set = threading.Event()
@@ -555,20 +555,20 @@ def test_slow_answer_on_a_connection_that_closes_raises_unclear_after_the_timeou
         for _byte in range(100):
             never_set.wait(0.02)
             connection.sendall(b" ")
-        # Without a timeout, the client would take the end of the connection for the end of the answer.
+        # Without a timeout, the client would take the end of the connection for the end of the response.
         connection.shutdown(socket.SHUT_RDWR)
 
     with RawServer(send_slowly) as server, pytest.raises(Unclear, match="timeout"):
         new_transport(server.url, timeout=SHORT_TIMEOUT)(VALIDATE_KEYS)
 
 
-def test_endless_interim_answers_raise_unclear_after_the_timeout(new_transport: NewTransport) -> None:
-    def send_interim_answers(connection: socket.socket) -> None:
+def test_endless_interim_responses_raise_unclear_after_the_timeout(new_transport: NewTransport) -> None:
+    def send_interim_responses(connection: socket.socket) -> None:
         server.read_head(connection)
         while True:
             connection.sendall(b"HTTP/1.1 100 Continue\r\nX-Pad: " + b"a" * 60_000 + b"\r\n\r\n")
 
-    with RawServer(send_interim_answers) as server, pytest.raises(Unclear):
+    with RawServer(send_interim_responses) as server, pytest.raises(Unclear):
         new_transport(server.url, timeout=SHORT_TIMEOUT)(VALIDATE_KEYS)
 
 
@@ -576,8 +576,8 @@ def test_refusal_with_a_slow_body_is_returned_without_the_body(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport
 ) -> None:
     exchange.add_fault("time", Fault(status=403, drip=1.0))
-    answer = new_transport(http_sandbox.url, timeout=SHORT_TIMEOUT)(READ_TIME)
-    assert (answer.status, answer.body) == (403, b"")
+    response = new_transport(http_sandbox.url, timeout=SHORT_TIMEOUT)(READ_TIME)
+    assert (response.status, response.body) == (403, b"")
 
 
 @pytest.mark.parametrize("status", [400, 503])
@@ -585,8 +585,8 @@ def test_refusal_is_returned_without_a_body_that_breaks_off(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, status: int
 ) -> None:
     exchange.add_fault("time", Fault(status=status, body="text", drop="body"))
-    answer = new_transport(http_sandbox.url)(READ_TIME)
-    assert (answer.status, answer.body) == (status, b"")
+    response = new_transport(http_sandbox.url)(READ_TIME)
+    assert (response.status, response.body) == (status, b"")
 
 
 def test_refused_connection_raises_unreachable(new_transport: NewTransport, unused_url: str) -> None:
@@ -607,7 +607,7 @@ def test_connecting_stops_after_half_of_the_timeout(new_transport: NewTransport,
 def test_dead_address_of_a_host_does_not_take_all_of_the_time(
     new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, dead_address: tuple[str, int]
 ) -> None:
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         addresses = [dead_address, dead_address, ("127.0.0.1", server.port)]
         rows = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: rows)
@@ -639,18 +639,18 @@ def test_tls_handshake_stops_after_the_timeout(new_transport: NewTransport) -> N
 @pytest.mark.parametrize(
     ("fault", "is_returned"),
     [
-        (Fault(size=MAX_ANSWER_BYTES), True),
-        (Fault(size=MAX_ANSWER_BYTES + 1), False),
+        (Fault(size=MAX_RESPONSE_BYTES), True),
+        (Fault(size=MAX_RESPONSE_BYTES + 1), False),
         (Fault(endless=True), False),
     ],
 )
-def test_answer_larger_than_the_limit_raises_unclear(
+def test_response_larger_than_the_limit_raises_unclear(
     http_sandbox: Sandbox, exchange: Exchange, new_transport: NewTransport, fault: Fault, is_returned: bool
 ) -> None:
     exchange.add_fault("time", fault)
     transport = new_transport(http_sandbox.url)
     if is_returned:
-        assert len(transport(READ_TIME).body) == MAX_ANSWER_BYTES
+        assert len(transport(READ_TIME).body) == MAX_RESPONSE_BYTES
     else:
         with pytest.raises(Unclear, match=r"^The response is larger than 2048 KiB\.$"):
             transport(READ_TIME)
@@ -666,8 +666,8 @@ def test_refusal_larger_than_the_limit_is_returned_without_the_body(
 ) -> None:
     exchange.add_fault("time", Fault(status=status, body="x", size=size))
     transport = new_transport(http_sandbox.url)
-    answer = transport(READ_TIME)
-    assert (answer.status, len(answer.body)) == (status, body_size)
+    response = transport(READ_TIME)
+    assert (response.status, len(response.body)) == (status, body_size)
     assert transport(READ_TIME).status == 200
 
 
@@ -678,7 +678,7 @@ def gzip_bomb() -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip"])
-def test_compressed_answer_raises_unclear_and_is_not_decompressed(
+def test_compressed_response_raises_unclear_and_is_not_decompressed(
     new_transport: NewTransport, gzip_bomb: bytes, encoding: str
 ) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(gzip_bomb)}\r\n\r\n".encode()
@@ -711,7 +711,7 @@ def test_request_is_not_sent_if_the_name_lookup_takes_too_long(
         lookup_may_end.wait(HANG_TIMEOUT)
         return real_getaddrinfo(*arguments, **options)
 
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url, timeout=SHORT_TIMEOUT)
         monkeypatch.setattr(socket, "getaddrinfo", slow_getaddrinfo)
         with pytest.raises(Unreachable, match="half of timeout"):
@@ -739,7 +739,7 @@ def test_request_is_not_sent_if_the_timeout_ends_before_the_first_byte(
         end_timeout[-1]()
 
     monkeypatch.setattr(_transport, "Timer", create_timer)
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         transport._may_send = end_last_timeout
         with pytest.raises(Unreachable):
@@ -754,7 +754,7 @@ def test_request_is_sent_after_the_end_only_for_the_allowed_seconds(new_transpor
         raise Unreachable("the task has ended", can_retry=False)
 
     now = [0.0]
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url, clock=lambda: now[0])
         transport._may_send = refuse
         with transport.allow_after_end(70):
@@ -769,7 +769,7 @@ def test_request_is_sent_after_the_end_only_for_the_allowed_seconds(new_transpor
 
 
 def test_closed_transport_sends_nothing(new_transport: NewTransport) -> None:
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         transport(VALIDATE_KEYS)
         transport.close()
@@ -784,7 +784,7 @@ def test_interruption_is_raised_and_ends_the_connection(new_transport: NewTransp
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         transport(VALIDATE_KEYS)
         transport._may_send = interrupt
@@ -800,7 +800,7 @@ def test_request_is_not_sent_if_a_thread_cannot_start(
     new_transport: NewTransport, monkeypatch: pytest.MonkeyPatch, started_threads: int
 ) -> None:
     real_start = threading.Thread.start
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         remaining_starts = iter(range(started_threads))
 
@@ -817,7 +817,7 @@ def test_request_is_not_sent_if_a_thread_cannot_start(
 
 
 def test_each_request_is_sent_once_if_the_server_closes_the_connection(new_transport: NewTransport) -> None:
-    with closing_server(OK_ANSWER) as server:
+    with closing_server(OK_RESPONSE) as server:
         transport = new_transport(server.url)
         for _request in range(3):
             with suppress(Unclear):
@@ -855,10 +855,10 @@ def test_error_message_does_not_contain_the_password_of_the_proxy(
     assert "proxy" in str(caught.value)
 
 
-# --- malformed answers ---
+# --- malformed responses ---
 
 
-MALFORMED_ANSWERS = {
+MALFORMED_RESPONSES = {
     "no bytes": b"",
     "all byte values": bytes(range(256)),
     "no status": b"HTTP/1.1\r\n\r\n",
@@ -886,7 +886,7 @@ MALFORMED_ANSWERS = {
     "invalid gzip": STATUS_LINE + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
     "invalid deflate": STATUS_LINE + b"Content-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
     "many encodings": STATUS_LINE + b"Content-Encoding: " + b"gzip, " * 50 + b"gzip\r\nContent-Length: 2\r\n\r\n{}",
-    "only interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+    "only interim responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
     "switching protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
     "invalid location": b"HTTP/1.1 302 Found\r\nLocation: http://[\xff:::/\r\nContent-Length: 0\r\n\r\n",
     "invalid cookie": STATUS_LINE
@@ -894,20 +894,20 @@ MALFORMED_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("answer", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
-def test_malformed_answer_is_returned_or_raises_unclear(new_transport: NewTransport, answer: bytes) -> None:
-    with closing_server(answer) as server:
-        answer_or_error = send_or_catch(new_transport(server.url))
+@pytest.mark.parametrize("response", MALFORMED_RESPONSES.values(), ids=MALFORMED_RESPONSES)
+def test_malformed_response_is_returned_or_raises_unclear(new_transport: NewTransport, response: bytes) -> None:
+    with closing_server(response) as server:
+        response_or_error = send_or_catch(new_transport(server.url))
     assert server.connections == 1
-    if isinstance(answer_or_error, Unclear):
-        assert not isinstance(answer_or_error, Unreachable), answer_or_error
-        assert "\n" not in str(answer_or_error)
+    if isinstance(response_or_error, Unclear):
+        assert not isinstance(response_or_error, Unreachable), response_or_error
+        assert "\n" not in str(response_or_error)
     else:
-        assert answer_or_error.status < 1000
-        assert len(answer_or_error.body) <= 2
+        assert response_or_error.status < 1000
+        assert len(response_or_error.body) <= 2
 
 
-def send_or_catch(transport: Transport) -> Answer | Unclear:
+def send_or_catch(transport: Transport) -> Response | Unclear:
     try:
         return transport(VALIDATE_KEYS)
     except Unclear as unclear:
@@ -1075,7 +1075,7 @@ def test_task_fails_if_the_server_does_not_use_tls(
 
 def test_connection_that_was_idle_for_more_than_four_seconds_is_not_used_again(new_transport: NewTransport) -> None:
     clock = Clock()
-    with keep_alive_server(OK_ANSWER) as server:
+    with keep_alive_server(OK_RESPONSE) as server:
         transport = new_transport(server.url, clock=clock)
         for idle_seconds, connections in ((0.0, 1), (3.9, 1), (4.1, 2), (3.9, 2)):
             clock.sleep(idle_seconds)

@@ -34,7 +34,7 @@ FACTS = {fact: probe.expected for fact, probe in PROBES.items()}
 READINGS = {fact: probe.quirks for fact, probe in PROBES.items() if probe.quirks}
 NOW_MS = int(NOW * 1000)
 DAY_MS = 24 * 60 * 60 * 1000
-# The readings that reads can show. Each of these quirks changes the answer to one fact only.
+# The readings that reads can show. Each of these quirks changes the response to one fact only.
 READINGS_SHOWN_BY_READS = [
     (name, value)
     for name in READINGS
@@ -71,7 +71,7 @@ def prepare_setup(new_setup: NewSetup, quirks: Quirks | None = None, **options: 
 READINGS_NOT_HANDLED = {"unset_leverage": {"500"}}
 
 
-def test_unclear_answer_for_a_never_configured_symbol_is_not_handled(new_setup: NewSetup) -> None:
+def test_unclear_response_for_a_never_configured_symbol_is_not_handled(new_setup: NewSetup) -> None:
     report = run_check(prepare_setup(new_setup, Quirks(unset_leverage="500")))
     assert get_verdicts(report)["unset_leverage"] == "NOT HANDLED"
     assert "unset_leverage" not in report.values["transcript"]["quirks"]
@@ -240,7 +240,7 @@ BODIES_WITHOUT_A_LEVERAGE: list[Any] = [
 
 @pytest.mark.parametrize("endpoint", ["*", READ, POSITIONS, ORDERS, "instruments", "wallet", "time", "validate_keys"])
 @pytest.mark.parametrize("body", MALFORMED_BODIES, ids=str)
-def test_malformed_answers_make_a_report_without_a_defect(new_setup: NewSetup, endpoint: str, body: Any) -> None:
+def test_malformed_responses_make_a_report_without_a_defect(new_setup: NewSetup, endpoint: str, body: Any) -> None:
     setup = prepare_setup(new_setup)
     setup.exchange.add_fault(endpoint, Fault(body=json.dumps(body)), times=None)
     report = run_check(setup)
@@ -264,7 +264,7 @@ def test_another_server_is_reported_after_few_requests(new_setup: NewSetup, faul
     )
     assert report.error == {"kind": "unexpected_response", "status": 200}
     assert len(setup.sent) <= 6
-    assert report.values["transcript"]["answers"]
+    assert report.values["transcript"]["responses"]
 
 
 def test_refused_keys_stop_the_check(new_setup: NewSetup) -> None:
@@ -285,9 +285,9 @@ def test_unreachable_exchange_is_reported(new_setup: NewSetup, unused_url: str) 
 
 def test_client_is_as_before_after_the_check(new_setup: NewSetup) -> None:
     setup = prepare_setup(new_setup, retries=3)
-    before = setup.client.on_answer, setup.client.retries, setup.pacer.max_wait
+    before = setup.client.on_response, setup.client.retries, setup.pacer.max_wait
     run_check(setup, Trial("DOGEUSDT", 7))
-    assert (setup.client.on_answer, setup.client.retries, setup.pacer.max_wait) == before
+    assert (setup.client.on_response, setup.client.retries, setup.pacer.max_wait) == before
 
 
 # --- keys and keys_futures ---
@@ -622,9 +622,9 @@ def test_rate_limit_headers_are_shown(new_setup: NewSetup) -> None:
     report = run_check(setup)
     assert get_shown(report)["rate_limit_headers"] == "present, none"
     (header,) = [
-        answer["headers"]["x-ratelimit-remaining"]
-        for answer in report.values["transcript"]["answers"]
-        if "x-ratelimit-remaining" in answer["headers"]
+        response["headers"]["x-ratelimit-remaining"]
+        for response in report.values["transcript"]["responses"]
+        if "x-ratelimit-remaining" in response["headers"]
     ]
     assert header == "19"
 
@@ -785,7 +785,7 @@ def test_leverage_outside_the_limits_shows_how_it_is_refused(new_setup: NewSetup
 
 @pytest.mark.parametrize("fault", ["503", "503-done", "drop-before", "drop-after", "html", "other-leverage", "no-data"])
 @pytest.mark.parametrize("earlier_writes", [0, 1, 2])
-def test_leverage_is_restored_after_a_lost_or_wrong_answer(
+def test_leverage_is_restored_after_a_lost_or_wrong_response(
     new_setup: NewSetup, fault: str, earlier_writes: int
 ) -> None:
     setup = prepare_setup(new_setup)

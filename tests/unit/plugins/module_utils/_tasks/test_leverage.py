@@ -15,12 +15,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    POSITIONS as POSITIONS_ENDPOINT,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    OPEN_ORDERS,
     READ_LEVERAGE,
     WRITE_LEVERAGE,
     Endpoint,
+)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
+    POSITIONS as POSITIONS_ENDPOINT,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import FAULTS
@@ -49,13 +50,13 @@ BLOCKER_READS = [INSTRUMENTS, POSITIONS, *[ORDERS] * 5]
 CURRENT = {"BTCUSDT": 10, "ETHUSDT": 20, "SOLUSDT": 10}
 SIX_SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "DOGEUSDT", "DOTUSDT"]
 
-# The exchange carries out the write, and its answer is unclear.
+# The exchange carries out the write, and its response is unclear.
 UNCLEAR_AFTER_WRITE = [f"{status}-done" for status in (500, 502, 503, 504)]
 UNCLEAR_AFTER_WRITE += ["drop-after", "cut-body", "empty", "html", "garbage", "nested", "nan", "endless"]
-# The exchange carries out the write, and its answer is clear but does not confirm the write.
+# The exchange carries out the write, and its response is clear but does not confirm the write.
 NOT_CONFIRMED_AFTER_WRITE = [f"{status}-done" for status in (400, 403, 404)]
 NOT_CONFIRMED_AFTER_WRITE += ["null", "list", "no-data", "other-leverage", "other-symbol", "data-null"]
-# The exchange does not carry out the write, and its answer is unclear.
+# The exchange does not carry out the write, and its response is unclear.
 UNCLEAR_WITHOUT_WRITE = ["drop-before", "500", "502-html", "503-empty", "504"]
 
 Prepare = Callable[[ClientSetup], object]
@@ -113,7 +114,7 @@ def call_after_request(action: Callable[[], object]) -> Fault:
 def spend_budget(setup: ClientSetup, endpoint: Endpoint, count: int) -> None:
     """Spend a request budget, as another task on the same machine would."""
     for _request in range(count):
-        setup.pacer.record_answer(endpoint, setup.pacer.take(endpoint))
+        setup.pacer.record_response(endpoint, setup.pacer.take(endpoint))
 
 
 def raise_at_call(
@@ -356,14 +357,14 @@ FAILING_CHANGES: dict[str, tuple[str, int, Prepare, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("answer", ["400", "422", "200"])
+@pytest.mark.parametrize("response", ["400", "422", "200"])
 @pytest.mark.parametrize(
     ("symbol", "desired", "prepare", "outcome", "reason"), FAILING_CHANGES.values(), ids=FAILING_CHANGES
 )
 def test_check_mode_predicts_the_failure_of_a_real_run_word_for_word(
-    new_setup: NewSetup, symbol: str, desired: int, prepare: Prepare, outcome: str, reason: str, answer: Any
+    new_setup: NewSetup, symbol: str, desired: int, prepare: Prepare, outcome: str, reason: str, response: Any
 ) -> None:
-    setup = new_setup(Quirks(blocked_answer=answer, limit_answer=answer), current={"BTCUSDT": 10, "XRPUSDT": 10})
+    setup = new_setup(Quirks(blocked_answer=response, limit_answer=response), current={"BTCUSDT": 10, "XRPUSDT": 10})
     prepare(setup)
     predicted = setup.enforce({symbol: desired}, check=True)
     assert WRITE not in setup.sent
@@ -377,7 +378,7 @@ def test_check_mode_predicts_the_failure_of_a_real_run_word_for_word(
     predicted_row = find_row(predicted, symbol)
     assert report.failure
     assert report.failure.startswith(f"{predicted.failure} The exchange "), "the real run adds what was answered"
-    assert answer in report.failure
+    assert response in report.failure
     assert {**row, "reason": ""} == {**predicted_row, "reason": ""}
     assert row["outcome"] == outcome
     assert row["leverage"] == row["previous_leverage"] == 10
@@ -601,11 +602,11 @@ def test_enforce_maximum_never_raises_the_leverage(
 
 
 @pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+@pytest.mark.parametrize("response", ["400", "404", "422", "message"])
 def test_enforce_exact_sets_the_leverage_of_a_symbol_that_was_never_configured(
-    new_setup: NewSetup, answer: Any, check: bool
+    new_setup: NewSetup, response: Any, check: bool
 ) -> None:
-    setup = new_setup(Quirks(unset_leverage=answer))
+    setup = new_setup(Quirks(unset_leverage=response))
     report = setup.enforce({"BTCUSDT": 10}, check=check)
     assert report.failure is None
     assert setup.current == ({} if check else {"BTCUSDT": 10})
@@ -648,6 +649,7 @@ def test_refused_keys_end_a_task_of_several_symbols(three_symbols: ClientSetup) 
         "3 of 3 symbols do not have the desired leverage. BTCUSDT, ETHUSDT, SOLUSDT: the current leverage is not known."
     )
     assert "the exchange accepts them nowhere" in str(report.failure)
+    assert not report.warnings, "the failure says already why the positions are not known"
 
 
 @pytest.mark.parametrize(("fault", "offset"), [("clock-ahead", "300 s behind"), ("clock-behind", "300 s ahead of")])
@@ -679,11 +681,11 @@ def test_missing_connection_ends_the_task_after_all_retries(new_setup: NewSetup,
 
 
 @pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+@pytest.mark.parametrize("response", ["400", "404", "422", "message"])
 def test_enforce_maximum_does_not_write_a_symbol_that_was_never_configured(
-    new_setup: NewSetup, answer: Any, check: bool
+    new_setup: NewSetup, response: Any, check: bool
 ) -> None:
-    setup = new_setup(Quirks(unset_leverage=answer))
+    setup = new_setup(Quirks(unset_leverage=response))
     report = setup.enforce({"BTCUSDT": 5}, enforce="maximum", check=check)
     assert report.values["outcome"] == "not_written"
     assert report.values["leverage"] is None
@@ -691,17 +693,17 @@ def test_enforce_maximum_does_not_write_a_symbol_that_was_never_configured(
         "BTCUSDT: the symbol was never configured, so there is no leverage to compare with 5. Set it once with "
         "enforce=exact."
     )
-    assert report.error == {"kind": "never_configured", "status": 200 if answer == "message" else int(answer)}
+    assert report.error == {"kind": "never_configured", "status": 200 if response == "message" else int(response)}
     assert find_row(report)["blockers"] == []
     assert setup.sent == [READ, INSTRUMENTS]
 
 
 @pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+@pytest.mark.parametrize("response", ["400", "404", "422", "message"])
 def test_enforce_maximum_of_an_unknown_symbol_suggests_a_listed_symbol(
-    new_setup: NewSetup, answer: Any, check: bool
+    new_setup: NewSetup, response: Any, check: bool
 ) -> None:
-    setup = new_setup(Quirks(unknown_symbol=answer))
+    setup = new_setup(Quirks(unknown_symbol=response))
     report = setup.enforce({"BTCUSTD": 5}, enforce="maximum", check=check)
     assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"
     assert report.values["outcome"] == "refused"
@@ -730,7 +732,7 @@ def test_task_stops_after_three_unclear_reads_in_a_row(new_setup: NewSetup) -> N
     assert len(get_outcomes(report)) == 24
 
 
-def test_clear_answer_to_a_read_resets_the_count(new_setup: NewSetup) -> None:
+def test_clear_response_to_a_read_resets_the_count(new_setup: NewSetup) -> None:
     setup = new_setup(current=CURRENT, retries=0)
     for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
         setup.exchange.add_fault(READ, FAULTS["503"], symbol=symbol)
@@ -765,7 +767,7 @@ def test_task_stops_after_three_unclear_writes_in_a_row_even_if_reads_succeed(ne
     assert list(get_outcomes(report).values()) == ["unknown"] * 3 + ["not_written"] * 3
 
 
-def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
+def test_clear_response_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
     setup = new_setup(current=dict.fromkeys(SIX_SYMBOLS, 10), retries=0)
     for symbol in ("BTCUSDT", "ETHUSDT", "ADAUSDT", "DOGEUSDT"):
         setup.exchange.add_fault(WRITE, FAULTS["503"], symbol=symbol)
@@ -778,11 +780,11 @@ def test_clear_answer_to_a_write_resets_the_count(new_setup: NewSetup) -> None:
 
 
 @pytest.mark.parametrize("check", [False, True])
-@pytest.mark.parametrize("answer", ["400", "404", "422", "message"])
+@pytest.mark.parametrize("response", ["400", "404", "422", "message"])
 def test_unknown_symbol_is_refused_with_the_suggestion_of_a_listed_symbol(
-    new_setup: NewSetup, answer: Any, check: bool
+    new_setup: NewSetup, response: Any, check: bool
 ) -> None:
-    setup = new_setup(Quirks(unknown_symbol=answer))
+    setup = new_setup(Quirks(unknown_symbol=response))
     report = setup.enforce({"BTCUSTD": 10}, check=check)
     assert report.failure == "BTCUSTD: EXCHANGE_2 does not list this symbol. Did you mean BTCUSDT?"
     assert report.values["outcome"] == "refused"
@@ -1379,10 +1381,10 @@ def test_read_back_finds_a_write_that_was_carried_out_but_not_confirmed(setup: C
     assert "reason" not in find_row(report)
     assert setup.clock.slept == []
     read, write, read_back = setup.exchange.connections
-    assert read == write != read_back, "a late answer on the old connection belongs to the write"
+    assert read == write != read_back, "a late response on the old connection belongs to the write"
 
 
-def test_second_answer_on_the_old_connection_is_not_read(three_symbols: ClientSetup) -> None:
+def test_second_response_on_the_old_connection_is_not_read(three_symbols: ClientSetup) -> None:
     three_symbols.exchange.add_fault(WRITE, FAULTS["twice"])
     report = three_symbols.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert report.failure is None
@@ -1456,6 +1458,18 @@ def test_blockers_are_read_after_all_writes_if_the_position_budget_is_spent(new_
     report = setup.enforce({"BTCUSDT": 9, "ETHUSDT": 19, "SOLUSDT": 9})
     assert get_outcomes(report) == {"BTCUSDT": "blocked", "ETHUSDT": "changed", "SOLUSDT": "changed"}
     assert setup.sent.index(POSITIONS) > find_last(setup, WRITE)
+
+
+@pytest.mark.parametrize("max_wait", [0.0, 600.0])
+def test_refusal_that_the_limits_explain_does_not_wait_for_the_search(new_setup: NewSetup, max_wait: float) -> None:
+    setup = new_setup(current={"BTCUSDT": 10}, max_wait=max_wait)
+    spend_budget(setup, OPEN_ORDERS, OPEN_ORDERS.limit)
+    start = setup.clock()
+    report = setup.enforce({"BTCUSDT": 1000})
+    assert report.error == {"kind": "limits", "status": 400}
+    assert setup.sent == [READ, WRITE, READ, INSTRUMENTS]
+    assert setup.clock() == start
+    assert not report.warnings
 
 
 @pytest.mark.parametrize("fault", ["401", "429", "503"])

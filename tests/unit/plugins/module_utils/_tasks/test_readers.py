@@ -47,7 +47,7 @@ NOW_MS = int(NOW * 1000)
 WEEK_MS = 7 * DAY_MS
 WALLET, VALIDATE, TIME = "wallet", "validate_keys", "time"
 MISMATCHED_KEYS = (API_KEY, "11" * 32)
-UNKNOWN_SYMBOL_ANSWERS = ["400", "404", "422", "message"]
+UNKNOWN_SYMBOL_RESPONSES = ["400", "404", "422", "message"]
 
 
 def read_leverages(setup: ClientSetup, *symbols: str) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def test_read_leverages_returns_none_for_a_never_configured_symbol(new_setup: Ne
     assert setup.sent == [READ, INSTRUMENTS, READ, READ]
 
 
-@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_ANSWERS)
+@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_RESPONSES)
 def test_read_leverages_names_all_unknown_symbols_at_once(new_setup: NewSetup, unknown_symbol: Any) -> None:
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol))
     assert get_error(read_leverages, setup, "BTCUSDT", "ETHUSD", "SOLUSDT", "XYZ") == (
@@ -289,7 +289,7 @@ def test_read_positions_sends_no_more_requests_than_the_max_wait_allows(new_setu
     assert setup.sent == [POSITIONS]
 
 
-@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_ANSWERS)
+@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_RESPONSES)
 @pytest.mark.parametrize("without_symbol", ["all", "422"])
 def test_read_positions_names_an_unknown_symbol(new_setup: NewSetup, unknown_symbol: Any, without_symbol: Any) -> None:
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol, positions_without_symbol=without_symbol))
@@ -398,7 +398,7 @@ def test_read_orders_sends_nothing_if_the_period_is_too_long(new_setup: NewSetup
     assert setup.sent == []
 
 
-@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_ANSWERS)
+@pytest.mark.parametrize("unknown_symbol", UNKNOWN_SYMBOL_RESPONSES)
 def test_read_orders_names_an_unknown_symbol(new_setup: NewSetup, unknown_symbol: Any) -> None:
     setup = new_setup(Quirks(unknown_symbol=unknown_symbol))
     assert (
@@ -551,7 +551,7 @@ def test_check_keys_raises_unreachable_without_a_connection(new_setup: NewSetup)
     ("fault", "error_type"),
     [("500", Unclear), ("html", Unclear), ("403-html", Refused), ("404", Refused), ("null", Unexpected)],
 )
-def test_check_keys_raises_an_error_without_a_clear_answer(
+def test_check_keys_raises_an_error_without_a_clear_response(
     new_setup: NewSetup, fault: str, error_type: type[CoinSwitchError]
 ) -> None:
     setup = new_setup(retries=0)
@@ -609,7 +609,7 @@ READERS: dict[str, Callable[[ClientSetup], Any]] = {
     ORDERS: read_orders,
     WALLET: read_wallet,
 }
-FAULTY_ANSWERS = [
+FAULTY_RESPONSES = [
     "500",
     "502-html",
     "403-html",
@@ -624,8 +624,8 @@ FAULTY_ANSWERS = [
 
 
 @pytest.mark.parametrize("endpoint", READERS)
-@pytest.mark.parametrize("fault", [*FAULTY_ANSWERS, "400", "422-empty"])
-def test_faulty_answer_raises_an_error_of_one_line(new_setup: NewSetup, endpoint: str, fault: str) -> None:
+@pytest.mark.parametrize("fault", [*FAULTY_RESPONSES, "400", "422-empty"])
+def test_faulty_response_raises_an_error_of_one_line(new_setup: NewSetup, endpoint: str, fault: str) -> None:
     setup = new_setup(retries=0, current={"BTCUSDT": 10})
     setup.exchange.add_fault(endpoint, FAULTS[fault])
     # The API answers 400 for a symbol that was never configured.
@@ -639,14 +639,14 @@ def test_faulty_answer_raises_an_error_of_one_line(new_setup: NewSetup, endpoint
 @pytest.mark.parametrize(
     "value", [5, '"text"', True, [5], [[]], {"data": 5}, {"data": [5]}, {"data": "x"}, {"other": 1}]
 )
-def test_answer_of_unknown_format_raises_an_error_of_one_line(new_setup: NewSetup, endpoint: str, value: Any) -> None:
+def test_response_of_unknown_format_raises_an_error_of_one_line(new_setup: NewSetup, endpoint: str, value: Any) -> None:
     setup = new_setup(current={"BTCUSDT": 10})
     setup.exchange.add_fault(endpoint, Fault(body=value))
     get_error(READERS[endpoint], setup)
 
 
 @pytest.mark.parametrize("endpoint", READERS)
-def test_unclear_answer_is_retried(new_setup: NewSetup, endpoint: str) -> None:
+def test_unclear_response_is_retried(new_setup: NewSetup, endpoint: str) -> None:
     setup = new_setup(retries=2, current={"BTCUSDT": 10})
     setup.exchange.add_fault(endpoint, FAULTS["502-html"], times=2)
     READERS[endpoint](setup)

@@ -120,7 +120,10 @@ def test_maximum_only_lowers_a_leverage(story: Story) -> None:
         ([BEFORE, write()], {}, Step.END),
         ([BEFORE, write(REFUSED)], {}, Step.READ_BACK),
         ([BEFORE, write(REFUSED), read(10)], {}, Step.END),
-        ([BEFORE, write(REFUSED), BEFORE], {}, Step.EXPLAIN),
+        ([BEFORE, write(REFUSED), BEFORE], {}, Step.LIMITS),
+        ([BEFORE, write(REFUSED), BEFORE], {"limits_known": True}, Step.EXPLAIN),
+        ([BEFORE, write(REFUSED), BEFORE], {"limits_error": LOST}, Step.EXPLAIN),
+        ([BEFORE, write(REFUSED), BEFORE], {"limits_known": True, "violation": NOT_ALLOWED}, Step.END),
         ([BEFORE, write(REFUSED), BEFORE], {"explained": True}, Step.END),
         ([BEFORE, write(REFUSED), FAILED], {}, Step.END),
         ([BEFORE, write(REFUSED_BEFORE_API)], {}, Step.READ_BACK),
@@ -147,7 +150,8 @@ def test_write_that_was_accepted_is_not_sent_again(error: Any) -> None:
     check(([*first, BEFORE], {}, Step.PAUSE_READ))
     check(([*first, BEFORE, PAUSE], {}, Step.READ_BACK))
     check(([*first, BEFORE, PAUSE, read(10)], {}, Step.END))
-    check(([*first, BEFORE, PAUSE, BEFORE], {}, Step.EXPLAIN))
+    check(([*first, BEFORE, PAUSE, BEFORE], {}, Step.LIMITS))
+    check(([*first, BEFORE, PAUSE, BEFORE], {"limits_known": True}, Step.EXPLAIN))
     check(([*first, BEFORE, PAUSE, BEFORE], {"explained": True}, Step.END))
 
 
@@ -155,7 +159,7 @@ def test_last_retry_is_read_back_twice() -> None:
     last: list[Event] = [BEFORE, write(LOST), BEFORE, PAUSE, write(LOST)]
     check((last, {}, Step.READ_BACK))
     check(([*last, BEFORE], {}, Step.PAUSE_READ))
-    check(([*last, BEFORE, PAUSE, BEFORE], {}, Step.EXPLAIN))
+    check(([*last, BEFORE, PAUSE, BEFORE], {"limits_known": True}, Step.EXPLAIN))
 
 
 def test_failed_read_back_is_repeated_once_after_a_pause() -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A transcript keeps only words that are known to be safe, for any answer of the exchange."""
+"""A transcript keeps only words that are known to be safe, for any response of the exchange."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ LIMITS = Violation("limits", "The exchange allows 1 to 5 for this symbol.")
 NOT_LISTED = Violation("not_listed", "EXCHANGE_2 does not list this symbol. Check the name.")
 
 STILL = "the leverage is still 20, not 10."
-ANSWER = 'The exchange refused POST /leverage with HTTP 400: "Not now".'
+RESPONSE = 'The exchange refused POST /leverage with HTTP 400: "Not now".'
 BLOCKED = "An open position (LONG 1) blocks the change. Close the position first."
 TIMEOUT = "No complete response within 10 s (timeout)."
 READ_FIRST = "Read the leverage before you trade."
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[list[Event], dict[str, Any], str]] = {
     "unchanged": ([read(10)], {}, ""),
     "changed": ([read(20), write()], {}, ""),
     # blocked
-    "blocked": (WRITE_WAS_REFUSED, {"blockers": [POSITION]}, f"{STILL} {BLOCKED} {ANSWER}"),
+    "blocked": (WRITE_WAS_REFUSED, {"blockers": [POSITION]}, f"{STILL} {BLOCKED} {RESPONSE}"),
     "blocked in check mode": (
         WRITE_WAS_REFUSED,
         {"blockers": [POSITION], "predicted": True},
@@ -75,30 +75,30 @@ CASES: dict[str, tuple[list[Event], dict[str, Any], str]] = {
     "blocked, never configured": (
         [UNSET, write(REFUSED), UNSET],
         {"blockers": [POSITION]},
-        f"the symbol is still not configured, and the policy is 10. {BLOCKED} {ANSWER}",
+        f"the symbol is still not configured, and the policy is 10. {BLOCKED} {RESPONSE}",
     ),
     "blocked, and another program changed it": (
         [read(20), write(REFUSED), read(15)],
         {"blockers": [POSITION]},
-        f"the leverage is now 15, not 10 (it was 20). {BLOCKED} {ANSWER}",
+        f"the leverage is now 15, not 10 (it was 20). {BLOCKED} {RESPONSE}",
     ),
     # refused
     "not allowed": ([read(20)], {"violation": LIMITS}, f"{STILL} The exchange allows 1 to 5 for this symbol."),
     "refused and not allowed": (
         WRITE_WAS_REFUSED,
         {"violation": LIMITS},
-        f"{STILL} The exchange allows 1 to 5 for this symbol. {ANSWER}",
+        f"{STILL} The exchange allows 1 to 5 for this symbol. {RESPONSE}",
     ),
     "not listed": ([UNSET], {"violation": NOT_LISTED}, "EXCHANGE_2 does not list this symbol. Check the name."),
     "refused, nothing found": (
         WRITE_WAS_REFUSED,
         {"explained": True},
-        f"{STILL} No open position or order was found that blocks the change. {ANSWER}",
+        f"{STILL} No open position or order was found that blocks the change. {RESPONSE}",
     ),
     "refused, not everything could be read": (
         WRITE_WAS_REFUSED,
         {"explained": True, "search_failed": True},
-        f"{STILL} It is not known whether a position or order blocks the change. {ANSWER}",
+        f"{STILL} It is not known whether a position or order blocks the change. {RESPONSE}",
     ),
     "refused in front of the API": (
         [read(20), write(Refused(403, "Forbidden", "POST /leverage", is_from_api=False)), read(20)],
