@@ -242,7 +242,8 @@ def check_pull(reader: Reader, page: Path) -> None:
     commit = (
         "cp vault-password ~ && mkdir ~/repository && cp -r inventory local.yml ~/repository && cd ~/repository "
         "&& sed 's#= vault-password#= ~/vault-password#' ~/desk/ansible.cfg >ansible.cfg && git init --quiet "
-        "&& git add . && git -c user.name=reader -c user.email=reader@example.com commit --quiet --message policy; cd ~/desk"
+        "&& git add . && git -c user.name=reader -c user.email=reader@example.com commit --quiet --message policy; "
+        "cd ~/desk"
     )
     assert reader.type(commit) == ("", 0)
     pull = pull.replace("https://git.example.com/desk.git", "~/repository")
