@@ -158,17 +158,18 @@ class _Task:
         count, pacer = len(self._rows), self._pacer
         planned = {READ_LEVERAGE: count, OPEN_ORDERS: WEEKS_OF_ORDERS, WRITE_LEVERAGE: count}
         reads, orders, writes = (math.ceil(pacer.get_delay(*item)) for item in planned.items())
-        # Check mode always searches for orders if a leverage differs, and a real run after a refusal.
-        reads = max(reads, orders)
-        seconds = max(reads, writes)
+        # Check mode searches for orders if a leverage differs, and a real run after a refusal. Most tasks do not.
+        expected = reads if self._check_mode else max(reads, writes)
+        seconds = max(reads, orders, writes)
         if self._check_mode:
+            here = max(reads, orders)
             real_run = f"a real run: writes: at most {count}, rate limits: at most about {seconds} s"
-            plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {reads} s ({real_run})"
+            plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {here} s ({real_run})"
         else:
             plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
         if seconds > pacer.wait_left:
             plan += f", but rate_limit_timeout allows {math.floor(pacer.wait_left)} s, so not everything may be done"
-        self._progress.start(plan, reads if self._check_mode else seconds)
+        self._progress.start(plan, expected)
         if self._progress.can_print:
             pacer.on_wait = self._show_wait
         return plan
