@@ -93,7 +93,8 @@ def test_each_option_is_used(module: str, spec: dict[str, dict[str, Any]]) -> No
     assert reader
     for names, source in ((spec.keys() - CONNECTION.keys(), reader), (CONNECTION, connection)):
         used = set(re.findall(r'"(\w+)"', inspect.getsource(source)))
-        compare_names(f"{source.__name__}, which reads the options,", used & set(names), names)
+        path = source.__name__.removeprefix(f"{COLLECTION}.").replace(".", "/")
+        compare_names(f"{path}.py, which reads the options,", used & set(names), names)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -125,7 +126,7 @@ def test_readme_lists_each_module_and_filter() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^[|*-] *\[?`(?:tradeops\.coinswitch\.)?(\w+)`", readme, re.MULTILINE))
     filters = {file.stem for file in (ROOT / "plugins" / "filter").glob("*.py")}
-    compare_names("The tables of README.md", listed & {*MODULES, *filters}, {*MODULES, *filters})
+    compare_names("README.md (tables)", listed & {*MODULES, *filters}, {*MODULES, *filters})
     roles_and_playbooks = {path.stem for folder in ("roles", "playbooks") for path in (ROOT / folder).glob("*")}
     named = set(re.findall(r"tradeops\.coinswitch\.(\w+)", readme))
     assert named <= {*MODULES, *roles_and_playbooks, "coinswitch"}, "the README names something that does not exist"

@@ -45,7 +45,7 @@ def test_role_has_the_same_options_in_specs_defaults_and_readme() -> None:
     documented = [
         name for row in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     ]
-    compare_names("The tables of roles/leverage/README.md", documented, options)
+    compare_names("roles/leverage/README.md (tables)", documented, options)
     assert len(documented) == len(options), "the tables of roles/leverage/README.md name an option twice"
 
 
@@ -55,7 +55,7 @@ def test_role_passes_each_option_of_the_module_from_an_option_of_its_own() -> No
     arguments = next(task["tradeops.coinswitch.futures_leverage"] for task in block)
     # The role has one policy with all symbols.
     options = futures_leverage.DEFINITION.argument_spec.keys() - CONNECTION.keys() - {"symbol", "leverage"}
-    compare_names("The task futures_leverage in roles/leverage/tasks/main.yml", arguments, options)
+    compare_names("roles/leverage/tasks/main.yml (task futures_leverage)", arguments, options)
     variables = {name for value in arguments.values() for name in re.findall(r"\bleverage_\w+", value)}
     assert len(variables) == len(options)
     compare_names("roles/leverage/meta/argument_specs.yml", variables & read_options().keys(), variables)
@@ -76,7 +76,7 @@ def test_playbooks_pass_on_every_connection_option_and_take_keys_and_address_fro
         assert play["vars"]["leverage_key_variables"] == ["coinswitch_api_key", "coinswitch_secret_key"]
     guide = (ROOT / "docs" / "guides" / "desk.md").read_text(encoding="utf-8")
     variables = {f"coinswitch_{option}" for option in options}
-    compare_names("The table of docs/guides/desk.md", variables & set(re.findall(r"`(\w+)`", guide)), variables)
+    compare_names("docs/guides/desk.md (table of variables)", variables & set(re.findall(r"`(\w+)`", guide)), variables)
 
 
 def test_api_check_playbook_passes_on_every_connection_option() -> None:
