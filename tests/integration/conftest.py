@@ -33,6 +33,14 @@ GROUP = "group/tradeops.coinswitch.coinswitch"
 COMMAND_TIMEOUT = 300
 
 
+# Tests that take the longest. They start first, so that no processor waits for them at the end.
+LONGEST = ("test_pages_in_order_print_what_they_show", "test_both_ways_have_the_same_results_output_and_requests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
 def pytest_report_header() -> str:
     own_python = f"the Python of ansible-core, because Python {OLDEST_TARGET} is not installed"
     return f"ansible-core {ansible_version}, modules on {OLDEST_TARGET if TARGET_PYTHON.exists() else own_python}"
