@@ -246,7 +246,7 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     assert "BTCUSDT" in message[MARKUP]
     assert "ssh" in message["unreachable"]
     assert "interpreter" in message["no Python"], "the interpreter of the inventory is used"
-    assert "is not a symbol with its leverage: write it as {BTCUSDT: 10, " in message["policy is a string"]
+    assert "is not a symbol with its leverage. Write it as {BTCUSDT: 10, " in message["policy is a string"]
     page_text = html.unescape(desk.read_page())
     report = desk.read_report()
     # The page starts each reason with a capital letter.
@@ -384,7 +384,7 @@ def test_playbook_fails_if_no_account_matches(
             desk.add_account(exchange.open_account("beta"))
     completed = desk.run_playbook(playbook, *options)
     assert completed.exit_status != 0
-    assert "no account matches" in completed.output
+    assert "No account matches" in completed.output
     assert "check the inventory, leverage_hosts and --limit" in " ".join(completed.output.split())
     assert exchange.requests == []
 
