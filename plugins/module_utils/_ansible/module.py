@@ -165,6 +165,8 @@ def execute(
         connection = _read_connection(params, refusal, warn)
         client = connect(connection, clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
+        if progress.can_print:
+            client.real_pacer.on_wait = progress.waiting_for_rate_limit
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except LibraryMissing as error:
         done = fail(error, missing_required_lib(error.library))
