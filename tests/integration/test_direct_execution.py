@@ -398,9 +398,9 @@ def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange, con
     }
     completed = ansible.play({"one": {MODULE: {**BTC, **keys}}}, hosts=hosts)
     assert {name: results["one"]["msg"] for name, results in completed.results.items()} == {
-        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set: set them for this host",
-        "gamma": "coinswitch_api_key of gamma is not set: set it for this host",
-        "delta": "api_key of delta is not set: set it for this host",
+        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set. Set them for this host.",
+        "gamma": "coinswitch_api_key of gamma is not set. Set it for this host.",
+        "delta": "api_key of delta is not set. Set it for this host.",
     }
     assert exchange.requests == []
 

@@ -77,7 +77,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 UNPROTECTED = (
     "validate_certs is false, so anybody on the network can read and change the requests, and the signature does not "
-    "protect the body of a write: use ca_path instead"
+    "protect the body of a write. Use ca_path instead."
 )
 
 

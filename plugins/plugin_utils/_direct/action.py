@@ -197,7 +197,7 @@ def _describe_empty_keys(arguments: Mapping[str, Any], variables: Mapping[str, A
     if not names:
         return None
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
-    return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set: set {them} for this host"
+    return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set. Set {them} for this host."
 
 
 def _get_reason_for_module(task: Task, arguments: Mapping[str, Any]) -> str | None:
