@@ -385,7 +385,7 @@ def test_playbook_fails_if_no_account_matches(
     completed = desk.run_playbook(playbook, *options)
     assert completed.exit_status != 0
     assert "No account matches" in completed.output
-    assert "check the inventory, leverage_hosts and --limit" in " ".join(completed.output.split())
+    assert "Check the inventory, leverage_hosts and --limit" in " ".join(completed.output.split())
     assert exchange.requests == []
 
 
