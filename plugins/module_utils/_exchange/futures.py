@@ -13,7 +13,7 @@ import json
 import math
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
@@ -139,7 +139,7 @@ class Futures:
         end = to_time
         while True:
             period = {} if end is None else {"from_time": max(from_time, end - MAX_SPAN_MS), "to_time": end}
-            rows, cursor = self._get_orders_page(period, symbol)
+            rows, cursor = self.get_orders_page(period, symbol)
             # Without a period, the exchange returns the orders of the last seven days by its own clock.
             start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
             new_rows = {_get_order_id(row): row for row in rows if _get_order_id(row) not in seen_ids}
@@ -160,7 +160,15 @@ class Futures:
             if end <= from_time:
                 return
 
-    def _get_orders_page(self, period: dict[str, int], symbol: str | None) -> tuple[list[dict[str, Any]], int | None]:
+    def get_orders_page(
+        self, period: Mapping[str, int], symbol: str | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return one page of open orders, and its cursor if it has one (Open Orders).
+
+        Args:
+            period: The parameters `from_time` and `to_time`. Empty for the last seven days.
+            symbol: One symbol, or None for all.
+        """
         body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **period}
         if symbol is not None:
             body["symbol"] = symbol
