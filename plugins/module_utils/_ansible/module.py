@@ -61,11 +61,7 @@ def get_variable(name: str) -> str:
 CONNECTION: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
     "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
-    "api_url": {
-        "type": "str",
-        "default": DEFAULTS["api_url"],
-        "fallback": (get_variable, [API_URL_VARIABLE]),
-    },
+    "api_url": {"type": "str", "default": DEFAULTS["api_url"], "fallback": (get_variable, [API_URL_VARIABLE])},
     "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
     "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
     "retries": {"type": INT, "default": DEFAULTS["retries"]},
@@ -297,11 +293,7 @@ def check_controller(controller: Process) -> None:
         raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
 
 
-def connect(
-    connection: Connection,
-    clean: Callable[[Any], Any],
-    may_send: Callable[[], None],
-) -> Client:
+def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
     """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
