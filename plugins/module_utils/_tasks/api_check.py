@@ -10,19 +10,19 @@ collection: anything here may change in any release.
 
 from __future__ import annotations
 
-import re
 from functools import partial
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES, Observer, Outcome
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import get_form
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import make_sentence
@@ -31,44 +31,6 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording
 _MAX_SYMBOLS = 3
 # The leverage is restored in this time, even if the task was stopped. A rate limit requires at most a minute of it.
 RESTORE_SECONDS = 70.0
-
-
-class Trial(NamedTuple):
-    """What to write.
-
-    Attributes:
-        symbol: The symbol to write to. None: write nothing.
-        leverage: The leverage to write. None: write only the current leverage.
-        is_new: Whether the leverage of the symbol was never set, so that its first write cannot be undone.
-    """
-
-    symbol: str | None = None
-    leverage: int | None = None
-    is_new: bool = False
-
-
-def read_trial(options: Mapping[str, Any]) -> Trial:
-    """Return what to write. Raise InputRefused if an option is not valid."""
-    try:
-        share = float(options["rate_limit_share"])
-    except (TypeError, ValueError, OverflowError):
-        share = api_facts.MAX_SHARE  # The check of the connection options refuses the value.
-    if share > api_facts.MAX_SHARE:
-        raise InputRefused(
-            f"rate_limit_share must be at most {api_facts.MAX_SHARE}. The check leaves half of each limit to other "
-            "programs."
-        )
-    name, value, new = options["write_symbol"], options["write_leverage"], options["new_symbol"]
-    if name is None and value is not None:
-        raise InputRefused("write_leverage needs write_symbol. Name the symbol to write to.")
-    if name is not None and new is not None:
-        raise InputRefused("write_symbol and new_symbol exclude each other. Run the check once for each.")
-    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", digits):
-        raise InputRefused("write_leverage must be a whole number from 1 to 999999999, such as 7.")
-    if new is not None:
-        return Trial(policy.check_symbol(new), is_new=True)
-    return Trial(None if name is None else policy.check_symbol(name), None if value is None else int(digits))
 
 
 class NotHandled(CoinSwitchError):

@@ -23,9 +23,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import MAX_SHARE
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import FIELDS, NOT_JSON, get_form
 
-MAX_SHARE = 0.5
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
 

@@ -17,11 +17,11 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints as _endpoints
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused, Unreachable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_check as _api_check
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import FAULTS
 from sandbox.transcripts import read_quirks, readings
@@ -83,44 +83,6 @@ def test_every_quirk_of_the_sandbox_has_readings_or_is_never_shown() -> None:
     for name, values in READINGS.items():
         values_of_sandbox = set(readings()[name]) - ({"apart"} if name == "leverage_buckets" else set())
         assert set(values.values()) | READINGS_NOT_HANDLED.get(name, set()) == values_of_sandbox, name
-
-
-# --- read_trial ---
-
-
-def make_options(**changes: Any) -> dict[str, Any]:
-    return {"write_symbol": None, "write_leverage": None, "new_symbol": None, "rate_limit_share": 0.5, **changes}
-
-
-def test_options_become_a_trial() -> None:
-    assert _api_check.read_trial(make_options()) == READ_ONLY
-    assert _api_check.read_trial(make_options(write_symbol="dogeusdt")) == Trial("DOGEUSDT", None)
-    assert _api_check.read_trial(make_options(write_symbol="DOGEUSDT", write_leverage="7")) == Trial("DOGEUSDT", 7)
-    assert _api_check.read_trial(make_options(new_symbol="solusdt")) == Trial("SOLUSDT", is_new=True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5. The check leaves half"),
-        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5. The check leaves half"),
-        ({"write_leverage": 7}, "write_leverage needs write_symbol"),
-        ({"write_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
-        ({"new_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
-        ({"write_symbol": "DOGEUSDT", "new_symbol": "SOLUSDT"}, "write_symbol and new_symbol exclude each other."),
-        ({"write_leverage": 7, "new_symbol": "SOLUSDT"}, "write_leverage needs write_symbol"),
-        *(
-            (
-                {"write_symbol": "DOGEUSDT", "write_leverage": value},
-                "write_leverage must be a whole number from 1 to 999999999",
-            )
-            for value in (0, -1, True, 7.5, "seven", "", "07", [7])
-        ),
-    ],
-)
-def test_invalid_options_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputRefused, match=message):
-        _api_check.read_trial(make_options(**changes))
 
 
 # --- the transcript ---
