@@ -139,10 +139,9 @@ class Account:
         with self.lock:
             symbol = self._check_symbol(symbol)
             used = self.leverage_in_force(symbol) if leverage is None else leverage
-            used = parse_whole_number("leverage", used, 1, MAX_LEVERAGE)
-            position = Position(str(uuid.uuid4()), symbol, side, amount, used, self.now())
-            self.positions.append(position)
-            return position.position_id
+            used, position_id = parse_whole_number("leverage", used, 1, MAX_LEVERAGE), str(uuid.uuid4())
+            self.positions.append(Position(position_id, symbol, side, amount, used, self.now()))
+            return position_id
 
     def close_position(self, symbol: str) -> None:
         """Close all positions of a symbol."""

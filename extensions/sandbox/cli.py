@@ -24,13 +24,12 @@ import yaml
 
 from .accounts import Account, parse_number, parse_whole_number
 from .accounts_file import load_accounts
-from .control import COMMANDS, PREFIX, Argument, Command
+from .control import COMMANDS, PREFIX, PROGRAM, Argument, Command
 from .exchange import Exchange, Request
 from .quirks import Quirks
 from .server import Sandbox
 from .transcripts import parse_quirks, read_quirks
 
-PROGRAM = "python3 extensions/sandbox"
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 HELP_WIDTH = 78
 RAW = argparse.RawDescriptionHelpFormatter

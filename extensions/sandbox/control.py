@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .accounts import ORDER_TYPES, Account, parse_whole_number
@@ -14,6 +16,9 @@ from .exchange import ENDPOINT_HELP, Exchange, Request
 from .faults import FAULT_TABLE, FAULTS, Response
 
 PREFIX = "/sandbox/"
+# The command as the user typed it, so that it can be copied from a message. An installed collection has another path.
+_IS_TYPED = Path(sys.argv[0]).resolve() == Path(__file__).resolve().parent
+PROGRAM = f"python3 {sys.argv[0] if _IS_TYPED else 'extensions/sandbox'}"
 Values = Mapping[str, Any]
 
 
@@ -126,7 +131,7 @@ def _fault(exchange: Exchange, values: Values) -> str:
     endpoint, name, symbol = values["endpoint"], values["fault"], values["symbol"]
     times = parse_whole_number("times", values["times"], 0, 1_000_000)
     if name not in FAULTS:
-        raise ValueError(f"unknown fault {name}; 'python3 extensions/sandbox fault --help' lists the faults")
+        raise ValueError(f"unknown fault {name}; '{PROGRAM} fault --help' lists the faults")
     if symbol is not None and symbol.upper() not in exchange.instruments:
         raise ValueError(f"unknown symbol {symbol}; use a listed symbol, such as BTCUSDT")
     exchange.add_fault(endpoint, FAULTS[name], times or None, symbol)

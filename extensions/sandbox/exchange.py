@@ -253,9 +253,7 @@ class Exchange:
 
     def _is_below_burst(self, fault: Fault, request: Request) -> bool:
         """Return whether the fault needs a burst, and the requests before this one are none."""
-        if fault.burst is None:
-            return False
-        count, seconds = fault.burst
+        count, seconds = fault.burst or (0, 0.0)
         recent = (other for other in self.requests if other.at > request.at - seconds)
         return [other.bucket for other in recent if other.status not in (None, 429)].count(request.bucket) < count
 

@@ -152,7 +152,8 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
 
 
 def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Return a text that starts with a capital letter. The name of a variable stays as it is."""
+    return text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def _get_positions(finding: Mapping[str, Any]) -> list[Any]:

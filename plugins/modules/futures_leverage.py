@@ -11,7 +11,9 @@ short_description: Set the leverage of perpetual futures on CoinSwitch PRO
 version_added: 1.0.0
 description:
   - Sets the leverage of one symbol or of many symbols. The module reads the current leverage of each symbol, and writes
-    only the leverages that differ. A symbol that does not change costs one request. A change costs two.
+    only the leverages that differ. With O(symbol), a task sends one request if the leverage does not change, and two if
+    it changes. With O(leverages), a task with N symbols and W changes sends N + W + 2 requests, or N + 1 if nothing
+    changes. Check mode and a refused change need more, to find out what blocks the change.
   - The exchange does not change the leverage of a symbol that has an open position or an open order. In this case, the
     module reports what blocks the change. The module never closes a position, cancels an order or rounds a value.
   - If a write is not confirmed (a timeout, a broken connection, or any other response without the desired leverage),
@@ -296,7 +298,12 @@ check_mode:
   type: bool
   sample: false
 plan:
-  description: The maximum number of reads and writes, and the maximum time that the task waits for the rate limits.
+  description:
+    - The number of reads of a leverage, the maximum number of writes, and the time that the task waits for the rate
+      limits.
+    - >-
+      In check mode, the numbers of a real run follow in parentheses: "reads of leverage: 24, check mode writes nothing,
+      rate limits: about 61 s (a real run: writes: at most 24, rate limits: at most about 121 s)".
   returned: if the options are valid
   type: str
   sample: "reads of leverage: 24, writes: at most 24, rate limits: at most about 121 s"

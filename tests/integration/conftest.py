@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,8 +24,9 @@ sys.path.insert(0, str(ROOT / "extensions"))
 # Python finds the sandbox only after its folder was added to the path.
 from sandbox import Account, Exchange, Sandbox  # noqa: E402
 
+CORE = tuple(int(part) for part in ansible_version.split(".")[:2])
 # The oldest Python on which modules run with this ansible-core. `make integration` sets it up if it is installed.
-OLDEST_TARGET = "3.8" if [int(part) for part in ansible_version.split(".")[:2]] < [2, 20] else "3.9"
+OLDEST_TARGET = "3.8" if CORE < (2, 20) else "3.9"
 TARGET_PYTHON = ROOT / f".cache/nox/target-{OLDEST_TARGET.replace('.', '-')}/bin/python"
 
 COLLECTION = Path("ansible_collections/tradeops/coinswitch")
@@ -33,9 +35,23 @@ GROUP = "group/tradeops.coinswitch.coinswitch"
 COMMAND_TIMEOUT = 300
 
 
+# Tests that take the longest. They start first, so that no processor waits for them at the end.
+LONGEST = ("test_pages_in_order_print_what_they_show", "test_both_ways_have_the_same_results_output_and_requests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
 def pytest_report_header() -> str:
     own_python = f"the Python of ansible-core, because Python {OLDEST_TARGET} is not installed"
     return f"ansible-core {ansible_version}, modules on {OLDEST_TARGET if TARGET_PYTHON.exists() else own_python}"
+
+
+def restore_signals() -> None:
+    """Let signals end a command. Tests that run in the background start with some signals ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class CompletedCommand(NamedTuple):
@@ -102,6 +118,7 @@ class Ansible:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=restore_signals,
         )
 
     def run(self, *command: str) -> CompletedCommand:

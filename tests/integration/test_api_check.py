@@ -178,13 +178,16 @@ def test_playbook_fails_without_a_write_if_the_symbol_has_a_position(
 def test_failed_restore_shows_the_command_that_restores_the_leverage(
     ansible: Ansible, exchange: Exchange, account: Account
 ) -> None:
+    def replace_the_keys(value: Any) -> Any:
+        account.new_pair()
+        return value
+
     account.set_leverage("DOGEUSDT", 10)
-    for _write in range(2):
-        exchange.add_fault("write_leverage", Fault())
-    exchange.add_fault("write_leverage", FAULTS["400"], times=None)
+    exchange.add_fault("write_leverage", Fault())
+    exchange.add_fault("write_leverage", Fault(transform=replace_the_keys))
     completed = run_playbook(ansible, "-e", "api_check_write=DOGEUSDT", "-e", "api_check_leverage=7")
     assert completed.exit_status == 2
-    assert "DOGEUSDT: the leverage in force is 7" in completed.stdout
+    assert "DOGEUSDT: the leverage in force is not known" in completed.stdout
     assert "futures_leverage -a 'symbol=DOGEUSDT leverage=10'" in completed.stdout
     assert account.leverage == {"DOGEUSDT": 7}
 

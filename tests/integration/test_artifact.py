@@ -34,7 +34,10 @@ FILES_FOR_USERS = {
     "plugins",
     "requirements.txt",
     "roles",
+    "tests",
 }
+# Automation Hub runs ansible-test on the artifact. This file says which Pythons the modules need.
+TESTS_FOR_USERS = {"tests/config.yml"}
 MAX_BYTES = 300_000
 
 
@@ -52,6 +55,7 @@ def files(artifact: Path) -> set[str]:
 
 def test_artifact_has_only_files_for_users(files: set[str]) -> None:
     assert {name.partition("/")[0] for name in files} <= FILES_FOR_USERS
+    assert {name for name in files if name.startswith("tests/")} == TESTS_FOR_USERS
     parts = {part for name in files for part in name.split("/")}
     assert not {part for part in parts if part.startswith(".") or part == "__pycache__"}
 

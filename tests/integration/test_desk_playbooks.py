@@ -183,6 +183,20 @@ def test_enforce_removes_the_drift_that_drift_found(desk: Desk, exchange: Exchan
     assert len(exchange.requests) == requests, "one request for each symbol, one for the positions, and no other"
 
 
+@pytest.mark.parametrize(("playbook", "shows_changes", "exit_status"), [("drift", False, 2), ("enforce", True, 0)])
+def test_check_mode_shows_changes_only_of_enforce(
+    desk: Desk, exchange: Exchange, playbook: str, shows_changes: bool, exit_status: int
+) -> None:
+    account = exchange.accounts[0]
+    set_leverages(account, {**POLICY, "BTCUSDT": 20})
+    desk.add_account(account)
+    completed = desk.run_playbook(f"tradeops.coinswitch.{playbook}", "--check")
+    assert completed.exit_status == exit_status, completed.stdout
+    assert ("changed:" in completed.stdout, "changed=1" in completed.stdout) == (shows_changes, shows_changes)
+    assert exchange.count("write_leverage") == 0
+    assert account.leverage["BTCUSDT"] == 20
+
+
 @pytest.mark.every_core
 def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk, exchange: Exchange) -> None:
     alpha, blocked, refusing = exchange.accounts[0], exchange.open_account("blocked"), exchange.open_account("refusing")
@@ -232,7 +246,7 @@ def test_other_accounts_and_the_report_are_complete_if_accounts_fail(desk: Desk,
     assert "BTCUSDT" in message[MARKUP]
     assert "ssh" in message["unreachable"]
     assert "interpreter" in message["no Python"], "the interpreter of the inventory is used"
-    assert "is not a symbol with its leverage: write it as {BTCUSDT: 10, " in message["policy is a string"]
+    assert "is not a symbol with its leverage. Write it as {BTCUSDT: 10, " in message["policy is a string"]
     page_text = html.unescape(desk.read_page())
     report = desk.read_report()
     # The page starts each reason with a capital letter.
@@ -370,7 +384,7 @@ def test_playbook_fails_if_no_account_matches(
             desk.add_account(exchange.open_account("beta"))
     completed = desk.run_playbook(playbook, *options)
     assert completed.exit_status != 0
-    assert "no account matches" in completed.output
+    assert "No account matches" in completed.output
     assert "check the inventory, leverage_hosts and --limit" in " ".join(completed.output.split())
     assert exchange.requests == []
 

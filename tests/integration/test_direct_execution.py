@@ -377,6 +377,16 @@ def test_host_that_cannot_be_reached_gets_a_hint(ansible: Ansible) -> None:
 
 
 @pytest.mark.every_core
+def test_host_gets_a_hint_without_an_ssh_client(ansible: Ansible) -> None:
+    hosts = {"beta": {"ansible_connection": "ssh", "ansible_ssh_executable": "/no/ssh"}}
+    completed = ansible.play({"one": {MODULE: BTC, "ignore_errors": True}}, hosts=hosts)
+    result = completed.results["beta"]["one"]
+    assert result["failed"]
+    assert "Unable to execute ssh command line on a controller" in result["msg"]
+    assert "If this host is an account and not a machine, set ansible_connection=local for it" in result["msg"]
+
+
+@pytest.mark.every_core
 @pytest.mark.parametrize("connection", ["local", "elsewhere"])
 def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange, connection: str) -> None:
     """It does not use the keys in the environment."""
@@ -388,9 +398,9 @@ def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange, con
     }
     completed = ansible.play({"one": {MODULE: {**BTC, **keys}}}, hosts=hosts)
     assert {name: results["one"]["msg"] for name, results in completed.results.items()} == {
-        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set: set them for this host",
-        "gamma": "coinswitch_api_key of gamma is not set: set it for this host",
-        "delta": "api_key of delta is not set: set it for this host",
+        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set. Set them for this host.",
+        "gamma": "coinswitch_api_key of gamma is not set. Set it for this host.",
+        "delta": "api_key of delta is not set. Set it for this host.",
     }
     assert exchange.requests == []
 

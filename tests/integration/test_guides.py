@@ -10,7 +10,7 @@ checkout, and sees all warnings.
 - In a console block, each line after `$ ` is a command. The lines below a command must be in its output, where `…`
   stands for any text. The command must succeed, unless these lines contain FAILED or failed=1.
 - After a command that opens an editor, the reader enters the next block, with the keys of the sandbox instead of `…`.
-- The command of the crontab runs with the environment of cron.
+- The command of the crontab runs with the environment of cron, and ansible-pull in a clone of the directory.
 - Blocks marked as text do not run.
 """
 
@@ -27,6 +27,7 @@ from threading import Timer
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from sandbox import Exchange, Sandbox
 
@@ -213,6 +214,14 @@ def test_each_guide_starts_the_sandbox_and_begins_with_check_mode() -> None:
         assert where < text.index(first), page.name
 
 
+def test_each_yaml_block_can_be_added_to_a_file() -> None:
+    for page in GUIDES:
+        for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if language == "yaml":
+                assert not block.startswith(" "), f"{page.name}: {block}"
+                yaml.safe_load(block)
+
+
 def check_cron(reader: Reader, page: Path) -> None:
     """Cron mails the summary of a run with drift, and the end of the log of a run that fails before its summary."""
     crontab = re.search(r"^15 2 \* \* \* (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -227,6 +236,25 @@ def check_cron(reader: Reader, page: Path) -> None:
     (reader.directory / "moved").rename(password)
 
 
+def check_pull(reader: Reader, page: Path) -> None:
+    """ansible-pull checks the policy in a clone of the directory of the guide."""
+    (pull,) = re.findall(r"^\$ (ansible-pull .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    commit = (
+        "cp vault-password ~ && mkdir ~/repository && cp -r inventory local.yml ~/repository && cd ~/repository "
+        "&& sed 's#= vault-password#= ~/vault-password#' ~/desk/ansible.cfg >ansible.cfg && git init --quiet "
+        "&& git add . && git -c user.name=reader -c user.email=reader@example.com commit --quiet --message policy; "
+        "cd ~/desk"
+    )
+    assert reader.type(commit) == ("", 0)
+    pull = pull.replace("https://git.example.com/desk.git", "~/repository")
+    output, status = reader.type(pull)
+    assert status == 0, output
+    assert "Complies with the policy: 2 leverages on 1 account" in output
+    assert "Error getting vault password" not in output
+    _output, status = reader.type(pull.replace("--limit accounts", ""))
+    assert status != 0, "the machine itself is not an account"
+
+
 def test_pages_in_order_print_what_they_show(reader: Reader) -> None:
     for page in (README, *GUIDES):
         commands = 0
@@ -234,5 +262,7 @@ def test_pages_in_order_print_what_they_show(reader: Reader) -> None:
             check_output(command, f"{page.name}: {output}", status)
             commands += 1
         assert commands, page.name
+        if page.stem == "desk":
+            check_pull(reader, page)
         if page.stem == "nightly-drift":
             check_cron(reader, page)

@@ -274,7 +274,7 @@ def test_missing_key_is_named_with_its_option_and_its_variable(ansible: Ansible,
         value = ansible.environment.pop(name)
         completed, result = ansible.ad_hoc(MODULE, "symbol=BTCUSDT leverage=13")
         option = name.removeprefix("COINSWITCH_").lower()
-        assert result["msg"] == f"{option} is missing: set the option {option} or the environment variable {name}"
+        assert result["msg"] == f"{option} is missing. Set the option {option} or the environment variable {name}."
         assert completed.exit_status == 2
         ansible.environment[name] = value
     assert exchange.requests == []

@@ -20,14 +20,17 @@ from typing import Any
 
 import pytest
 
-# A program that creates the page with the installed collection. It reads the results of the accounts from stdin.
+# A program that creates the page of the last run with the installed collection. It reads the results of the accounts of
+# each run from stdin.
 CREATE_PAGE = """
 import json, sys
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
-accounts = json.load(sys.stdin)
+report = {}
+for day, accounts in enumerate(json.load(sys.stdin)):
+    report = leverage_report(accounts, "A desk", f"2026-11-{23 + day}T01:30:00Z", previous=report if day else None)
 template = open(sys.argv[1] + "/ansible_collections/tradeops/coinswitch/roles/leverage/files/page.html.j2").read()
-print(leverage_page(leverage_report(accounts, "A desk", "2026-11-23T01:30:00Z"), template))
+print(leverage_page(report, template))
 """
 MALICIOUS_NAME = """</style><script>document.title = "hacked"</script>"""
 NOT_REACHED_REASON = "The account was not checked in this run. See the output of the run."
@@ -199,11 +202,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, collections: Path) -> Path:
     )
 
 
-def write_page(path: Path, collections: Path, accounts: dict[str, Any]) -> Path:
+def write_page(path: Path, collections: Path, *runs: dict[str, Any]) -> Path:
     completed = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", CREATE_PAGE, str(collections)],
         env={"PYTHONPATH": str(collections)},
-        input=json.dumps(accounts),
+        input=json.dumps(runs),
         capture_output=True,
         check=True,
         encoding="utf-8",
@@ -338,7 +341,15 @@ def test_tile_filters_the_findings(browser: Browser, page: Path) -> None:
 def test_nothing_is_clipped_on_a_desktop(browser: Browser, tmp_path: Path, collections: Path, scheme: str) -> None:
     name = "emerging-markets-arbitrage-desk-singapore-book-7-account-with-a-long-name.example.com"
     accounts = {name: account_with("blocked", "refused", "unknown", "changed"), "beta": account_with("unknown")}
-    browser.open(write_page(tmp_path / "page.html", collections, accounts), DESKTOP, scheme)
+    # The values of each column that take the most space: the last one was above the policy, and is not reached now.
+    first = account_with("blocked", "changed")
+    first["results"][0].update(
+        leverage=1009,
+        blockers=[{"kind": "position", "side": "SHORT", "size": "123456.789", "mark_price": "64321.5"}],
+    )
+    runs = [{**accounts, "gamma": first}, *[{**accounts, "gamma": account_with("unknown", "unknown")}] * 11]
+    browser.open(write_page(tmp_path / "page.html", collections, *runs), DESKTOP, scheme)
+    assert any(row[0].startswith("△ Above when last seen") for row in browser.evaluate(FINDINGS))
     assert browser.evaluate("document.documentElement.scrollWidth") == DESKTOP
     assert browser.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('#findings .box'))")
     lines = "document.querySelector('#findings tbody tr').cells[1].firstChild"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ansible
 
 MODULE = "tradeops.coinswitch.futures_leverage"
+IS_BEFORE_2_19 = int(ansible_version.split(".")[1]) < 19
 # Before ansible-core 2.19, Ansible converts the text of a dictionary to a dictionary. That keeps the last of two names.
 ANSIBLE_CONVERTS_TEXT = not hasattr(template, "trust_as_template")
 VALID_POLICY = {"symbol": "BTCUSDT", "leverage": 13}
@@ -82,7 +83,7 @@ YAML_POLICIES = {
     "'BTCUSDT'": "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage",
 }
 # Before ansible-core 2.19, a template returns text if its value contains a date or an infinite number.
-if int(ansible_version.split(".")[1]) < 19:
+if IS_BEFORE_2_19:
     YAML_POLICIES |= {
         "{2024-01-01: 5}": "'datetime.date(2024, 1, 1): 5' in it is not a symbol with its leverage",
         "{BTCUSDT: 2024-01-01}": "'1, 1)' in it is not a symbol with its leverage",
@@ -170,6 +171,10 @@ def test_leverage_with_thousands_of_digits_is_refused(ansible: Ansible, direct: 
     ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
     (ansible.folder / "policies.yml").write_text(f"policy: {{BTCUSDT: 0x{'f' * 5000}}}\n")
     completed = ansible.play({"one": {MODULE: {"leverages": "{{ policy }}"}}}, "-vvv", "-e", "@policies.yml")
+    assert completed.localhost["one"]["failed"]
+    if IS_BEFORE_2_19:
+        # Ansible refuses the value itself.
+        return
     message = f"leverage with thousands of digits {NOT_A_WHOLE_NUMBER}"
     assert find_problems(completed.localhost["one"], message) == []
     assert "Callback dispatch" not in completed.output

@@ -97,7 +97,7 @@ def _get_required(options: Mapping[str, Any], name: str) -> str:
         )
     if not value:
         raise InputRefused(
-            f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+            f"{name} is missing. Set the option {name} or the environment variable COINSWITCH_{name.upper()}."
         )
     return str(value)
 
@@ -105,9 +105,11 @@ def _get_required(options: Mapping[str, Any], name: str) -> str:
 def _check_key_text(name: str, text: str) -> str:
     """Return a key. Raise InputRefused if it contains characters that come from a file or a shell. Never show it."""
     if text[0] in _QUOTES or text[-1] in _QUOTES:
-        raise InputRefused(f"{name} starts or ends with a quotation mark: remove the quotation marks from its value")
+        raise InputRefused(f"{name} starts or ends with a quotation mark. Remove the quotation marks from its value.")
     if not re.fullmatch(r"[!-~]+", text):
-        raise InputRefused(f"{name} contains a space, a line break or another character that no key has: copy it again")
+        raise InputRefused(
+            f"{name} contains a space, a line break or another character that no key has. Copy it again."
+        )
     return text
 
 
@@ -117,7 +119,7 @@ def _check_secret_key(text: str) -> str:
     detail = "" if re.fullmatch(r"[0-9A-Fa-f]*", text) else ", and some of them are not hexadecimal"
     raise InputRefused(
         "secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128 (the seed, then the public key), but "
-        f"it has {len(text)}{detail}: copy it again"
+        f"it has {len(text)}{detail}. Copy it again."
     )
 
 
@@ -133,9 +135,9 @@ def _check_url(text: str) -> str:
         parts = urlsplit(text)
         host, port = _normalize_host(parts.hostname or ""), parts.port
     except ValueError:
-        raise InputRefused(f"{requirement}: the host or port is not valid") from None
+        raise InputRefused(f"{requirement}. The host or port is not valid.") from None
     if port == 0 or not host:
-        raise InputRefused(f"{requirement}: the host or port is missing")
+        raise InputRefused(f"{requirement}. The host or port is missing.")
     if parts.scheme == "http" and not _is_loopback(host.strip("[]")):
         raise InputRefused(
             "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
@@ -210,7 +212,7 @@ def _get_verify(validate: bool, ca_path: str | None) -> bool | str:
         return bool(validate)
     if not os.path.isabs(ca_path):
         # A module and a task in the worker process have different working directories.
-        raise InputRefused(f"ca_path {ca_path!r} is a relative path: write the whole path, starting with / or ~")
+        raise InputRefused(f"ca_path {ca_path!r} is a relative path. Write the whole path, starting with / or ~.")
     if not os.path.exists(ca_path):
-        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on: correct it")
+        raise InputRefused(f"ca_path {ca_path!r} does not exist on the host that the module runs on. Correct it.")
     return ca_path

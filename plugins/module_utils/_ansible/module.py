@@ -73,7 +73,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 UNPROTECTED = (
     "validate_certs is false, so anybody on the network can read and change the requests, and the signature does not "
-    "protect the body of a write: use ca_path instead"
+    "protect the body of a write. Use ca_path instead."
 )
 
 
@@ -161,6 +161,8 @@ def execute(
         connection = _read_connection(params, refusal, warn)
         client = connect(connection, clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
+        if progress.can_print:
+            client.real_pacer.on_wait = progress.waiting_for_rate_limit
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except Exception as error:
         done, extra = _describe_failure(error)

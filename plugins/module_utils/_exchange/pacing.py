@@ -73,7 +73,7 @@ class Pacer:
 
     Attributes:
         waited: The seconds that the task has waited so far.
-        on_wait: Called every ten seconds during a wait.
+        on_wait: Called at the start of a wait and every ten seconds, with the seconds that are left.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Pacer:
         self._sleep = sleep
         self._refusals: dict[str, _Refusals] = {}
         self.waited = 0.0
-        self.on_wait: Callable[[], None] | None = None
+        self.on_wait: Callable[[float], None] | None = None
 
     @property
     def wait_left(self) -> float:
@@ -238,10 +238,12 @@ class Pacer:
     def wait(self, seconds: float) -> None:
         """Sleep because of a rate limit."""
         self.waited += seconds
+        if self.on_wait:
+            self.on_wait(seconds)
         while self.on_wait and seconds > MAX_SLEEP_SECONDS:
             self._sleep(MAX_SLEEP_SECONDS)
             seconds -= MAX_SLEEP_SECONDS
-            self.on_wait()
+            self.on_wait(seconds)
         self._sleep(seconds)
 
     def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
@@ -316,12 +318,12 @@ class Preview:
         return self.max_wait - self.waited
 
     @property
-    def on_wait(self) -> Callable[[], None] | None:
-        """Called every ten seconds during a wait of check mode itself."""
+    def on_wait(self) -> Callable[[float], None] | None:
+        """Called during a wait of check mode itself."""
         return self.real.on_wait
 
     @on_wait.setter
-    def on_wait(self, callback: Callable[[], None] | None) -> None:
+    def on_wait(self, callback: Callable[[float], None] | None) -> None:
         self.real.on_wait = callback
 
     def now(self) -> float:

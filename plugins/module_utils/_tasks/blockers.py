@@ -26,8 +26,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy 
     describe_unknown_symbol,
 )
 
-# Open orders of five weeks are read. An older order also blocks a change, but each week costs a request.
-ORDERS_SPAN_MS = RECENT_MS + 4 * MAX_SPAN_MS
+# An older order also blocks a change, but each week costs a request.
+WEEKS_OF_ORDERS = 5
+ORDERS_SPAN_MS = RECENT_MS + (WEEKS_OF_ORDERS - 1) * MAX_SPAN_MS
 _MAX_NAMED = 5
 
 Row = Dict[str, Any]

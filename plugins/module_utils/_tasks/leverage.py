@@ -31,7 +31,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import AccountFacts
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import WEEKS_OF_ORDERS, AccountFacts
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
     KEYS_STATUS,
     Attempt,
@@ -156,32 +156,34 @@ class _Task:
     def _start_progress(self) -> str:
         """Print what the task is going to do, and return it as the plan."""
         count, pacer = len(self._rows), self._pacer
-        reads, writes = (math.ceil(pacer.get_delay(endpoint, count)) for endpoint in (READ_LEVERAGE, WRITE_LEVERAGE))
-        seconds = max(reads, writes)
+        planned = {READ_LEVERAGE: count, OPEN_ORDERS: WEEKS_OF_ORDERS, WRITE_LEVERAGE: count}
+        reads, orders, writes = (math.ceil(pacer.get_delay(*item)) for item in planned.items())
+        # Check mode searches for orders if a leverage differs, and a real run after a refusal. Most tasks do not.
+        expected = reads if self._check_mode else max(reads, writes)
+        seconds = max(reads, orders, writes)
         if self._check_mode:
+            here = max(reads, orders)
             real_run = f"a real run: writes: at most {count}, rate limits: at most about {seconds} s"
-            plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {reads} s ({real_run})"
+            plan = f"reads of leverage: {count}, check mode writes nothing, rate limits: about {here} s ({real_run})"
         else:
             plan = f"reads of leverage: {count}, writes: at most {count}, rate limits: at most about {seconds} s"
         if seconds > pacer.wait_left:
             plan += f", but rate_limit_timeout allows {math.floor(pacer.wait_left)} s, so not everything may be done"
-        self._progress.start(plan, reads if self._check_mode else seconds)
-        if self._progress.is_shown:
+        self._progress.start(plan, expected)
+        if self._progress.can_print:
             pacer.on_wait = self._show_wait
         return plan
 
-    def _show_wait(self) -> None:
+    def _show_wait(self, seconds: float) -> None:
         """Print how much is done, why the task waits, and until when."""
         reads = sum(row.step is Step.READ for row in self._active)
         writes = sum(row.step in _WRITE_STEPS for row in self._active)
         pending = {READ_LEVERAGE: reads, WRITE_LEVERAGE: 0 if self._check_mode else writes}
         pacer = self._client.real_pacer
-        # Any other request, if no read and no write is left.
-        delays = [pacer.get_delay(endpoint) for endpoint, count in pending.items() if count] or [0.0]
-        total = max(pacer.get_delay(endpoint, count) for endpoint, count in pending.items())
+        total = max(seconds, *(pacer.get_delay(endpoint, count) for endpoint, count in pending.items()))
         refused = [endpoint for endpoint in _WAITS if pacer.is_refused(endpoint)]
         why = f"HTTP 429 of {refused[0]}" if refused else "the rate limit"
-        self._progress.waiting(Done(len(self._rows) - reads, len(self._rows), writes), Wait(why, min(delays), total))
+        self._progress.waiting(Wait(why, seconds, total), Done(len(self._rows) - reads, len(self._rows), writes))
 
     def _fetch_positions_first(self) -> None:
         """Read all positions with one request, so that symbols with a position are read before the others."""

@@ -26,7 +26,7 @@ WARN = "warn"
 # Much longer than any symbol of the exchange.
 MAX_SYMBOL_LENGTH = 40
 MAX_LEVERAGE = 999999999
-_NO_LEVERAGES = "leverages is empty: name at least one symbol and its leverage, such as {BTCUSDT: 10}"
+_NO_LEVERAGES = "leverages is empty. Name at least one symbol and its leverage, such as {BTCUSDT: 10}."
 # A message shows at most this many characters of a value.
 _MAX_SHOWN = 80
 
@@ -83,8 +83,8 @@ def read_leverages(value: Any) -> list[DesiredLeverage]:
         pairs = list(value.items())
     else:
         raise InputRefused(
-            f"leverages is {_describe_type(value)}, and not a dictionary: name each symbol and its leverage, such as "
-            "{BTCUSDT: 10}"
+            f"leverages is {_describe_type(value)}, and not a dictionary. Name each symbol and its leverage, such as "
+            "{BTCUSDT: 10}."
         )
     if not pairs:
         raise InputRefused(_NO_LEVERAGES)
@@ -110,8 +110,8 @@ def _read_pairs(text: str) -> list[tuple[str, str]]:
         pair = _PAIR.match(text, position)
         if pair is None:
             raise InputRefused(
-                f"leverages is text, and {_format_value(text[position:])} in it is not a symbol with its leverage: "
-                "write it as {BTCUSDT: 10, ETHUSDT: 5}"
+                f"leverages is text, and {_format_value(text[position:])} in it is not a symbol with its leverage. "
+                "Write it as {BTCUSDT: 10, ETHUSDT: 5}."
             )
         name, value = (part[1:-1] if part[0] in "'\"" else part for part in pair.groups())
         pairs.append((name, value))
@@ -232,8 +232,8 @@ def check_unique(names: list[str], option: str) -> None:
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise InputRefused(
-            f"{option} names {', '.join(duplicates)} more than once (upper case and lower case are the same symbol): "
-            "list each symbol once"
+            f"{option} names {', '.join(duplicates)} more than once (upper case and lower case are the same symbol). "
+            "List each symbol once."
         )
 
 

@@ -1,17 +1,18 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prints the progress of a long task. A short task prints nothing.
+"""Prints the progress of a long task, and each long wait. A short task prints nothing.
 
 Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Callable, NamedTuple
 
-# A task that is expected to take less time prints nothing.
+# A task that is expected to take less time prints nothing, until a wait of it takes longer.
 MIN_TASK_SECONDS = 5.0
 MIN_SECONDS_BETWEEN_LINES = 10.0
 
@@ -65,13 +66,18 @@ class Progress:
         self._check_mode = check_mode
         self._clock = clock
         self._get_time = get_time
-        self._printed_at = 0.0
+        self._printed_at = -math.inf
         self._is_long = False
+
+    @property
+    def can_print(self) -> bool:
+        """Whether there is a way to print."""
+        return self._print_line is not None
 
     @property
     def is_shown(self) -> bool:
         """Whether the task is long and its progress is printed."""
-        return self._print_line is not None and self._is_long
+        return self.can_print and self._is_long
 
     def start(self, plan: str, seconds: float) -> None:
         """Print the plan of a task that is expected to take longer than a few seconds.
@@ -92,15 +98,21 @@ class Progress:
         elif verdict.outcome != "unchanged":
             self._print(f"{symbol} {verdict.outcome}: {reason}")
 
-    def waiting(self, done: Done, wait: Wait) -> None:
-        """Print how much is done, why the task waits, and until when. At most one line in ten seconds."""
+    def waiting(self, wait: Wait, done: Done | None = None) -> None:
+        """Print how much is done, why the task waits, and until when. At most one line in ten seconds.
+
+        A task that was expected to be short becomes a long one by a long wait.
+        """
+        self._is_long = self._is_long or wait.seconds > MIN_TASK_SECONDS
         if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
-            writes = "" if self._check_mode else f", {done.to_write} to write"
+            writes = "" if self._check_mode or done is None else f", {done.to_write} to write"
+            read = "" if done is None else f"read {done.read} of {done.symbols}{writes}, "
             until = time.strftime("%H:%M:%S UTC", time.gmtime(self._get_time() + wait.seconds))
-            self._print(
-                f"read {done.read} of {done.symbols}{writes}, waits until {until} because of {wait.why}, "
-                f"about {wait.total_seconds:.0f} s left"
-            )
+            self._print(f"{read}waits until {until} because of {wait.why}, about {wait.total_seconds:.0f} s left")
+
+    def waiting_for_rate_limit(self, seconds: float) -> None:
+        """Print until when a task waits that does not know how much of it is done."""
+        self.waiting(Wait("the rate limit", seconds, seconds))
 
     def _print(self, text: str) -> None:
         if self._print_line is not None and self._is_long:

@@ -54,7 +54,7 @@ def read_no_options(_options: Mapping[str, Any]) -> None:
 def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
     """Return the symbols. Raise InputRefused if there are none."""
     if not options["symbols"]:
-        raise InputRefused("symbols is empty: name at least one symbol, such as [BTCUSDT]")
+        raise InputRefused("symbols is empty. Name at least one symbol, such as [BTCUSDT].")
     return _policy.check_symbols(options["symbols"])
 
 
@@ -63,7 +63,7 @@ def read_optional_symbols(options: Mapping[str, Any]) -> list[str] | None:
     if options["symbols"] is None:
         return None
     if not options["symbols"]:
-        raise InputRefused("symbols is empty: name at least one symbol, or leave the option out to get all")
+        raise InputRefused("symbols is empty. Name at least one symbol, or leave the option out to get all.")
     return _policy.check_symbols(options["symbols"])
 
 
@@ -71,7 +71,7 @@ def read_orders_query(options: Mapping[str, Any]) -> OrdersQuery:
     """Return which open orders to read. Raise InputRefused if an option is not valid."""
     start, end = (_check_time(name, options[name]) for name in ("from_time", "to_time"))
     if start is not None and end is not None and start > end:
-        raise InputRefused(f"from_time ({start}) is later than to_time ({end}): correct one of them")
+        raise InputRefused(f"from_time ({start}) is later than to_time ({end}). Correct one of them.")
     return OrdersQuery(read_optional_symbols(options), start, end)
 
 

@@ -203,7 +203,7 @@ def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
     times = Counter(to_int(row.get("created_at")) for row in rows)
     return [
         f"{count} of the open orders were created in the same millisecond ({time}), and the exchange returns at most "
-        f"{ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing: read one symbol at a time"
+        f"{ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing. Read one symbol at a time."
         for time, count in times.items()
         if time is not None and count >= ORDERS_PER_PAGE
     ]
@@ -242,15 +242,15 @@ def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
     except CoinSwitchError as error:
         offset = get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
-            f"the exchange did not return its time, so clock_offset is only accurate to one second: {error}"
+            f"The exchange did not return its time, so clock_offset is only accurate to one second. {error}"
         )
     if offset is None:
         return None, warnings
     if abs(offset) > RECOMMENDED_SKEW_SECONDS:
         direction = "ahead of" if offset > 0 else "behind"
         warnings.append(
-            f"the clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
-            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s: synchronize the "
-            "clock (NTP)"
+            f"The clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
+            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s. Synchronize the "
+            "clock (NTP)."
         )
     return round(offset, 3), warnings

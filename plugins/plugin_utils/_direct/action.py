@@ -16,7 +16,7 @@ import os
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping
 
 from ansible import constants
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -138,8 +138,12 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
                 result: dict[str, Any] = self._execute_module(
                     module_args=_Arguments(self._task.args), task_vars=task_vars, wrap_async=wrap_async
                 )
-        except AnsibleConnectionFailure as error:
-            raise AnsibleConnectionFailure(f"{str(error).rstrip('.')}. {NOT_LOCAL}") from None
+        except AnsibleError as error:
+            # Without an ssh client, or without sshpass, Ansible does not call it a failure of the connection.
+            if isinstance(error, AnsibleAction) or not has_other_connection(self._connection):
+                raise
+            kind = AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else AnsibleError
+            raise kind(f"{str(error).rstrip('.')}. {NOT_LOCAL}") from None
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
@@ -193,7 +197,7 @@ def _describe_empty_keys(arguments: Mapping[str, Any], variables: Mapping[str, A
     if not names:
         return None
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
-    return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set: set {them} for this host"
+    return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set. Set {them} for this host."
 
 
 def _get_reason_for_module(task: Task, arguments: Mapping[str, Any]) -> str | None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from .names import compare_names
+
 ROOT = Path(__file__).resolve().parents[3]
-UPDATE = "add or remove the entries in changelogs/changelog.yaml, and run `antsibull-changelog generate`"
 
 
 def list_names(entries: list[dict[str, Any]]) -> list[str]:
-    return sorted(entry["name"] for entry in entries)
+    return [entry["name"] for entry in entries]
 
 
 def test_first_release_lists_each_plugin_role_and_playbook() -> None:
@@ -28,9 +29,10 @@ def test_first_release_lists_each_plugin_role_and_playbook() -> None:
     folders = {"modules": "plugins/modules", "filter": "plugins/filter", "lookup": "plugins/lookup", "role": "roles"}
     folders["playbook"] = "playbooks"
     existing = {
-        kind: sorted(
-            path.stem for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yml") or kind == "role"
-        )
+        kind: [path.stem for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yml") or kind == "role"]
         for kind, folder in folders.items()
     }
-    assert listed == existing, UPDATE
+    for kind, names in existing.items():
+        compare_names(
+            f"{kind} in changelogs/changelog.yaml (then run antsibull-changelog generate)", listed[kind], names
+        )

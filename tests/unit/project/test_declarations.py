@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils import basic
+
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import CONNECTION
+
+from .names import compare_names
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "ansible_collections.tradeops.coinswitch"
@@ -66,13 +72,29 @@ def fallback_variables(option: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_has_the_options_of_the_spec(
-    spec: dict[str, dict[str, Any]], documentation: dict[str, Any]
+    module: str, spec: dict[str, dict[str, Any]], documentation: dict[str, Any]
 ) -> None:
     documented = documentation["options"]
-    assert sorted(documented) == sorted(spec)
+    own = f"DOCUMENTATION in plugins/modules/{module}.py"
+    compare_names(own, documented.keys() - CONNECTION.keys(), spec.keys() - CONNECTION.keys())
+    compare_names("plugins/doc_fragments/connection.py", documented.keys() & CONNECTION.keys(), CONNECTION)
     for name, option in spec.items():
         for field, default in FIELDS.items():
-            assert documented[name].get(field, default) == option.get(field, default), f"{field} of {name}"
+            assert documented[name].get(field, default) == option.get(field, default), (
+                f"{field} of {name} differs between {own} (or plugins/doc_fragments/connection.py) and the spec"
+            )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_option_is_used(module: str, spec: dict[str, dict[str, Any]]) -> None:
+    """An option that nothing reads would be accepted without an effect."""
+    definition = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").DEFINITION
+    reader = inspect.getmodule(definition.read_options)
+    assert reader
+    for names, source in ((spec.keys() - CONNECTION.keys(), reader), (CONNECTION, connection)):
+        used = set(re.findall(r'"(\w+)"', inspect.getsource(source)))
+        path = source.__name__.removeprefix(f"{COLLECTION}.").replace(".", "/")
+        compare_names(f"{path}.py, which reads the options,", used & set(names), names)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -83,7 +105,9 @@ def test_documentation_names_the_environment_variables_of_the_spec(
         name: set(re.findall(r"E\((COINSWITCH_\w+)\)", " ".join(option["description"])))
         for name, option in documentation["options"].items()
     }
-    assert documented == {name: fallback_variables(option) for name, option in spec.items()}
+    place = "plugins/doc_fragments/connection.py, as E(NAME),"
+    for name, option in spec.items():
+        compare_names(f"The description of {name} in {place}", documented.get(name, ()), fallback_variables(option))
     assert any(documented.values())
 
 
@@ -94,14 +118,15 @@ def test_only_the_keys_have_no_log(spec: dict[str, dict[str, Any]]) -> None:
 
 def test_action_group_lists_each_module() -> None:
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
-    assert runtime["action_groups"]["coinswitch"] == MODULES
+    compare_names("action_groups in meta/runtime.yml", runtime["action_groups"]["coinswitch"], MODULES)
+    assert runtime["action_groups"]["coinswitch"] == sorted(MODULES), "sort action_groups in meta/runtime.yml"
 
 
 def test_readme_lists_each_module_and_filter() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^[|*-] *\[?`(?:tradeops\.coinswitch\.)?(\w+)`", readme, re.MULTILINE))
     filters = {file.stem for file in (ROOT / "plugins" / "filter").glob("*.py")}
-    assert {*MODULES, *filters} <= listed
+    compare_names("README.md (tables)", listed & {*MODULES, *filters}, {*MODULES, *filters})
     roles_and_playbooks = {path.stem for folder in ("roles", "playbooks") for path in (ROOT / folder).glob("*")}
     named = set(re.findall(r"tradeops\.coinswitch\.(\w+)", readme))
     assert named <= {*MODULES, *roles_and_playbooks, "coinswitch"}, "the README names something that does not exist"

@@ -25,7 +25,7 @@ OTHER_TEXTS = {
     # Progress.
     "reads of leverage: …, check mode writes nothing, rate limits: about … s (…)",
     "a real run: writes: at most …, rate limits: at most about … s",
-    *("read … of …, waits until … because of …, about … s left", "the rate limit"),
+    *("waits until … because of …, about … s left", "the rate limit"),
     "of … leverages … not known",  # the message of an account
     # The steps of a symbol: the values of Step.
     *("read the leverage for the first time", "read the limits of the symbol", "write the desired leverage"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from .names import compare_names
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -19,11 +21,14 @@ def test_site_lists_each_plugin_and_role() -> None:
         *(f"{file.stem}_lookup" for file in (ROOT / "plugins" / "lookup").glob("*.py")),
         *(f"{folder.name}_role" for folder in (ROOT / "roles").iterdir()),
     ]
-    assert sorted(listed) == sorted(["index", "environment_variables", *expected])
+    compare_names("docs/site/index.md", listed, ["index", "environment_variables", *expected])
+    assert len(listed) == len(expected) + 2, "docs/site/index.md names a page twice"
 
 
 def test_page_of_the_docsite_links_each_guide() -> None:
     """The docsite of Ansible reads only RST, so a page there links the guides of the documentation site."""
     page = (ROOT / "docs" / "docsite" / "rst" / "guides.rst").read_text(encoding="utf-8")
     linked = re.findall(r"/docs/guides/([\w-]+)\.html", page)
-    assert sorted(linked) == sorted(file.stem for file in (ROOT / "docs" / "guides").glob("*.md"))
+    guides = [file.stem for file in (ROOT / "docs" / "guides").glob("*.md")]
+    compare_names("docs/docsite/rst/guides.rst", linked, guides)
+    assert len(linked) == len(guides), "docs/docsite/rst/guides.rst links a guide twice"

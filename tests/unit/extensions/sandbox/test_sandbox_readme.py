@@ -84,6 +84,15 @@ def test_readme_has_the_table_of_the_code(name: str) -> None:
     assert TABLES[name] in readme, f"extensions/sandbox/README.md lacks this table of {name}:\n{TABLES[name]}"
 
 
+def test_readme_starts_the_sandbox_of_an_installed_collection() -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    first = next(line for line in readme.splitlines() if line.startswith("$ "))
+    assert first.startswith(
+        "$ python3 ~/.ansible/collections/ansible_collections/tradeops/coinswitch/extensions/sandbox "
+    )
+    assert "$ python3 extensions/sandbox" not in readme
+
+
 def test_table_has_a_line_for_each_row() -> None:
     assert format_table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |\n"
     assert TABLES["commands"].count("\n") == 2 + len(COMMANDS)

@@ -139,7 +139,7 @@ def test_empty_variable_does_not_make_an_empty_api_url_valid(monkeypatch: pytest
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
 def test_missing_key_is_refused_with_its_option_and_environment_variable(name: str) -> None:
     message = get_refusal(**{name: None})
-    assert message == f"{name} is missing: set the option {name} or the environment variable COINSWITCH_{name.upper()}"
+    assert message == f"{name} is missing. Set the option {name} or the environment variable COINSWITCH_{name.upper()}."
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
@@ -171,7 +171,7 @@ def test_api_key_of_printable_characters_is_accepted(key: str) -> None:
 )
 def test_key_with_a_character_that_no_key_has_is_refused(name: str, template: str) -> None:
     message = get_refusal(**{name: template.replace("{}", SECRET_KEY)})
-    assert message == (f"{name} contains a space, a line break or another character that no key has: copy it again")
+    assert message == (f"{name} contains a space, a line break or another character that no key has. Copy it again.")
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
@@ -179,7 +179,7 @@ def test_key_with_a_character_that_no_key_has_is_refused(name: str, template: st
 def test_key_in_quotation_marks_is_refused(name: str, quotes: str) -> None:
     for value in (quotes[0] + SECRET_KEY + quotes[1], SECRET_KEY + quotes[1], quotes[0] + SECRET_KEY + "\n", quotes):
         message = get_refusal(**{name: value})
-        assert message == (f"{name} starts or ends with a quotation mark: remove the quotation marks from its value")
+        assert message == (f"{name} starts or ends with a quotation mark. Remove the quotation marks from its value.")
 
 
 # --- _check_secret_key ---
@@ -193,19 +193,19 @@ def test_valid_secret_key_is_accepted(secret: str) -> None:
 @pytest.mark.parametrize(
     ("secret", "description"),
     [
-        (SECRET_KEY[:63], "has 63: "),
-        (SECRET_KEY + "0", "has 65: "),
-        ((SECRET_KEY * 2)[:127], "has 127: "),
-        (SECRET_KEY * 2 + "0", "has 129: "),
-        (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal: "),
-        ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal: "),
-        ("my-secret-key", "has 13, and some of them are not hexadecimal: "),
+        (SECRET_KEY[:63], "has 63"),
+        (SECRET_KEY + "0", "has 65"),
+        ((SECRET_KEY * 2)[:127], "has 127"),
+        (SECRET_KEY * 2 + "0", "has 129"),
+        (SECRET_KEY[:63] + "g", "has 64, and some of them are not hexadecimal"),
+        ("0x" + SECRET_KEY, "has 66, and some of them are not hexadecimal"),
+        ("my-secret-key", "has 13, and some of them are not hexadecimal"),
     ],
 )
 def test_invalid_secret_key_is_described_but_not_shown(secret: str, description: str) -> None:
     message = get_refusal(secret_key=secret)
     assert message.startswith("secret_key must have 64 hexadecimal characters (the Ed25519 seed) or 128")
-    assert message.endswith(f"{description}copy it again")
+    assert message.endswith(f"{description}. Copy it again.")
 
 
 # --- _check_url ---
@@ -439,7 +439,7 @@ def test_ca_path_can_be_a_file_or_a_folder(tmp_path: Path, is_folder: bool) -> N
 def test_missing_ca_path_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "none")
     assert (
-        get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on: correct it"
+        get_refusal(ca_path=path) == f"ca_path {path!r} does not exist on the host that the module runs on. Correct it."
     )
 
 
@@ -448,7 +448,7 @@ def test_relative_ca_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.pem").touch()
     assert get_refusal(ca_path=path) == (
-        f"ca_path {path!r} is a relative path: write the whole path, starting with / or ~"
+        f"ca_path {path!r} is a relative path. Write the whole path, starting with / or ~."
     )
 
 

@@ -760,15 +760,15 @@ def test_waited_is_the_sum_of_all_waits(new_pacer: NewPacer, clock: Clock) -> No
 @pytest.mark.parametrize(
     ("seconds", "pauses"), [(10, [10]), (10.5, [10, 0.5]), (25, [10, 10, 5]), (30, [10, 10, 10]), (0, [0])]
 )
-def test_long_wait_calls_on_wait_every_ten_seconds(
+def test_wait_calls_on_wait_at_its_start_and_every_ten_seconds(
     new_pacer: NewPacer, clock: Clock, seconds: float, pauses: list[float]
 ) -> None:
     pacer = new_pacer()
-    calls: list[float] = []
-    pacer.on_wait = lambda: calls.append(clock())
+    calls: list[tuple[float, float]] = []
+    pacer.on_wait = lambda left: calls.append((clock(), left))
     pacer.wait(seconds)
     assert clock.slept == pytest.approx(pauses)
-    assert calls == [START + 10 * number for number in range(1, len(pauses))]
+    assert calls == [(START + 10 * number, seconds - 10 * number) for number in range(len(pauses))]
     assert pacer.waited == seconds
 
 
@@ -974,12 +974,12 @@ def test_released_request_counts_neither_in_the_pacer_nor_in_the_preview(new_pac
 def test_on_wait_of_the_preview_is_called_only_during_real_waits(new_pacer: NewPacer, clock: Clock) -> None:
     preview = Preview(new_pacer())
     calls: list[float] = []
-    preview.on_wait = lambda: calls.append(clock())
+    preview.on_wait = calls.append
     simulate(preview, 7)
     assert calls == []
     send_requests(new_pacer(), 3)
     send_real(preview, 1)
-    assert len(calls) == 6
+    assert calls == pytest.approx([FULL_WINDOW - 10 * number for number in range(7)])
     assert preview.on_wait is not None
 
 
@@ -1004,11 +1004,11 @@ def test_clock_that_is_read_while_the_preview_is_stopped_does_not_change(new_pac
     pacer = new_pacer()
     preview = Preview(pacer)
     seen: list[tuple[float, float]] = []
-    preview.on_wait = lambda: seen.append((preview.now(), preview.waited))
+    preview.on_wait = lambda _left: seen.append((preview.now(), preview.waited))
     with preview.stopped():
         pacer.wait(25)
     assert (preview.now(), preview.waited) == (START, 0)
-    assert seen == [(START, 0), (START, 0)]
+    assert seen == [(START, 0)] * 3
 
 
 def test_error_while_the_preview_is_stopped_starts_its_clock_again(new_pacer: NewPacer, clock: Clock) -> None:

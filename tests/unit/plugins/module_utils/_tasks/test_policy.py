@@ -103,7 +103,7 @@ def test_leverages_can_be_text_with_a_dictionary(text: str) -> None:
         ("{'{{ base }}USDT': 10}", "Ansible does not evaluate a template in a key"),
         ("{'BTCUSDT'}", """leverages is text, and "'BTCUSDT'" in it is not a symbol with its leverage"""),
         ('["BTCUSDT"]', "is not a symbol with its leverage"),
-        ("BTCUSDT", "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage: write it as {BTCUSDT: "),
+        ("BTCUSDT", "leverages is text, and 'BTCUSDT' in it is not a symbol with its leverage. Write it as {BTCUSDT: "),
         ("10", "is not a symbol with its leverage"),
         ("null", "is not a symbol with its leverage"),
         ("BTCUSDT: 1:30", "leverages is text, and 'BTCUSDT: 1:30' in it is not a symbol with its leverage"),
@@ -134,7 +134,7 @@ def test_text_is_refused_if_it_is_not_a_dictionary_of_leverages(text: str, messa
 )
 def test_leverages_that_is_not_a_dictionary_is_refused(value: Any, described: str) -> None:
     assert get_refusal(leverages=value) == (
-        f"leverages is {described}, and not a dictionary: name each symbol and its leverage, such as {{BTCUSDT: 10}}"
+        f"leverages is {described}, and not a dictionary. Name each symbol and its leverage, such as {{BTCUSDT: 10}}."
     )
 
 
@@ -295,8 +295,8 @@ def test_symbols_returns_each_symbol_in_upper_case_and_refuses_duplicates() -> N
 def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplicates: str) -> None:
     message = get_refusal(leverages=leverages)
     assert message == (
-        f"leverages names {duplicates} more than once (upper case and lower case are the same symbol): "
-        "list each symbol once"
+        f"leverages names {duplicates} more than once (upper case and lower case are the same symbol). "
+        "List each symbol once."
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import OPEN_ORDERS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Progress
 
 from ..client_setup import READ, ClientSetup, Fault, NewSetup, Quirks, change_every, prepare_symbols
@@ -49,6 +50,17 @@ def test_plan_says_that_not_everything_may_be_done(new_setup: NewSetup) -> None:
     report = setup.enforce(policy)
     assert lines[0] == report.values["plan"]
     assert lines[0].endswith("at most about 121 s, but rate_limit_timeout allows 30 s, so not everything may be done")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_plan_counts_the_search_for_orders(new_setup: NewSetup, check: bool) -> None:
+    setup, policy = prepare_symbols(new_setup, 1)
+    for _request in range(20):
+        setup.pacer.take(OPEN_ORDERS)
+    lines = collect_lines(setup, check)
+    plan = setup.enforce(policy, check=check).values["plan"]
+    assert lines == [], "no search was needed"
+    assert "rate limits: about 61 s" in plan if check else "rate limits: at most about 61 s" in plan
 
 
 # --- Progress.finished ---
@@ -111,3 +123,34 @@ def test_wait_is_one_sleep_if_nothing_can_be_printed(new_setup: NewSetup) -> Non
     setup.progress = Progress(None, False, setup.clock)
     setup.enforce(policy)
     assert max(setup.clock.slept) > 10
+
+
+@pytest.mark.parametrize(("seconds", "is_printed"), [(30, True), (2, False)])
+def test_long_wait_of_a_short_task_is_printed(new_setup: NewSetup, seconds: int, is_printed: bool) -> None:
+    setup, policy = prepare_symbols(new_setup, 1)
+    setup.exchange.add_fault(READ, Fault(status=429, headers={"Retry-After": str(seconds)}))
+    lines = collect_lines(setup)
+    setup.enforce(policy)
+    waits = [line for line in lines if line.startswith("read 0 of 1, 0 to write, waits until 00:00:3")]
+    assert bool(waits) == bool(lines) == is_printed
+
+
+def test_wait_of_check_mode_for_the_search_for_orders_is_printed(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 1)
+    for _task in range(4):
+        setup.enforce(change_every(policy, 1), check=True)
+    lines = collect_lines(setup, check=True)
+    setup.enforce(change_every(policy, 1), check=True)
+    assert lines[0].startswith("read 1 of 1, waits until 00:00:5")
+    assert lines[-1] == "COIN0USDT would change 10 -> 5"
+
+
+def test_wait_of_a_task_that_reads_is_printed(new_setup: NewSetup) -> None:
+    setup, _policy = prepare_symbols(new_setup, 1)
+    lines = collect_lines(setup)
+    setup.pacer.on_wait = setup.progress.waiting_for_rate_limit
+    setup.pacer.wait(4)
+    assert lines == []
+    setup.pacer.wait(25)
+    assert lines[0] == "waits until 00:00:29 UTC because of the rate limit, about 25 s left"
+    assert len(lines) == 3

@@ -51,7 +51,7 @@ def test_invalid_symbols_are_refused(check: Any, symbols: list[str], message: st
 def test_symbols_can_be_omitted_only_if_the_module_does_not_need_them() -> None:
     assert _queries.read_optional_symbols({"symbols": None}) is None
     assert make_query() == (None, None, None)
-    with pytest.raises(InputRefused, match="name at least one symbol"):
+    with pytest.raises(InputRefused, match="Name at least one symbol"):
         _queries.read_required_symbols({"symbols": None})
 
 

@@ -579,7 +579,7 @@ def test_check_keys_warns_if_the_clock_is_more_than_5_seconds_off(
     assert (result["valid"], result["clock_offset"]) == (valid, -skew)
     assert ("The clock of this machine is 300 s" in result.get("reason", "")) is not valid
     assert len(warnings) == (warning is not None)
-    assert not warning or f"the clock of this machine is {warning} the clock of the exchange" in warnings[0]
+    assert not warning or f"The clock of this machine is {warning} the clock of the exchange" in warnings[0]
 
 
 @pytest.mark.parametrize("fault", ["404", "500-html", "empty", "null", "list", "garbage", "no-data", "drop-after"])
@@ -590,7 +590,7 @@ def test_check_keys_uses_the_date_header_if_the_server_time_is_missing(new_setup
     result, _failure, warnings, _error = check_keys(setup)
     assert result == {"valid": True, "pair_matches": True, "clock_offset": -2.0, "round_trip": 0.0}
     (warning,) = warnings
-    assert warning.startswith("the exchange did not return its time")
+    assert warning.startswith("The exchange did not return its time")
 
 
 def test_check_keys_returns_no_clock_offset_without_any_time(new_setup: NewSetup) -> None:
