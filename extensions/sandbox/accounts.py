@@ -10,21 +10,19 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from .instruments import Instrument, get_price
 from .signatures import KeyPair
 
-DEFAULT_LEVERAGE = 10
 MAX_LEVERAGE = 1_000_000
 MAX_AGE_DAYS = 36_500
-MS_PER_DAY = 86_400_000
 ORDER_TYPES = ("LIMIT", "STOP_MARKET", "TAKE_PROFIT_MARKET")
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """An open position. `size` is in the base asset, `created_at` in Unix milliseconds."""
 
     position_id: str
@@ -43,8 +41,7 @@ class Position:
         return self.value / self.leverage
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """An open order. `quantity` is in the base asset, the prices are in USDT, `created_at` is in Unix milliseconds.
 
     Only a limit order has a quantity and a price, and only the others have a trigger price.
@@ -65,51 +62,39 @@ class Order:
         return self.price * self.quantity / self.leverage
 
 
-AccountState = tuple[dict[str, int], list[Position], list[Order]]
-
-
+@dataclass(eq=False, repr=False)
 class Account:
     """An account of the exchange.
 
     The methods change the account directly, as another program or person would. They do not check whether the exchange
     would allow the change. They raise ValueError with a one-line message for a value that an account cannot hold.
+
+    Attributes:
+        name: The name of the account.
+        pair: Its keys.
+        instruments: The listed instruments, by symbol.
+        now: Returns the current time in Unix milliseconds.
+        lock: The lock of the exchange.
+        balance: The balance in USDT.
     """
 
-    def __init__(
-        self,
-        name: str,
-        seed: bytes | None,
-        instruments: Mapping[str, Instrument],
-        now: Callable[[], int],
-        lock: AbstractContextManager[bool],
-    ) -> None:
-        """Create an account.
-
-        Args:
-            name: The name of the account.
-            seed: The 32-byte seed of the key pair, None for a random one.
-            instruments: The listed instruments, by symbol.
-            now: Returns the current time in Unix milliseconds.
-            lock: The lock of the exchange.
-        """
-        self.name = name
-        self.balance = Decimal(10_000)
-        """The balance in USDT."""
-        self.leverage: dict[str, int] = {}
-        self.positions: list[Position] = []
-        self.orders: list[Order] = []
-        self._pair = KeyPair.from_seed(seed)
-        self._instruments = instruments
-        self._now = now
-        self._lock = lock
+    name: str
+    pair: KeyPair
+    instruments: Mapping[str, Instrument]
+    now: Callable[[], int]
+    lock: AbstractContextManager[bool]
+    balance: Decimal = Decimal(10_000)
+    leverage: dict[str, int] = field(default_factory=dict)
+    positions: list[Position] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
     @property
     def api_key(self) -> str:
-        return self._pair.api_key
+        return self.pair.api_key
 
     @property
     def secret_key(self) -> str:
-        return self._pair.secret_key
+        return self.pair.secret_key
 
     @property
     def blocked_symbols(self) -> set[str]:
@@ -118,13 +103,13 @@ class Account:
 
     def new_pair(self, seed: bytes | None = None) -> None:
         """Replace the key pair of the account. The exchange then refuses the old keys."""
-        self._pair = KeyPair.from_seed(seed)
+        self.pair = KeyPair.from_seed(seed)
 
-    def save(self) -> AccountState:
+    def save(self) -> tuple[dict[str, int], list[Position], list[Order]]:
         """Return the state, for `restore`."""
         return dict(self.leverage), list(self.positions), list(self.orders)
 
-    def restore(self, state: AccountState) -> None:
+    def restore(self, state: tuple[dict[str, int], list[Position], list[Order]]) -> None:
         """Put a state back. The object `leverage` stays the same one."""
         leverage, self.positions, self.orders = state
         self.leverage.clear()
@@ -132,15 +117,14 @@ class Account:
 
     def leverage_in_force(self, symbol: str) -> int:
         """Return the configured leverage, or the default: 10, or the value closest to 10 within the limits."""
-        instrument = self._instruments[symbol]
-        min_leverage = math.ceil(Decimal(instrument["min_leverage"]))
-        max_leverage = math.floor(Decimal(instrument["max_leverage"]))
-        return self.leverage.get(symbol, max(min_leverage, min(DEFAULT_LEVERAGE, max_leverage)))
+        min_leverage = math.ceil(Decimal(self.instruments[symbol]["min_leverage"]))
+        max_leverage = math.floor(Decimal(self.instruments[symbol]["max_leverage"]))
+        return self.leverage.get(symbol, max(min_leverage, min(10, max_leverage)))
 
     def set_leverage(self, symbol: str, leverage: int | str) -> None:
         """Set the leverage of a symbol to any whole number from 1, even outside the limits of the instrument."""
-        with self._lock:
-            self.leverage[self._check_symbol(symbol)] = _parse_leverage(leverage)
+        with self.lock:
+            self.leverage[self._check_symbol(symbol)] = parse_whole_number("leverage", leverage, 1, MAX_LEVERAGE)
 
     def open_position(self, symbol: str, side: str, size: str, leverage: int | str | None = None) -> str:
         """Open a position and return its ID.
@@ -152,33 +136,27 @@ class Account:
             leverage: The leverage of the position, None for that of the symbol.
         """
         side, amount = _check_choice("side", side, ("LONG", "SHORT")), _parse_positive("size", size)
-        with self._lock:
+        with self.lock:
             symbol = self._check_symbol(symbol)
-            used = self.leverage_in_force(symbol) if leverage is None else _parse_leverage(leverage)
-            position = Position(str(uuid.uuid4()), symbol, side, amount, used, self._now())
-            self.positions.append(position)
-            return position.position_id
+            used = self.leverage_in_force(symbol) if leverage is None else leverage
+            used, position_id = parse_whole_number("leverage", used, 1, MAX_LEVERAGE), str(uuid.uuid4())
+            self.positions.append(Position(position_id, symbol, side, amount, used, self.now()))
+            return position_id
 
     def close_position(self, symbol: str) -> None:
         """Close all positions of a symbol."""
-        with self._lock:
-            remaining = [position for position in self.positions if position.symbol != symbol.upper()]
-            if len(remaining) == len(self.positions):
+        symbol = symbol.upper()
+        with self.lock:
+            if symbol not in [position.symbol for position in self.positions]:
                 raise ValueError(
-                    f"{self.name} has no open position in {symbol.upper()}; the command state shows the open positions"
+                    f"{self.name} has no open position in {symbol}; the command state shows the open positions"
                 )
-            self.positions = remaining
+            self.positions = [position for position in self.positions if position.symbol != symbol]
 
     def open_order(
-        self,
-        symbol: str,
-        side: str,
-        quantity: str,
-        price: str,
-        created_at: int | None = None,
-        order_type: str = "LIMIT",
-        age_days: str | float = 0,
-    ) -> str:
+        self, symbol: str, side: str, quantity: str, price: str, created_at: int | None = None,
+        order_type: str = "LIMIT", age_days: str | float = 0,
+    ) -> str:  # fmt: skip
         """Place an order and return its ID.
 
         Args:
@@ -191,13 +169,15 @@ class Account:
             age_days: How long ago the order was created, in days.
         """
         order_type = _check_choice("order_type", order_type, ORDER_TYPES)
-        side, age_ms = _check_choice("side", side, ("BUY", "SELL")), int(_parse_age_days(age_days) * MS_PER_DAY)
+        side, days = _check_choice("side", side, ("BUY", "SELL")), parse_number(age_days, 0, MAX_AGE_DAYS)
         amount, at, trigger = _parse_positive("quantity", quantity), _parse_positive("price", price), None
+        if days is None:
+            raise ValueError(f"the age of an order must be a number of days from 0 to {MAX_AGE_DAYS}, not {age_days}")
         if order_type != "LIMIT":
             amount, at, trigger = Decimal(0), Decimal(0), at
-        with self._lock:
+        with self.lock:
             symbol = self._check_symbol(symbol)
-            created_at = self._now() - age_ms if created_at is None else created_at
+            created_at = self.now() - int(days * 86_400_000) if created_at is None else created_at
             leverage = self.leverage_in_force(symbol)
             order = Order(str(uuid.uuid4()), symbol, side, amount, at, trigger, leverage, created_at, order_type)
             self.orders.append(order)
@@ -205,18 +185,17 @@ class Account:
 
     def cancel_order(self, order_id: str) -> None:
         """Cancel an open order."""
-        with self._lock:
-            remaining = [order for order in self.orders if order.order_id != order_id]
-            if len(remaining) == len(self.orders):
+        with self.lock:
+            if order_id not in [order.order_id for order in self.orders]:
                 raise ValueError(
                     f"{self.name} has no open order {order_id}; the command state shows the IDs of the open orders"
                 )
-            self.orders = remaining
+            self.orders = [order for order in self.orders if order.order_id != order_id]
 
     def _check_symbol(self, symbol: str) -> str:
         """Return a listed symbol in upper case."""
         symbol = symbol.upper()
-        if symbol not in self._instruments:
+        if symbol not in self.instruments:
             raise ValueError(
                 f"unknown symbol {symbol}; use a listed symbol, such as BTCUSDT, or add {symbol} to the instruments of "
                 "the accounts file"
@@ -248,15 +227,3 @@ def parse_whole_number(name: str, value: object, low: int, high: int) -> int:
     if parse_number(value, low, high) is None or "." in str(value):
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value}")
     return int(str(value))
-
-
-def _parse_leverage(value: object) -> int:
-    return parse_whole_number("leverage", value, 1, MAX_LEVERAGE)
-
-
-def _parse_age_days(value: object) -> float:
-    """Return the age of an order in days."""
-    days = parse_number(value, 0, MAX_AGE_DAYS)
-    if days is None:
-        raise ValueError(f"the age of an order must be a number of days from 0 to {MAX_AGE_DAYS}, not {value}")
-    return days

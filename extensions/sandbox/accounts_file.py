@@ -104,13 +104,11 @@ def _check_mapping(value: Any, name: str) -> dict[str, Any]:
 
 def _check_keys(value: Any, name: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
     """Return a mapping that has all required keys, and no keys that are neither required nor optional."""
-    record = _check_mapping(value, name)
+    record, known = _check_mapping(value, name), sorted({*required, *optional})
     for key in required:
         if key not in record:
             raise ValueError(f"{name} must have the key {key}")
     for key in record:
-        if key not in required and key not in optional:
-            raise ValueError(
-                f"{name} has the unknown key {key}; its keys are: {', '.join(sorted({*required, *optional}))}"
-            )
+        if key not in known:
+            raise ValueError(f"{name} has the unknown key {key}; its keys are: {', '.join(known)}")
     return record

@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -31,8 +32,8 @@ from .transcripts import parse_quirks, read_quirks
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 HELP_WIDTH = 78
+RAW = argparse.RawDescriptionHelpFormatter
 TABLE_COLUMN = 22
-MAX_SPEED = 1_000_000.0
 
 DESCRIPTION = (
     "Simulate the futures API of CoinSwitch PRO on this machine. Nothing is sent to the real exchange, and nothing is "
@@ -44,43 +45,35 @@ To see the options of a command: {PROGRAM} COMMAND --help
 examples:
   Start the sandbox with one account. Ctrl-C stops it:
     {PROGRAM}
-
   Use a fixed port, several accounts, and rate limits that refill in 1 s:
     {PROGRAM} --port 8080 --accounts accounts.yml --speed 60
-
-  Act on the running sandbox. First paste the export lines that it printed
-  into this terminal:
+  Act on the running sandbox. First paste the export lines that it printed:
     {PROGRAM} open-position BTCUSDT --side long --size 0.01
     {PROGRAM} fault write_leverage timeout
-    {PROGRAM} state
 """
+# fmt: off
 SERVE_ARGUMENTS = {
     "--port": Argument("port to listen on; 0 is a free port", "0"),
-    "--accounts": Argument(
-        "YAML file with accounts and instruments; README.md of the sandbox shows one (default: one account with new "
-        "keys, named desk)",
-        metavar="FILE",
-    ),
-    "--like": Argument(
-        "respond like the exchange in a transcript, which is the JSON file that the playbook api_check writes "
-        "(default: as documented)",
-        metavar="FILE",
-    ),
-    "--quirks": Argument(
-        "respond with these readings of quirks; README.md of the sandbox lists them", metavar="NAME=READING,..."
-    ),
-    "--export": Argument(
-        "account whose keys are printed as export lines; those of the others are printed as comments (default: the "
-        "first account)",
-        metavar="NAME",
-    ),
-    "--ready-file": Argument(
-        "for scripts: also write the export lines to this file; it exists only while the sandbox listens",
-        metavar="FILE",
-    ),
+    "--accounts": Argument("YAML file with accounts and instruments; README.md of the sandbox shows one (default: one "
+        "account with new keys, named desk)", metavar="FILE"),
+    "--like": Argument("respond like the exchange in a transcript, which is the JSON file that the playbook api_check "
+        "writes (default: as documented)", metavar="FILE"),
+    "--quirks": Argument("respond with these readings of quirks; README.md of the sandbox lists them",
+        metavar="NAME=READING,..."),
+    "--export": Argument("account whose keys are printed as export lines; those of the others are printed as comments "
+        "(default: the first account)", metavar="NAME"),
+    "--ready-file": Argument("for scripts: also write the export lines to this file; it exists only while the sandbox "
+        "listens", metavar="FILE"),
     "--speed": Argument("refill the rate limits this many times as fast; 60 turns a minute into a second", "1"),
     "--no-rate-limits": Argument("accept any number of requests", is_switch=True),
 }
+SERVE = Command(
+    lambda _exchange, _values: None,
+    "start the sandbox in the foreground, on a port of 127.0.0.1 (the default command); it prints export lines with "
+    "its URL and the keys of an account, and one line for each request on stderr",
+    SERVE_ARGUMENTS, ["", "--accounts accounts.yml --export beta", "--like api-check.json --no-rate-limits"],
+)
+# fmt: on
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,22 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def create_parser() -> argparse.ArgumentParser:
-    serve = Command(
-        lambda _exchange, _values: None,
-        "start the sandbox in the foreground, on a port of 127.0.0.1 (the default command); it prints export lines "
-        "with its URL and the keys of an account, and one line for each request on stderr",
-        SERVE_ARGUMENTS,
-        ["", "--accounts accounts.yml --export beta", "--like api-check.json --no-rate-limits"],
-    )
-    all_commands = {"serve": serve, **COMMANDS}
+    all_commands = {"serve": SERVE, **COMMANDS}
     rows = _format_table({name: command.help for name, command in all_commands.items()})
-    parser = _Parser(
-        prog=PROGRAM,
-        usage="%(prog)s [COMMAND] [OPTIONS]",
-        description=f"{textwrap.fill(DESCRIPTION, HELP_WIDTH)}\n\ncommands:\n{rows}",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = f"{textwrap.fill(DESCRIPTION, HELP_WIDTH)}\n\ncommands:\n{rows}"
+    usage = "%(prog)s [COMMAND] [OPTIONS]"
+    parser = _Parser(prog=PROGRAM, usage=usage, description=description, epilog=EXAMPLES, formatter_class=RAW)
     # The description lists the commands.
     subparsers = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", prog=PROGRAM, help=argparse.SUPPRESS
@@ -140,13 +122,11 @@ def _add_command(subparsers: Any, name: str, command: Command) -> None:
     lines = "\n".join(f"  {PROGRAM} {example}".rstrip() for example in command.examples)
     tables = "".join(f"{heading}:\n{_format_table(rows)}\n\n" for heading, rows in command.tables.items())
     required = " ".join(argument for argument in command.arguments if not argument.startswith("-"))
+    usage = f"%(prog)s [OPTIONS] {required}".rstrip()
+    description = textwrap.fill(f"{command.help[0].upper()}{command.help[1:]}.", HELP_WIDTH)
+    epilog = f"{tables}examples:\n{lines}"
     parser = subparsers.add_parser(
-        name,
-        usage=f"%(prog)s [OPTIONS] {required}".rstrip(),
-        description=textwrap.fill(f"{command.help[0].upper()}{command.help[1:]}.", HELP_WIDTH),
-        epilog=f"{tables}examples:\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        name, usage=usage, description=description, epilog=epilog, formatter_class=RAW, allow_abbrev=False
     )
     for argument_name, argument in command.arguments.items():
         _add_argument(parser, argument_name, argument)
@@ -165,16 +145,8 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, argument: Argument
 
 def _format_table(rows: Mapping[str, str]) -> str:
     """Return indented lines with a name and its help, wrapped to the width of the help."""
-    return "\n".join(
-        textwrap.fill(
-            text,
-            HELP_WIDTH,
-            initial_indent=f"  {name}".ljust(TABLE_COLUMN),
-            subsequent_indent=" " * TABLE_COLUMN,
-            break_on_hyphens=False,
-        )
-        for name, text in rows.items()
-    )
+    wrap = partial(textwrap.fill, width=HELP_WIDTH, subsequent_indent=" " * TABLE_COLUMN, break_on_hyphens=False)
+    return "\n".join(wrap(text, initial_indent=f"  {name}".ljust(TABLE_COLUMN)) for name, text in rows.items())
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -193,7 +165,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def create_exchange(options: argparse.Namespace) -> Exchange:
-    speed = parse_number(options.speed, 0, MAX_SPEED)
+    speed = parse_number(options.speed, 0, 1_000_000)
     if not speed:
         raise ValueError(f"--speed must be a number above 0, such as 60, not {options.speed}")
     quirks = Quirks()
@@ -240,14 +212,9 @@ def _sort_accounts(accounts: Sequence[Account], export: str | None) -> list[Acco
 def _format_export_lines(accounts: Sequence[Account], url: str) -> str:
     """Return shell lines that export the URL and the keys of the first account. Comments show the other keys."""
     first, *others = accounts
-    return "\n".join(
-        [
-            f"export COINSWITCH_API_URL={url}",
-            f"export COINSWITCH_API_KEY={first.api_key}",
-            f"export COINSWITCH_SECRET_KEY={first.secret_key}",
-            *(f"# {other.name}: API key {other.api_key} secret key {other.secret_key}" for other in others),
-        ]
-    )
+    keys = f"export COINSWITCH_API_KEY={first.api_key}\nexport COINSWITCH_SECRET_KEY={first.secret_key}"
+    comments = [f"\n# {other.name}: API key {other.api_key} secret key {other.secret_key}" for other in others]
+    return f"export COINSWITCH_API_URL={url}\n{keys}{''.join(comments)}"
 
 
 @contextmanager
@@ -287,27 +254,23 @@ def _run_command(options: argparse.Namespace) -> str:
             "the URL of the sandbox is not set; use --url, or set COINSWITCH_API_URL to the URL that the sandbox "
             "printed"
         )
-    arguments = {
-        name: value for name, value in vars(options).items() if name not in ("command", "url") and value is not None
-    }
-    if api_key := os.environ.get("COINSWITCH_API_KEY"):
-        arguments["api_key"] = api_key
+    given = {**vars(options), "api_key": os.environ.get("COINSWITCH_API_KEY") or None, "command": None, "url": None}
+    arguments = {name: value for name, value in given.items() if value is not None}
     result = _post(url, options.command, arguments)
     return result if isinstance(result, str) else yaml.safe_dump(result, sort_keys=False).rstrip()
 
 
 def _post(url: str, command: str, arguments: Mapping[str, Any]) -> Any:
     """Send a command, and return its result. Raises ValueError with the error that the sandbox returned."""
-    connection = HTTPConnection("127.0.0.1", _parse_port(url), timeout=10)
+    port = _parse_port(url)
     try:
-        connection.request("POST", PREFIX + command, json.dumps(arguments))
-        response = json.loads(connection.getresponse().read())
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("POST", PREFIX + command, json.dumps(arguments))
+            response = json.loads(connection.getresponse().read())
     except OSError as error:
         raise ValueError(f"no sandbox listens on {url}; start one with: {PROGRAM}") from error
     except (HTTPException, ValueError):
         response = None
-    finally:
-        connection.close()
     if not isinstance(response, dict) or not response.keys() & {"error", "result"}:
         raise ValueError(f"the server on {url} is not a sandbox; use the URL that the sandbox printed")
     if "error" in response:
@@ -315,16 +278,11 @@ def _post(url: str, command: str, arguments: Mapping[str, Any]) -> Any:
     return response["result"]
 
 
-def _parse_port(url: str) -> int | None:
+def _parse_port(url: str) -> int:
     """Return the port of the URL of a sandbox. Refuse any other URL, so that no command leaves this machine."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        is_loopback = False
-    else:
-        is_loopback = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
-    if not is_loopback:
+    match = re.fullmatch("http://(?:127[.]0[.]0[.]1|localhost)(?::([0-9]{1,5}))?(?:/.*)?", url)
+    port = int(match[1] or 80) if match else -1
+    if not 0 <= port <= 65_535:
         raise ValueError(
             f"{url} is not the URL of a sandbox; use the URL that the sandbox printed, such as http://127.0.0.1:8080"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ PREFIX = "/sandbox/"
 # The command as the user typed it, so that it can be copied from a message. An installed collection has another path.
 _IS_TYPED = Path(sys.argv[0]).resolve() == Path(__file__).resolve().parent
 PROGRAM = f"python3 {sys.argv[0] if _IS_TYPED else 'extensions/sandbox'}"
-MAX_TIMES = 1_000_000
 Values = Mapping[str, Any]
 
 
@@ -33,8 +31,7 @@ class Argument(NamedTuple):
     is_switch: bool = False
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command. The names of its options begin with `--`. All other arguments are required.
 
     `tables` has more help: names with their help, by heading.
@@ -44,16 +41,17 @@ class Command:
     help: str
     arguments: Mapping[str, Argument]
     examples: Sequence[str]
-    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, str]] = {}
 
     def fill_in(self, given: Values) -> Values:
-        """Return the value of each argument. Raises ValueError if one is missing."""
-        values = {name: None if value is None else str(value) for name, value in given.items()}
+        """Return the value of each argument, and ignore others. Raises ValueError if one is missing."""
+        values = {"api_key": given.get("api_key")}
         for argument_name, argument in self.arguments.items():
             name = argument_name.lstrip("-").lower().replace("-", "_")
-            values.setdefault(name, argument.default)
-            if values[name] is None and not argument_name.startswith("-"):
+            value = given.get(name, argument.default)
+            if value is None and not argument_name.startswith("-"):
                 raise ValueError(f"{name} is missing; add it to the JSON object in the body")
+            values[name] = None if value is None else str(value)
         return values
 
 
@@ -113,24 +111,25 @@ def _format_time(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(milliseconds / 1000))
 
 
-def _on_account(act: Callable[[Account, Values], object], done: str) -> Callable[[Exchange, Values], str]:
-    """Return the function of a command that changes an account.
+def _on_account(method: str, done: str) -> Callable[[Exchange, Values], str]:
+    """Return the function of a command that calls a method of an account with its arguments.
 
-    `done` is the template of its result, with the values of the command and the `result` of `act`.
+    `done` is the template of its result, with the arguments and the `result` of the method.
     """
 
     def run(exchange: Exchange, values: Values) -> str:
         account = _find_account(exchange, values)
-        result = act(account, values)
-        shown = {name: value.upper() for name, value in values.items() if name in ("symbol", "side")}
-        return f"{account.name}: {done.format_map({**values, **shown, 'result': result})}"
+        arguments = {name: value for name, value in values.items() if name not in ("account", "api_key")}
+        result = getattr(account, method)(**arguments)
+        shown = {name: value.upper() for name, value in arguments.items() if name in ("symbol", "side")}
+        return f"{account.name}: {done.format_map({**arguments, **shown, 'result': result})}"
 
     return run
 
 
 def _fault(exchange: Exchange, values: Values) -> str:
     endpoint, name, symbol = values["endpoint"], values["fault"], values["symbol"]
-    times = parse_whole_number("times", values["times"], 0, MAX_TIMES)
+    times = parse_whole_number("times", values["times"], 0, 1_000_000)
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name}; '{PROGRAM} fault --help' lists the faults")
     if symbol is not None and symbol.upper() not in exchange.instruments:
@@ -146,28 +145,19 @@ def _clear_faults(exchange: Exchange, _values: Values) -> str:
 
 
 _SYMBOL = {"SYMBOL": Argument("symbol, such as BTCUSDT")}
-_ACCOUNT = {
-    "--account": Argument(
-        "account to act on (default: the account with the key $COINSWITCH_API_KEY; if that is not set, the first "
-        "account)",
-        metavar="NAME",
-    )
-}
+# fmt: off
+_ACCOUNT = {"--account": Argument(
+    "account to act on (default: the account with the key $COINSWITCH_API_KEY; if that is not set, the first account)",
+    metavar="NAME",
+)}
 
 COMMANDS: Mapping[str, Command] = {
     "state": Command(
-        _state,
-        "show the API key, leverages, open positions and open orders of all accounts, as YAML",
-        {"--account": Argument("show only this account", metavar="NAME")},
-        ["state", "state --account beta"],
+        _state, "show the API key, leverages, open positions and open orders of all accounts, as YAML",
+        {"--account": Argument("show only this account", metavar="NAME")}, ["state", "state --account beta"],
     ),
     "open-position": Command(
-        _on_account(
-            lambda account, values: account.open_position(
-                values["symbol"], values["side"], values["size"], values["leverage"]
-            ),
-            "{side} {size} {symbol} opened, position {result}",
-        ),
+        _on_account("open_position", "{side} {size} {symbol} opened, position {result}"),
         "open a position, which blocks changes of the leverage of its symbol",
         {
             **_SYMBOL,
@@ -179,68 +169,46 @@ COMMANDS: Mapping[str, Command] = {
         ["open-position BTCUSDT", "open-position ETHUSDT --side short --size 1.5"],
     ),
     "close-position": Command(
-        _on_account(lambda account, values: account.close_position(values["symbol"]), "{symbol} closed"),
-        "close all open positions of a symbol",
-        {**_SYMBOL, **_ACCOUNT},
-        ["close-position BTCUSDT"],
+        _on_account("close_position", "{symbol} closed"), "close all open positions of a symbol",
+        {**_SYMBOL, **_ACCOUNT}, ["close-position BTCUSDT"],
     ),
     "open-order": Command(
-        _on_account(
-            lambda account, values: account.open_order(
-                values["symbol"],
-                values["side"],
-                values["quantity"],
-                values["price"],
-                order_type=values["order_type"],
-                age_days=values["age_days"],
-            ),
-            "{side} {quantity} {symbol} at {price} placed, order {result}",
-        ),
+        _on_account("open_order", "{side} {quantity} {symbol} at {price} placed, order {result}"),
         "place an order, which blocks changes of the leverage of its symbol, and print its ID",
         {
             **_SYMBOL,
             "--side": Argument("side of the order, buy or sell", "buy"),
             "--quantity": Argument("quantity in the base asset", "0.01"),
             "--price": Argument("price in USDT; it triggers an order that is no limit order", "1000"),
-            "--order-type": Argument(f"{', '.join(ORDER_TYPES)}", "LIMIT", metavar="TYPE"),
+            "--order-type": Argument(", ".join(ORDER_TYPES), "LIMIT", metavar="TYPE"),
             "--age-days": Argument("how long ago it was placed, in days", "0", metavar="DAYS"),
             **_ACCOUNT,
         },
         ["open-order BTCUSDT", "open-order ETHUSDT --side sell --age-days 9"],
     ),
     "cancel-order": Command(
-        _on_account(lambda account, values: account.cancel_order(values["order_id"]), "order {order_id} canceled"),
-        "cancel an open order",
+        _on_account("cancel_order", "order {order_id} canceled"), "cancel an open order",
         {"ORDER_ID": Argument("ID of the order; the command state shows it"), **_ACCOUNT},
         ["cancel-order 7bc0ed9a-e39e-40d3-a2f4-5601bfbd54df"],
     ),
     "set-leverage": Command(
-        _on_account(
-            lambda account, values: account.set_leverage(values["symbol"], values["leverage"]),
-            "{symbol} leverage {leverage}",
-        ),
+        _on_account("set_leverage", "{symbol} leverage {leverage}"),
         "set the leverage of a symbol, as another program would; limits, positions and orders do not prevent it",
-        {**_SYMBOL, "LEVERAGE": Argument("leverage, a whole number from 1"), **_ACCOUNT},
-        ["set-leverage BTCUSDT 20"],
+        {**_SYMBOL, "LEVERAGE": Argument("leverage, a whole number from 1"), **_ACCOUNT}, ["set-leverage BTCUSDT 20"],
     ),
     "fault": Command(
-        _fault,
-        "make the next requests fail; of several faults for a request, the one that was added first is used",
+        _fault, "make the next requests fail; of several faults for a request, the one that was added first is used",
         {
             "ENDPOINT": Argument('endpoint, see below; "*" is any endpoint'),
             "FAULT": Argument("what goes wrong, see below"),
             "--times": Argument("number of requests that fail; 0 is all until clear-faults", "1", metavar="COUNT"),
             "--symbol": Argument("only requests for this symbol fail (default: any symbol)"),
         },
-        [
-            "fault write_leverage timeout",
-            "fault read_leverage 503 --times 3 --symbol BTCUSDT",
-            'fault "*" 403-html --times 0',
-        ],
-        {
-            "endpoints": ENDPOINT_HELP,
-            **{heading: {name: row[1] for name, row in rows.items()} for heading, rows in FAULT_TABLE.items()},
-        },
+        ["fault write_leverage timeout", "fault read_leverage 503 --times 3 --symbol BTCUSDT",
+         'fault "*" 403-html --times 0'],
+        {"endpoints": ENDPOINT_HELP,
+         **{heading: {name: row[1] for name, row in rows.items()} for heading, rows in FAULT_TABLE.items()}},
     ),
     "clear-faults": Command(_clear_faults, "remove all faults", {}, ["clear-faults"]),
 }
+# fmt: on

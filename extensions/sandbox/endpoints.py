@@ -8,10 +8,9 @@ The functions work on the state of one account. They use no socket and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 from .accounts import Account, Order, Position
 from .faults import Response
@@ -24,13 +23,10 @@ MAX_ORDERS_PER_PAGE = 50
 
 # For readings of the quirk `unset_leverage`: what they change in the usual data. None is an empty object.
 _UNSET_DATA: Mapping[str, Mapping[str, Any] | None] = {
-    "zero": {"leverage": "0"},
-    "zero-number": {"leverage": 0},
-    "blank": {"leverage": ""},
-    "leverage-null": {"leverage": None},
-    "empty-fields": {"exchange": "", "symbol": "", "leverage": ""},
+    "zero": {"leverage": "0"}, "zero-number": {"leverage": 0}, "blank": {"leverage": ""},
+    "leverage-null": {"leverage": None}, "empty-fields": {"exchange": "", "symbol": "", "leverage": ""},
     "empty-object": None,
-}
+}  # fmt: skip
 
 
 class Refusal(Exception):
@@ -49,12 +45,8 @@ class Refusal(Exception):
         data = {"data": None} if reading == "null" else {}
         self.response = Response(status, {"message": message, **data}, headers or {})
 
-    def raise_again(self) -> NoReturn:
-        raise self
 
-
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A request to an endpoint: the account, the parameters, the state of the exchange, and the time in Unix ms."""
 
     account: Account
@@ -63,13 +55,9 @@ class Call:
     quirks: Quirks
     now: int
 
-    def check_exchange(self) -> None:
-        if str(self.get_required("exchange")).upper() != EXCHANGE:
-            raise Refusal(422, "Input exchange is invalid")
-
     def get_required(self, name: str) -> Any:
         value = self.fields.get(name)
-        if value is None or value == "":
+        if value in (None, ""):
             raise Refusal(422, f"Input {name} is missing")
         return value
 
@@ -99,7 +87,6 @@ class Call:
 
 
 def read_leverage(call: Call) -> Any:
-    call.check_exchange()
     symbol = call.get_symbol()
     usual_response = _leverage_data(call, symbol)
     reading = call.quirks.unset_leverage
@@ -112,7 +99,6 @@ def read_leverage(call: Call) -> Any:
 
 
 def write_leverage(call: Call) -> Any:
-    call.check_exchange()
     symbol = call.get_symbol()
     leverage = call.get_required("leverage")
     if not isinstance(leverage, int) or isinstance(leverage, bool):
@@ -128,9 +114,8 @@ def write_leverage(call: Call) -> Any:
 
 def _apply_limits(call: Call, instrument: Instrument, leverage: int) -> int:
     """Return a leverage that the limits and the step allow. Otherwise refuse or clamp it, as the quirk says."""
-    min_leverage, max_leverage, step = (
-        Decimal(instrument[name]) for name in ("min_leverage", "max_leverage", "leverage_step")
-    )
+    names = ("min_leverage", "max_leverage", "leverage_step")
+    min_leverage, max_leverage, step = (Decimal(instrument[name]) for name in names)
     if min_leverage <= leverage <= max_leverage and (leverage - min_leverage) % step == 0:
         return leverage
     if call.quirks.limit_answer != "clamp":
@@ -145,32 +130,22 @@ def _leverage_data(call: Call, symbol: str) -> Any:
 
 
 def list_instruments(call: Call) -> Any:
-    call.check_exchange()
-    rows = {
-        symbol: {
-            **instrument,
-            "min_leverage": call.format_leverage(Decimal(instrument["min_leverage"])),
-            "max_leverage": call.format_leverage(Decimal(instrument["max_leverage"])),
-        }
-        for symbol, instrument in call.instruments.items()
-    }
+    rows = {}
+    for symbol, instrument in call.instruments.items():
+        limits = {name: call.format_leverage(Decimal(instrument[name])) for name in ("min_leverage", "max_leverage")}
+        rows[symbol] = {**instrument, **limits}
     return {"data": rows}
 
 
 def list_positions(call: Call) -> Any:
-    call.check_exchange()
     if call.quirks.positions_without_symbol == "422":
         call.get_required("symbol")
     symbol = call.get_optional_symbol()
     all_symbols = call.quirks.positions_other_symbols
     rows = [_position_row(call, p) for p in call.account.positions if all_symbols or symbol in (None, p.symbol)]
     if all_symbols:
-        symbols_with_position = {row["symbol"] for row in rows}
-        rows += [
-            _position_row(call, _empty_position(call, other))
-            for other in call.instruments
-            if other not in symbols_with_position
-        ]
+        flat_symbols = [other for other in call.instruments if other not in {row["symbol"] for row in rows}]
+        rows += [_position_row(call, _empty_position(call, other)) for other in flat_symbols]
     if not rows and call.quirks.flat_positions == "message":
         return {"message": "There are no open Positions"}
     return {"data": rows}
@@ -182,28 +157,19 @@ def _empty_position(call: Call, symbol: str) -> Position:
 
 def _position_row(call: Call, position: Position) -> dict[str, Any]:
     price = get_price(position.symbol)
-    liquidation_distance = price / position.leverage
-    liquidation_price = price - liquidation_distance if position.side == "LONG" else price + liquidation_distance
+    distance = price / position.leverage * (1 if position.side == "LONG" else -1)
+    # fmt: off
     return {
-        "exchange": EXCHANGE,
-        "position_id": position.position_id,
-        "symbol": position.symbol,
-        "position_side": position.side,
-        "leverage": call.format_leverage(position.leverage),
-        "position_size": str(position.size),
-        "position_value": str(position.value),
+        "exchange": EXCHANGE, "position_id": position.position_id, "symbol": position.symbol,
+        "position_side": position.side, "leverage": call.format_leverage(position.leverage),
+        "position_size": str(position.size), "position_value": str(position.value),
         "position_margin": _format_amount(position.margin),
-        "maint_margin": _format_amount(position.value * Decimal("0.005")),
-        "avg_entry_price": str(price),
-        "mark_price": str(price),
-        "last_price": str(price),
-        "unrealised_pnl": "0",
-        "liquidation_price": _format_amount(liquidation_price),
-        "margin_type": "ISOLATED",
-        "status": "OPEN",
-        "created_at": position.created_at,
-        "updated_at": position.created_at,
+        "maint_margin": _format_amount(position.value * Decimal("0.005")), "avg_entry_price": str(price),
+        "mark_price": str(price), "last_price": str(price), "unrealised_pnl": "0",
+        "liquidation_price": _format_amount(price - distance), "margin_type": "ISOLATED", "status": "OPEN",
+        "created_at": position.created_at, "updated_at": position.created_at,
     }
+    # fmt: on
 
 
 def list_open_orders(call: Call) -> Any:
@@ -211,7 +177,6 @@ def list_open_orders(call: Call) -> Any:
 
     `cursor` is the creation time of the last order of the page.
     """
-    call.check_exchange()
     symbol = call.get_optional_symbol()
     limit = call.get_optional_integer("limit")
     if limit is not None and not 1 <= limit <= MAX_ORDERS_PER_PAGE:
@@ -245,63 +210,43 @@ def _read_period(call: Call) -> tuple[int, int]:
 
 def _order_row(order: Order) -> dict[str, Any]:
     trigger = {} if order.trigger_price is None else {"trigger_price": str(order.trigger_price)}
+    # fmt: off
     return {
-        "order_id": order.order_id,
-        "exchange": EXCHANGE,
-        "symbol": order.symbol,
-        "side": order.side,
-        "status": "OPEN",
-        "order_type": order.order_type,
-        "quantity": str(order.quantity),
-        "exec_quantity": "0",
-        "price": str(order.price),
-        "avg_execution_price": "0",
-        "execution_fee": "0",
-        "realised_pnl": "0",
-        "reduce_only": bool(trigger),
-        "created_at": order.created_at,
-        "updated_at": order.created_at,
-        **trigger,
+        "order_id": order.order_id, "exchange": EXCHANGE, "symbol": order.symbol, "side": order.side, "status": "OPEN",
+        "order_type": order.order_type, "quantity": str(order.quantity), "exec_quantity": "0",
+        "price": str(order.price), "avg_execution_price": "0", "execution_fee": "0", "realised_pnl": "0",
+        "reduce_only": bool(trigger), "created_at": order.created_at, "updated_at": order.created_at, **trigger,
     }
+    # fmt: on
 
 
 def read_wallet(call: Call) -> Any:
     account = call.account
-    position_margin = sum((position.margin for position in account.positions), Decimal(0))
-    order_margin = sum((order.margin for order in account.orders), Decimal(0))
+    positions, orders = _sum_margins(account.positions), _sum_margins(account.orders)
     balances = {
-        "total_balance": account.balance,
-        "total_available_balance": account.balance - position_margin - order_margin,
-        "total_blocked_balance": position_margin + order_margin,
-        "total_position_margin": position_margin,
-        "total_open_order_margin": order_margin,
-    }
-    return {
-        "data": {
-            "base_asset_balances": [
-                {"base_asset": "USDT", "balances": {name: _format_amount(amount) for name, amount in balances.items()}}
-            ],
-            "asset": [_asset_row(account, symbol) for symbol in sorted(account.blocked_symbols)],
-        }
-    }
+        "total_balance": account.balance, "total_available_balance": account.balance - positions - orders,
+        "total_blocked_balance": positions + orders, "total_position_margin": positions,
+        "total_open_order_margin": orders,
+    }  # fmt: skip
+    row = {"base_asset": "USDT", "balances": {name: _format_amount(amount) for name, amount in balances.items()}}
+    assets = [_asset_row(account, symbol) for symbol in sorted(account.blocked_symbols)]
+    return {"data": {"base_asset_balances": [row], "asset": assets}}
 
 
 def _asset_row(account: Account, symbol: str) -> dict[str, Any]:
-    position_margin = sum((p.margin for p in account.positions if p.symbol == symbol), Decimal(0))
-    order_margin = sum((o.margin for o in account.orders if o.symbol == symbol), Decimal(0))
-    return {
-        "symbol": symbol,
-        "base_asset": "USDT",
-        "exchange": EXCHANGE,
-        "blocked_balance": _format_amount(position_margin + order_margin),
-        "position_margin": _format_amount(position_margin),
-        "open_order_margin": _format_amount(order_margin),
-    }
+    positions = _sum_margins([p for p in account.positions if p.symbol == symbol])
+    orders = _sum_margins([o for o in account.orders if o.symbol == symbol])
+    amounts = {"blocked_balance": positions + orders, "position_margin": positions, "open_order_margin": orders}
+    formatted = {name: _format_amount(amount) for name, amount in amounts.items()}
+    return {"symbol": symbol, "base_asset": "USDT", "exchange": EXCHANGE, **formatted}
+
+
+def _sum_margins(items: Sequence[Position | Order]) -> Decimal:
+    return sum((item.margin for item in items), Decimal(0))
 
 
 def create_order(call: Call) -> Any:
     """Place a limit order. It needs the association that the first write of the leverage of its symbol creates."""
-    call.check_exchange()
     symbol = call.get_symbol()
     if symbol not in call.account.leverage:
         raise Refusal(400, "subaccount association not found")
@@ -314,17 +259,14 @@ def create_order(call: Call) -> Any:
 
 
 def cancel_order(call: Call) -> Any:
-    call.check_exchange()
     order_id = str(call.get_required("order_id"))
-    try:
-        call.account.cancel_order(order_id)
-    except ValueError:
-        raise Refusal(400, "Order not found") from None
+    if order_id not in [order.order_id for order in call.account.orders]:
+        raise Refusal(400, "Order not found")
+    call.account.cancel_order(order_id)
     return {"data": {"order_id": order_id, "exchange": EXCHANGE, "status": "CANCELLED"}}
 
 
 def cancel_all_orders(call: Call) -> Any:
-    call.check_exchange()
     symbol = call.get_optional_symbol()
     order_ids = [order.order_id for order in call.account.orders if symbol in (None, order.symbol)]
     for order_id in order_ids:
@@ -332,33 +274,40 @@ def cancel_all_orders(call: Call) -> Any:
     return {"data": {"exchange": EXCHANGE, "order_ids": order_ids}}
 
 
-def validate_keys(_call: Call) -> Any:
-    return {"message": "Valid Access"}
-
-
 def _format_amount(amount: Decimal) -> str:
     return f"{amount:.8f}"
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """An endpoint. `respond` is None for the time of the server, which needs no keys."""
+class Endpoint(NamedTuple):
+    """An endpoint. All but two need the parameter `exchange`.
+
+    Attributes:
+        respond: What it answers. None for the time of the server, which needs no keys.
+        limit: The requests per 60 s, as the vendor documents them. None for an endpoint without a limit.
+    """
 
     name: str
     respond: Callable[[Call], Any] | None
+    limit: int | None = None
+
+    def carry_out(self, call: Call) -> Any:
+        """Return the JSON value of the response. Raise Refusal if the exchange refuses the request."""
+        if self.name not in ("validate_keys", "wallet") and str(call.get_required("exchange")).upper() != EXCHANGE:
+            raise Refusal(422, "Input exchange is invalid")
+        return self.respond(call) if self.respond else None
 
 
 _PREFIX = "/trade/api/v2"
 ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("GET", f"{_PREFIX}/time"): Endpoint("time", None),
-    ("GET", f"{_PREFIX}/validate/keys"): Endpoint("validate_keys", validate_keys),
-    ("GET", f"{_PREFIX}/futures/leverage"): Endpoint("read_leverage", read_leverage),
-    ("POST", f"{_PREFIX}/futures/leverage"): Endpoint("write_leverage", write_leverage),
-    ("GET", f"{_PREFIX}/futures/instrument_info"): Endpoint("instruments", list_instruments),
-    ("GET", f"{_PREFIX}/futures/positions"): Endpoint("positions", list_positions),
-    ("POST", f"{_PREFIX}/futures/orders/open"): Endpoint("open_orders", list_open_orders),
-    ("GET", f"{_PREFIX}/futures/wallet_balance"): Endpoint("wallet", read_wallet),
+    ("GET", f"{_PREFIX}/validate/keys"): Endpoint("validate_keys", lambda _call: {"message": "Valid Access"}),
+    ("GET", f"{_PREFIX}/futures/leverage"): Endpoint("read_leverage", read_leverage, 20),
+    ("POST", f"{_PREFIX}/futures/leverage"): Endpoint("write_leverage", write_leverage, 10),
+    ("GET", f"{_PREFIX}/futures/instrument_info"): Endpoint("instruments", list_instruments, 100),
+    ("GET", f"{_PREFIX}/futures/positions"): Endpoint("positions", list_positions, 20),
+    ("POST", f"{_PREFIX}/futures/orders/open"): Endpoint("open_orders", list_open_orders, 20),
+    ("GET", f"{_PREFIX}/futures/wallet_balance"): Endpoint("wallet", read_wallet, 20),
     ("POST", f"{_PREFIX}/futures/order"): Endpoint("create_order", create_order),
-    ("DELETE", f"{_PREFIX}/futures/order"): Endpoint("cancel_order", cancel_order),
-    ("POST", f"{_PREFIX}/futures/cancel_all"): Endpoint("cancel_all", cancel_all_orders),
+    ("DELETE", f"{_PREFIX}/futures/order"): Endpoint("cancel_order", cancel_order, 10),
+    ("POST", f"{_PREFIX}/futures/cancel_all"): Endpoint("cancel_all", cancel_all_orders, 10),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from email.utils import formatdate
 from functools import partial
@@ -23,11 +23,9 @@ from .endpoints import ENDPOINTS, Call, Endpoint, Refusal
 from .faults import Fault, Response
 from .instruments import Instrument, default_instruments, new_instrument
 from .quirks import Quirks
-from .rate_limits import DOCUMENTED_LIMITS, RateLimits
-from .signatures import is_signed_by
+from .rate_limits import RateLimits
+from .signatures import KeyPair, is_signed_by
 
-# By how many seconds the clock of a client may differ.
-EPOCH_TOLERANCE = 60.0
 FUTURES_PREFIX = "/trade/api/v2/futures/"
 # The endpoints of faults, with their help.
 ENDPOINT_HELP = {
@@ -39,27 +37,30 @@ ENDPOINT_HELP = {
 
 @dataclass
 class Request:
-    """A request as the exchange received it, and how the exchange answered it."""
+    """A request as the exchange received it, and how the exchange answered it.
+
+    Attributes:
+        body: The JSON value of the body, bytes if the body is not JSON, None without a body.
+        headers: The headers. Their names are in lower case.
+        target: The path and query as sent, which the signature covers.
+        address: The IP address of the client.
+        endpoint: The name of the endpoint, None for an unknown path or method.
+        account: The name of the account, None if the keys or the signature were refused.
+        status: The HTTP status of the response, None without a response.
+        at: When the request was received, in seconds of the monotonic clock.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    """The JSON value of the body, bytes if the body is not JSON, None without a body."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """The headers. Their names are in lower case."""
     target: str = ""
-    """The path and query as sent, which the signature covers."""
     address: str = "127.0.0.1"
-    """The IP address of the client."""
     endpoint: str | None = None
-    """The name of the endpoint, None for an unknown path or method."""
     account: str | None = None
-    """The name of the account, None if the keys or the signature were refused."""
     status: int | None = None
-    """The HTTP status of the response, None without a response."""
     at: float = 0.0
-    """When the request was received, in seconds of the monotonic clock."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -77,14 +78,12 @@ class Request:
 
     def is_to(self, endpoint: str) -> bool:
         """Return whether a name of ENDPOINT_HELP includes the endpoint of this request."""
-        is_futures = endpoint == "futures" and self.path.startswith(FUTURES_PREFIX)
-        return is_futures or endpoint in ("*", self.endpoint)
+        return endpoint in ("*", self.endpoint, self.path.startswith(FUTURES_PREFIX) and "futures")
 
     @property
     def symbol(self) -> str | None:
         """The requested symbol in upper case."""
-        source = self.body if isinstance(self.body, dict) else self.query
-        symbol = source.get("symbol")
+        symbol = (self.body if isinstance(self.body, dict) else self.query).get("symbol")
         return symbol.upper() if isinstance(symbol, str) else None
 
 
@@ -110,10 +109,6 @@ class _PlannedAction:
     act: Callable[[], object]
 
 
-def _do_not_wait(seconds: float) -> None:
-    """Return at once. Only a server waits."""
-
-
 class Exchange:
     """The state of the exchange: accounts, instruments, rate limits, quirks and faults.
 
@@ -121,14 +116,10 @@ class Exchange:
     """
 
     def __init__(
-        self,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        window: float = 60.0,
-        limits: Mapping[str, int | None] | None = None,
-        quirks: Quirks | None = None,
+        self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
+        window: float = 60.0, limits: Mapping[str, int | None] | None = None, quirks: Quirks | None = None,
         rate_limits: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Create an exchange without accounts.
 
         Args:
@@ -141,7 +132,8 @@ class Exchange:
         """
         self.clock = clock
         self.monotonic = monotonic
-        self.limits: dict[str, int | None] = {**DOCUMENTED_LIMITS, **(limits or {})} if rate_limits else {}
+        documented = {endpoint.name: endpoint.limit for endpoint in ENDPOINTS.values()}
+        self.limits = {**documented, **(limits or {})} if rate_limits else {}
         self.quirks = quirks or Quirks()
         self.instruments: dict[str, Instrument] = default_instruments()
         self.accounts: list[Account] = []
@@ -162,7 +154,9 @@ class Exchange:
         with self._lock:
             if any(account.name == name for account in self.accounts):
                 raise ValueError(f"an account named {name} already exists; use another name")
-            account = Account(name, seed, self.instruments, lambda: int(self.clock() * 1000), self._lock)
+            account = Account(
+                name, KeyPair.from_seed(seed), self.instruments, lambda: int(self.clock() * 1000), self._lock
+            )
             self.accounts.append(account)
             return account
 
@@ -222,7 +216,7 @@ class Exchange:
         with self._lock:
             self._faults.clear()
 
-    def handle(self, request: Request, wait: Callable[[float], None] = _do_not_wait) -> tuple[Response, Fault]:
+    def handle(self, request: Request, wait: Callable[[float], None] = lambda seconds: None) -> tuple[Response, Fault]:
         """Check a request and carry it out. Return its response, and the fault with which the server sends it.
 
         Args:
@@ -240,37 +234,28 @@ class Exchange:
                 _run_due(self._actions_after, request)
                 return Response(200, ""), fault
             try:
-                action = self._check(endpoint, request, self.clock() + fault.skew, fault)
+                action = partial(_carry_out, self._check(endpoint, request, self.clock() + fault.skew, fault))
             except Refusal as refusal:
-                action = refusal.raise_again
+                action = partial(replace, refusal.response)
         # The lock is free while the request waits, so that other requests are answered.
         if fault.late:
             wait(fault.delay)
         with self._lock:
-            response = self._carry_out(action, fault) if fault.works else Response(200, "")
-            response = fault.apply_to(response, request.headers)
+            states = [(account, account.save()) for account in self.accounts] if fault.later else []
+            response = fault.apply_to(action() if fault.works else Response(200, ""), request.headers)
+            for account, state in states:
+                account.restore(state)
             _run_due(self._actions_after, request)
             if fault.later:
-                self._actions_after.append(_PlannedAction("*", fault.later, partial(_carry_out, action)))
+                self._actions_after.append(_PlannedAction("*", fault.later, action))
             request.status = None if fault.drop else response.status
         return response, fault
 
-    def _carry_out(self, action: Callable[[], Any], fault: Fault) -> Response:
-        """Carry a request out and return its response. If the fault carries it out later, put the accounts back."""
-        states = [(account, account.save()) for account in self.accounts] if fault.later else []
-        response = _carry_out(action)
-        for account, state in states:
-            account.restore(state)
-        return response
-
     def _is_below_burst(self, fault: Fault, request: Request) -> bool:
         """Return whether the fault needs a burst, and the requests before this one are none."""
-        if fault.burst is None:
-            return False
-        count, seconds = fault.burst
-        answered = (other for other in self.requests if other.status not in (None, 429))
-        recent = [other.bucket for other in answered if other.at > request.at - seconds]
-        return recent.count(request.bucket) < count
+        count, seconds = fault.burst or (0, 0.0)
+        recent = (other for other in self.requests if other.at > request.at - seconds)
+        return [other.bucket for other in recent if other.status not in (None, 429)].count(request.bucket) < count
 
     def _take_fault(self, request: Request) -> Fault:
         for planned in self._faults:
@@ -295,12 +280,13 @@ class Exchange:
         instrument = self.instruments.get(request.symbol or "")
         changes = {"leverage": int(Decimal(instrument["max_leverage"]))} if fault.sets_maximum and instrument else {}
         call = Call(account, {**request.fields, **changes}, self.instruments, self.quirks, int(now * 1000))
-        return partial(endpoint.respond, call)
+        return partial(endpoint.carry_out, call)
 
     def _authenticate(self, request: Request, now: float) -> Account:
         key, signature, epoch = (request.headers.get(f"x-auth-{part}", "") for part in ("apikey", "signature", "epoch"))
         account = next((account for account in self.accounts if account.api_key == key), None)
-        is_on_time = epoch.isdecimal() and abs(now - int(epoch) / 1000) <= EPOCH_TOLERANCE
+        # The clock of a client may differ by a minute.
+        is_on_time = epoch.isdecimal() and abs(now - int(epoch) / 1000) <= 60
         if not (account and is_on_time and is_signed_by(key, signature, request.method, request.target, epoch)):
             is_futures = request.is_to("futures")
             raise Refusal(401, "API Key or Signature is not Correct" if is_futures else "Invalid Access")
@@ -310,19 +296,12 @@ class Exchange:
         limit = self.limits.get(endpoint.name)
         if limit is None:
             return
-        quirks = self.quirks
-        is_shared = quirks.leverage_buckets == "shared" and endpoint.name.endswith("_leverage")
-        scope = {
-            "key": request.headers.get("x-auth-apikey"),
-            "account": request.account,
-            "address": request.address,
-        }[quirks.limit_scope]
+        is_shared = self.quirks.leverage_buckets == "shared" and endpoint.name.endswith("_leverage")
+        scopes = {"key": request.bucket[0], "account": request.account, "address": request.address}
+        bucket = scopes[self.quirks.limit_scope], "leverage" if is_shared else endpoint.name
+        is_fixed = self.quirks.limit_window == "fixed"
         seconds = self._rate_limits.spend(
-            (scope, "leverage" if is_shared else endpoint.name),
-            limit,
-            request.at,
-            fixed=quirks.limit_window == "fixed",
-            refused_count=quirks.refused_count,
+            bucket, limit, request.at, fixed=is_fixed, refused_count=self.quirks.refused_count
         )
         if seconds:
             self.refused_by_rate_limit += 1

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from http.client import responses
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -41,50 +41,54 @@ class Fault:
     """What goes wrong with a request. All fields can be combined. Without any, the response is the usual one.
 
     Times are in seconds.
+
+    Attributes:
+        status: Replace the response by one with this status. Its body is `body`, or an object with a message.
+        body: Replace the response by one with this body: text and bytes unchanged, anything else as JSON.
+        redirect: Replace the response by a redirect to this URL. Its status is `status`, or 307.
+        worked: Whether the request is carried out although the response is replaced.
+        later: Carry out the request only after this many later requests were answered. The response is sent at once.
+        sets_maximum: Carry out a write of a leverage with the maximum of the symbol instead of the requested leverage.
+        burst: Apply the fault only to a request to an endpoint that answered this many requests of the same key with
+            another status than 429 within this many seconds.
+        headers: Headers to add or to replace. None removes a header.
+        transform: Change the JSON value of a response with status 200.
+        echo_keys: Add the X-AUTH headers of the request, in several spellings, to the message and the headers of the
+            response.
+        echo_text: Add this text, in several spellings, to the same places.
+        skew: How far the clock of the exchange is ahead.
+        drop: Close the connection: before the request is carried out, after that without a response, or within the
+            body.
+        delay: Wait before the response is sent.
+        late: Carry out the request only after `delay`.
+        drip: Wait after each byte of the part that `drip_in` names.
+        size: Pad the body with spaces to this number of bytes.
+        endless: Pad the body with spaces without end.
+        gzip: Compress the body, including its padding.
+        twice: Send the response twice.
     """
 
     status: int | None = None
-    """Replace the response by one with this status. Its body is `body`, or an object with a message."""
     body: Any = None
-    """Replace the response by one with this body: text and bytes unchanged, anything else as JSON."""
     redirect: str | None = None
-    """Replace the response by a redirect to this URL. Its status is `status`, or 307."""
     worked: bool = False
-    """Whether the request is carried out although the response is replaced."""
     later: int = 0
-    """Carry out the request only after this many later requests were answered. The response is sent at once."""
     sets_maximum: bool = False
-    """Carry out a write of a leverage with the maximum of the symbol instead of the requested leverage."""
     burst: tuple[int, float] | None = None
-    """Apply the fault only to a request to an endpoint that answered this many requests of the same key with another
-    status than 429 within this many seconds."""
     headers: Mapping[str, str | None] = field(default_factory=dict)
-    """Headers to add or to replace. None removes a header."""
     transform: Transform | None = None
-    """Change the JSON value of a response with status 200."""
     echo_keys: bool = False
-    """Add the X-AUTH headers of the request, in several spellings, to the message and the headers of the response."""
     echo_text: str = ""
-    """Add this text, in several spellings, to the same places."""
     skew: float = 0.0
-    """How far the clock of the exchange is ahead."""
     drop: Literal["before", "after", "body"] | None = None
-    """Close the connection: before the request is carried out, after that without a response, or within the body."""
     delay: float = 0.0
-    """Wait before the response is sent."""
     late: bool = False
-    """Carry out the request only after `delay`."""
     drip: float = 0.0
-    """Wait after each byte of the part that `drip_in` names."""
     drip_in: Literal["headers", "body"] = "body"
     size: int = 0
-    """Pad the body with spaces to this number of bytes."""
     endless: bool = False
-    """Pad the body with spaces without end."""
     gzip: bool = False
-    """Compress the body, including its padding."""
     twice: bool = False
-    """Send the response twice."""
 
     @property
     def replaces_response(self) -> bool:
@@ -107,7 +111,7 @@ class Fault:
 
     def _create_replacement(self) -> Response:
         status = self.status or (307 if self.redirect else 200)
-        body = {"message": _reason_phrase(status)} if self.body is None else self.body
+        body = {"message": responses.get(status, "Unknown")} if self.body is None else self.body
         return Response(status, body, {"Location": self.redirect} if self.redirect else {})
 
     def _add_echo(self, response: Response, request_headers: Mapping[str, str]) -> Response:
@@ -126,21 +130,9 @@ def _spellings(text: str) -> list[str]:
     return [text, text.upper(), quote(text), base64.b64encode(text.encode()).decode()]
 
 
-def _reason_phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
-
-
 def _replace_in_data(**changes: Any) -> Transform:
     """Return a function that replaces fields of `data` in the JSON value of a response, if `data` is an object."""
-
-    def transform(value: Any) -> Any:
-        data = value.get("data")
-        return {**value, "data": {**data, **changes}} if isinstance(data, dict) else value
-
-    return transform
+    return lambda v: {**v, "data": {**v["data"], **changes}} if isinstance(v.get("data"), dict) else v
 
 
 def _rewrite_leverages(rewrite: Callable[[str, str], str]) -> Fault:
@@ -150,10 +142,6 @@ def _rewrite_leverages(rewrite: Callable[[str, str], str]) -> Fault:
     """
     pattern = re.compile(r'("(?:m.._)?leverage": )"(\d+)"')
     return Fault(transform=lambda value: pattern.sub(lambda found: rewrite(found[1], found[2]), json.dumps(value)))
-
-
-def _nest_instruments(value: Any) -> Any:
-    return {"data": {"EXCHANGE_2": value.get("data")}}
 
 
 def _create_page(title: str) -> str:
@@ -179,16 +167,13 @@ _FULL_WIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
 
 # Each named fault with its help, by whether the request is carried out. A name with STATUS or REDIRECT stands for one
 # fault for each of their statuses.
+# fmt: off
 FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str]]] = {
     "faults that do not carry out the request": {
-        "STATUS": (
-            lambda status: Fault(status=status),
-            f"respond with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}",
-        ),
-        "STATUS-html": (
-            lambda status: Fault(status=status, body=_create_page(_reason_phrase(status))),
-            "the same with an HTML page as the body, as from a server in front of the API",
-        ),
+        "STATUS": (lambda status: Fault(status=status),
+            f"respond with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}"),
+        "STATUS-html": (lambda status: Fault(status=status, body=_create_page(responses.get(status, "Unknown"))),
+            "the same with an HTML page as the body, as from a server in front of the API"),
         "STATUS-empty": (lambda status: Fault(status=status, body=""), "the same with an empty body"),
         "maintenance": _refuse_in_words(400, "The system is under maintenance"),
         "message-only": _refuse_in_words(200, "Leverage cannot be changed"),
@@ -197,16 +182,12 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "429-negative": _refuse_with_retry_after("-5"),
         "429-garbage": _refuse_with_retry_after("soon"),
         "burst": (Fault(status=429, burst=_BURST), "return 429 after 5 requests to the endpoint in 10 s"),
-        "burst-retry-after": (
-            Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
-            'the same with "Retry-After: 10"',
-        ),
+        "burst-retry-after": (Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
+            'the same with "Retry-After: 10"'),
         "echo-keys": (Fault(status=400, echo_keys=True), "return 400 and repeat the API key and the signature"),
         "redirect": (Fault(redirect="/trade/api/v2/time"), "redirect to /trade/api/v2/time with status 307"),
-        "REDIRECT": (
-            lambda status: Fault(redirect="/trade/api/v2/time", status=status),
-            f"the same with one of these statuses: {', '.join(map(str, _STATUSES['REDIRECT']))}",
-        ),
+        "REDIRECT": (lambda status: Fault(redirect="/trade/api/v2/time", status=status),
+            f"the same with one of these statuses: {', '.join(map(str, _STATUSES['REDIRECT']))}"),
         "redirect-away": (Fault(redirect="http://127.0.0.1:9/"), "redirect to http://127.0.0.1:9/"),
         "drop-before": (Fault(drop="before"), "close the connection without a response"),
         "timeout-undone": (Fault(delay=_ONE_DAY, status=504), "do not respond (for one day)"),
@@ -215,10 +196,8 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
     },
     "faults that carry out the request": {
         "STATUS-done": (lambda status: Fault(status=status, worked=True), "respond with one of the statuses above"),
-        "REDIRECT-done": (
-            lambda status: Fault(redirect="/trade/api/v2/time", status=status, worked=True),
-            "redirect to /trade/api/v2/time with one of the statuses above",
-        ),
+        "REDIRECT-done": (lambda status: Fault(redirect="/trade/api/v2/time", status=status, worked=True),
+            "redirect to /trade/api/v2/time with one of the statuses above"),
         "drop-after": (Fault(drop="after"), "close the connection without a response"),
         "cut-body": (Fault(drop="body"), "close the connection in the middle of the body"),
         "timeout": (Fault(delay=_ONE_DAY), "do not respond (for one day)"),
@@ -240,19 +219,16 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "no-data": (Fault(body={"message": "Done"}, worked=True), 'send {"message": "Done"}'),
         "data-null": (Fault(transform=lambda value: {**value, "data": None}), 'send "data": null'),
         "nan": (Fault(transform=_replace_in_data(leverage=float("nan"))), 'send "leverage": NaN'),
-        "repeated-keys": (
-            _rewrite_leverages(lambda key, n: f'{key}"50", {key}"{n}"'),
-            'repeat each leverage, first as "50"',
-        ),
+        "repeated-keys": (_rewrite_leverages(lambda key, n: f'{key}"50", {key}"{n}"'),
+            'repeat each leverage, first as "50"'),
         "underscore": (_rewrite_leverages(lambda key, n: f'{key}"{n[0]}_{n[1:]}"'), 'send each leverage as "1_0"'),
         "fraction": (_rewrite_leverages(lambda key, n: f'{key}"{n}.5"'), 'send each leverage as "10.5"'),
-        "full-width": (
-            _rewrite_leverages(lambda key, n: f'{key}"{n.translate(_FULL_WIDTH)}"'),
-            "send each leverage with full-width digits",
-        ),
+        "full-width": (_rewrite_leverages(lambda key, n: f'{key}"{n.translate(_FULL_WIDTH)}"'),
+            "send each leverage with full-width digits"),
         "other-leverage": (Fault(transform=_replace_in_data(leverage="3")), "send the leverage 3"),
         "other-symbol": (Fault(transform=_replace_in_data(symbol="DOGEUSDT")), "send the symbol DOGEUSDT"),
-        "nested-instruments": (Fault(transform=_nest_instruments), "send the instruments nested by exchange"),
+        "nested-instruments": (Fault(transform=lambda value: {"data": {"EXCHANGE_2": value.get("data")}}),
+            "send the instruments nested by exchange"),
         "cached": (Fault(headers={"Age": "7"}), 'send the header "Age: 7", as a shared cache does'),
         "clamp": (Fault(sets_maximum=True), "write_leverage only: set and send the maximum leverage of the symbol"),
     },
@@ -262,6 +238,7 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "STATUS-later": (lambda status: Fault(status=status, later=1), "like later, with one of the statuses above"),
     },
 }
+# fmt: on
 
 
 def _expand(name: str, fault: Fault | Callable[[int], Fault]) -> Mapping[str, Fault]:
@@ -272,10 +249,6 @@ def _expand(name: str, fault: Fault | Callable[[int], Fault]) -> Mapping[str, Fa
     return {name.replace(word, str(status)): fault(status) for status in _STATUSES[word]}
 
 
+_ROWS = [(row, maker) for rows in FAULT_TABLE.values() for row, (maker, _help) in rows.items()]
 # The named faults, for the command line and for tests.
-FAULTS: Mapping[str, Fault] = {
-    name: fault
-    for rows in FAULT_TABLE.values()
-    for row, (maker, _help) in rows.items()
-    for name, fault in _expand(row, maker).items()
-}
+FAULTS: Mapping[str, Fault] = {name: fault for row, maker in _ROWS for name, fault in _expand(row, maker).items()}

@@ -22,22 +22,16 @@ class _Listing(NamedTuple):
 
 
 _DEFAULT_LISTING = _Listing()
+# fmt: off
 _LISTINGS: dict[str, _Listing] = {
-    "BTCUSDT": _Listing("64000", 25),
-    "ETHUSDT": _Listing("3000", 50),
-    "SOLUSDT": _Listing("150", 20),
-    "XRPUSDT": _Listing("0.5", 75, min_leverage=5, leverage_step=5),
-    "BNBUSDT": _Listing("550", 40),
-    "ADAUSDT": _Listing("0.45", 20),
-    "DOGEUSDT": _Listing("0.12", 25),
-    "LINKUSDT": _Listing("14", 50, min_leverage=2, leverage_step=2),
-    "AVAXUSDT": _Listing("30", 30),
-    "DOTUSDT": _Listing("6", 15),
-    "LTCUSDT": _Listing("80", 25),
-    "1000PEPEUSDT": _Listing("0.01", 10),
-    "1000SHIBUSDT": _Listing("0.02", 10),
-    "LUNAUSDT": _Listing("0.4", 5, status="SUSPENDED"),
+    "BTCUSDT": _Listing("64000", 25), "ETHUSDT": _Listing("3000", 50), "SOLUSDT": _Listing("150", 20),
+    "XRPUSDT": _Listing("0.5", 75, min_leverage=5, leverage_step=5), "BNBUSDT": _Listing("550", 40),
+    "ADAUSDT": _Listing("0.45", 20), "DOGEUSDT": _Listing("0.12", 25),
+    "LINKUSDT": _Listing("14", 50, min_leverage=2, leverage_step=2), "AVAXUSDT": _Listing("30", 30),
+    "DOTUSDT": _Listing("6", 15), "LTCUSDT": _Listing("80", 25), "1000PEPEUSDT": _Listing("0.01", 10),
+    "1000SHIBUSDT": _Listing("0.02", 10), "LUNAUSDT": _Listing("0.4", 5, status="SUSPENDED"),
 }
+# fmt: on
 
 
 def default_instruments() -> dict[str, Instrument]:
@@ -51,28 +45,17 @@ def new_instrument(symbol: str, listing: _Listing = _DEFAULT_LISTING) -> Instrum
     As in the sample, the field `symbol` is only the base asset in lower case.
     """
     base_asset = symbol.removesuffix("USDT")
+    # fmt: off
     return {
-        "symbol": base_asset.lower(),
-        "base_asset": base_asset,
-        "quote_asset": "USDT",
-        "status": listing.status,
-        "type": "PERPETUAL_FUTURES",
-        "min_leverage": str(listing.min_leverage),
-        "max_leverage": str(listing.max_leverage),
-        "leverage_step": listing.leverage_step,
-        "min_base_quantity": "0.001",
-        "base_quantity_step_size": "0.001",
-        "lot_size": "0.001",
-        "quantity_precision": 3,
-        "price_precision": 2,
-        "tick_size": 1,
-        "max_market_base_quantity": "120",
-        "max_base_quantity": "1190",
-        "risk_limit": "2000000",
-        "maint_margin_rate": "0.005",
-        "taker_fee_rate": "0.00065",
+        "symbol": base_asset.lower(), "base_asset": base_asset, "quote_asset": "USDT", "status": listing.status,
+        "type": "PERPETUAL_FUTURES", "min_leverage": str(listing.min_leverage),
+        "max_leverage": str(listing.max_leverage), "leverage_step": listing.leverage_step,
+        "min_base_quantity": "0.001", "base_quantity_step_size": "0.001", "lot_size": "0.001", "quantity_precision": 3,
+        "price_precision": 2, "tick_size": 1, "max_market_base_quantity": "120", "max_base_quantity": "1190",
+        "risk_limit": "2000000", "maint_margin_rate": "0.005", "taker_fee_rate": "0.00065",
         "maker_fee_rate": "0.00025",
     }
+    # fmt: on
 
 
 def get_price(symbol: str) -> Decimal:

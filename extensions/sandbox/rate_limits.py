@@ -8,18 +8,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Hashable
 
-# Requests per 60 s, as the vendor documents them. An endpoint that is not listed here has no limit.
-DOCUMENTED_LIMITS: dict[str, int] = {
-    "write_leverage": 10,
-    "read_leverage": 20,
-    "instruments": 100,
-    "positions": 20,
-    "open_orders": 20,
-    "wallet": 20,
-    "cancel_order": 10,
-    "cancel_all": 10,
-}
-
 
 class RateLimits:
     """Counts the requests of each bucket in a window of `window` seconds."""

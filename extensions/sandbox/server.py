@@ -10,10 +10,10 @@ import json
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from itertools import chain, repeat
@@ -26,8 +26,8 @@ from . import control
 from .exchange import Exchange, Request
 from .faults import Fault, Response
 
+Log = Callable[[Request], None]
 LOOPBACK = "127.0.0.1"
-MAX_REQUEST_BYTES = 1 << 20
 _PADDING = b" " * (1 << 16)
 
 
@@ -35,11 +35,7 @@ class Sandbox:
     """A context manager that serves an exchange over HTTP."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        port: int = 0,
-        tls: ssl.SSLContext | None = None,
-        log: Callable[[Request], None] | None = None,
+        self, exchange: Exchange, port: int = 0, tls: ssl.SSLContext | None = None, log: Log | None = None
     ) -> None:
         """Bind the port.
 
@@ -158,19 +154,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_request(self) -> Request | None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
+        if not length.isdecimal() or int(length) > 1 << 20:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
         url = urlsplit(self.path)
         return Request(
-            method=self.command,
-            path=url.path,
-            query=dict(parse_qsl(url.query, keep_blank_values=True)),
-            body=_parse_body(self.rfile.read(int(length))),
-            headers={name.lower(): value for name, value in self.headers.items()},
-            target=url._replace(scheme="", netloc="").geturl(),
-            address=str(self.client_address[0]),
-        )
+            self.command, url.path, dict(parse_qsl(url.query, keep_blank_values=True)),
+            _parse_body(self.rfile.read(int(length))), {name.lower(): value for name, value in self.headers.items()},
+            target=url._replace(scheme="", netloc="").geturl(), address=str(self.client_address[0]),
+        )  # fmt: skip
 
     def _send_response(self, response: Response, fault: Fault) -> None:
         self.close_connection |= fault.drop is not None
@@ -193,14 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _create_head(self, response: Response, fault: Fault) -> bytes:
         exchange = self.server.sandbox.exchange
         headers: dict[str, str | None] = {
-            "Date": formatdate(exchange.clock() + fault.skew, usegmt=True),
-            "Content-Type": response.content_type,
+            "Date": formatdate(exchange.clock() + fault.skew, usegmt=True), "Content-Type": response.content_type,
             "Content-Encoding": "gzip" if fault.gzip else None,
             "Transfer-Encoding": "chunked" if _is_chunked(fault) else None,
             "Content-Length": None if _is_chunked(fault) else str(max(len(response.body), fault.size)),
             "Connection": "close" if self.close_connection else None,
             **{name.title(): value for name, value in response.headers.items()},
-        }
+        }  # fmt: skip
         phrase = self.responses.get(response.status, ("",))[0]
         lines = [f"HTTP/1.1 {response.status} {phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
@@ -225,7 +216,8 @@ def _body_parts(body: bytes, fault: Fault) -> Iterable[bytes]:
     """Return the bytes to send for a body: padded, compressed and chunked as the fault says."""
     if fault.drop == "body":
         return [body[: len(body) // 2]]
-    parts = chain([body], repeat(_PADDING) if fault.endless else _padding(fault.size - len(body)))
+    count, rest = divmod(max(0, fault.size - len(body)), len(_PADDING))
+    parts = chain([body], repeat(_PADDING) if fault.endless else chain(repeat(_PADDING, count), [_PADDING[:rest]]))
     if not _is_chunked(fault):
         return parts
     # Each part is a gzip member of its own, so that the padding is compressed only once, whatever its size.
@@ -233,12 +225,5 @@ def _body_parts(body: bytes, fault: Fault) -> Iterable[bytes]:
     return chain((b"%x\r\n%s\r\n" % (len(part), part) for part in encoded if part), [b"0\r\n\r\n"])
 
 
-def _padding(missing_bytes: int) -> Iterator[bytes]:
-    while missing_bytes > 0:
-        yield _PADDING[:missing_bytes]
-        missing_bytes -= len(_PADDING)
-
-
-@lru_cache(maxsize=4)
-def _compress(part: bytes) -> bytes:
-    return gzip.compress(part, mtime=0)
+# The padding is compressed only once.
+_compress = lru_cache(maxsize=4)(partial(gzip.compress, mtime=0))

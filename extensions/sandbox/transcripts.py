@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from .quirks import Quirks
-
-_NONE_TYPE = type(None)
 
 
 def read_quirks(path: Path) -> Quirks:
@@ -43,21 +41,8 @@ def parse_quirks(text: str, quirks: Quirks) -> Quirks:
 
 
 def readings() -> dict[str, tuple[Any, ...]]:
-    """Return the possible values of each quirk."""
-    hints = get_type_hints(Quirks)
-    return {field.name: _list_values(hints[field.name]) for field in fields(Quirks)}
-
-
-def _list_values(hint: Any) -> tuple[Any, ...]:
-    """Return the values of the type bool, of a Literal, or of a Literal or None."""
-    if hint is bool:
-        return (False, True)
-    if hint is _NONE_TYPE:
-        return (None,)
-    # The arguments of a Literal are its values. The arguments of a union are types.
-    return tuple(
-        value for part in get_args(hint) for value in ((part,) if isinstance(part, str) else _list_values(part))
-    )
+    """Return the possible values of each quirk: those of its Literal, or of bool."""
+    return {name: get_args(hint) or (False, True) for name, hint in get_type_hints(Quirks).items()}
 
 
 def _check_reading(name: str, value: Any) -> Any:

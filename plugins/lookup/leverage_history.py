@@ -68,12 +68,7 @@ class LookupModule(LookupBase):  # type: ignore[misc] # ansible-core has no type
     """The lookup. Ansible searches for this class."""
 
     def run(
-        self,
-        terms: Iterable[Any],
-        variables: object = None,
-        warn: bool = True,
-        text: bool = False,
-        **_options: object,
+        self, terms: Iterable[Any], variables: object = None, warn: bool = True, text: bool = False, **_options: object
     ) -> list[Any]:
         print_warning: Callable[[str], object] = Display().warning if warn else (lambda _text: None)
         now = datetime.now(timezone.utc)

@@ -192,23 +192,17 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import FLOAT, INT, STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_trial
 
 if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import Trial
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-
-
-def _read_trial(options: Mapping[str, Any]) -> Trial:
-    # Imported here, so that the other modules start faster.
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import read_trial
-
-    return read_trial(options)
 
 
 def _check(futures: Futures, trial: Trial, context: Context) -> Result:
@@ -224,7 +218,7 @@ DEFINITION = ModuleDefinition(
         "new_symbol": {"type": STR},
         "rate_limit_share": {"type": FLOAT, "default": 0.5},
     },
-    read_options=_read_trial,
+    read_options=read_trial,
     work=_check,
     empty_result=lambda options, error: {"handled": False},
 )

@@ -207,11 +207,7 @@ def _read(futures: Futures, query: OrdersQuery, _context: Context) -> Result:
 
 
 DEFINITION = ModuleDefinition(
-    {
-        "symbols": {"type": "list", "elements": STR},
-        "from_time": {"type": INT},
-        "to_time": {"type": INT},
-    },
+    {"symbols": {"type": "list", "elements": STR}, "from_time": {"type": INT}, "to_time": {"type": INT}},
     read_options=read_orders_query,
     work=_read,
 )

@@ -80,10 +80,10 @@ def read_connection(options: Mapping[str, Any]) -> Connection:
         secret_key=_check_secret_key(_check_key_text("secret_key", _get_required(values, "secret_key"))),
         api_url=_check_url(values["api_url"]),
         exchange=_check_exchange(values["exchange"]),
-        timeout=_check_number("timeout", values["timeout"], 0.0, 3600.0, exclude_minimum=True),
+        timeout=_check_number("timeout", values["timeout"], 3600.0, exclude_zero=True),
         retries=_check_retries(values["retries"]),
-        rate_limit_timeout=_check_number("rate_limit_timeout", values["rate_limit_timeout"], 0.0, 1e9),
-        rate_limit_share=_check_number("rate_limit_share", values["rate_limit_share"], 0.0, 1.0, exclude_minimum=True),
+        rate_limit_timeout=_check_number("rate_limit_timeout", values["rate_limit_timeout"], 1e9),
+        rate_limit_share=_check_number("rate_limit_share", values["rate_limit_share"], 1.0, exclude_zero=True),
         verify=_get_verify(values["validate_certs"], values["ca_path"]),
     )
 
@@ -180,24 +180,22 @@ def _check_exchange(text: str) -> str:
     return text.upper()
 
 
-def _check_number(name: str, value: Any, minimum: float, maximum: float, exclude_minimum: bool = False) -> float:
-    """Return a number within the bounds. Raise InputRefused for any other value.
+def _check_number(name: str, value: Any, maximum: float, exclude_zero: bool = False) -> float:
+    """Return a number from 0. Raise InputRefused for any other value.
 
     Args:
         name: The name of the option.
         value: A number, or text with a plain number such as "2.5".
-        minimum: The lower bound.
         maximum: The upper bound.
-        exclude_minimum: Whether the lower bound itself is refused.
+        exclude_zero: Whether 0 is refused, too.
     """
     number = math.nan
     if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
         isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
     ):
         number = float(value)
-    if not minimum <= number <= maximum or (exclude_minimum and number == minimum):
-        above = f"above {minimum:g} and up to {maximum:.0f}"
-        bounds = above if exclude_minimum else f"from {minimum:g} to {maximum:.0f}"
+    if not 0 <= number <= maximum or (exclude_zero and number == 0):
+        bounds = f"above 0 and up to {maximum:.0f}" if exclude_zero else f"from 0 to {maximum:.0f}"
         raise InputRefused(f"{name} must be a number {bounds}")
     return number
 

@@ -61,11 +61,7 @@ def get_variable(name: str) -> str:
 CONNECTION: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
     "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
-    "api_url": {
-        "type": "str",
-        "default": DEFAULTS["api_url"],
-        "fallback": (get_variable, [API_URL_VARIABLE]),
-    },
+    "api_url": {"type": "str", "default": DEFAULTS["api_url"], "fallback": (get_variable, [API_URL_VARIABLE])},
     "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
     "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
     "retries": {"type": INT, "default": DEFAULTS["retries"]},
@@ -168,21 +164,22 @@ def execute(
         if progress.can_print:
             client.real_pacer.on_wait = progress.waiting_for_rate_limit
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
-    except LibraryMissing as error:
-        done = fail(error, missing_required_lib(error.library))
-        extra = {"exception": error.import_traceback}
-    except CoinSwitchError as error:
-        done = fail(error)
-    except Exception as error:  # its message and its traceback can contain a secret
-        done = fail(InternalError(error))
+    except Exception as error:
+        done, extra = _describe_failure(error)
     finally:
         if client:
             client.close()
     for warning in done.warnings:
         warn(text_redactor.clean(warning))
-    api_url = connection.api_url if connection else None
-    requests = client.request_count if client else 0
-    return {**_build_result(definition, params, done, redactor, text_redactor, api_url, requests), **extra}
+    return {**_build_result(definition, params, done, redactor, text_redactor, connection, client), **extra}
+
+
+def _describe_failure(error: Exception) -> tuple[Result, dict[str, Any]]:
+    """Return the result of a task that raised an error, and what else it returns."""
+    if isinstance(error, LibraryMissing):
+        return fail(error, missing_required_lib(error.library)), {"exception": error.import_traceback}
+    # The message and the traceback of any other exception can contain a secret.
+    return fail(error if isinstance(error, CoinSwitchError) else InternalError(error)), {}
 
 
 def _build_result(
@@ -191,15 +188,17 @@ def _build_result(
     done: Result,
     redactor: Redactor,
     text_redactor: Redactor,
-    api_url: str | None = None,
-    requests: int = 0,
+    connection: Connection | None = None,
+    client: Client | None = None,
 ) -> dict[str, Any]:
     """Return the end of a task in the form that Ansible returns, without secrets."""
     values = done.values
     if done.failure is not None:
         values = {**definition.empty_result(params, done.error or {}), **values}
-    who = {"api_url": api_url or params.get("api_url"), "account": identify_account(params.get("api_key"))}
-    result = {"changed": False, **redactor.clean(to_plain({**values, **who})), "requests": requests, "failed": False}
+    api_url = connection.api_url if connection else params.get("api_url")
+    who = {"api_url": api_url, "account": identify_account(params.get("api_key"))}
+    result = {"changed": False, **redactor.clean(to_plain({**values, **who})), "failed": False}
+    result["requests"] = client.request_count if client else 0
     if done.failure is not None:
         result.update(failed=True, msg=text_redactor.clean(done.failure), error=done.error)
     return result
@@ -296,11 +295,7 @@ def check_controller(controller: Process) -> None:
         raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
 
 
-def connect(
-    connection: Connection,
-    clean: Callable[[Any], Any],
-    may_send: Callable[[], None],
-) -> Client:
+def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
     """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
@@ -137,30 +137,34 @@ class Futures:
         seen_ids: set[str] = set()
         repeated_pages = 0
         end = to_time
-        while True:
+        while end is None or end > from_time:
             period = {} if end is None else {"from_time": max(from_time, end - MAX_SPAN_MS), "to_time": end}
-            rows, cursor = self._get_orders_page(period, symbol)
+            rows, cursor = self.get_orders_page(period, symbol)
+            now = self.client.now_ms()
             # Without a period, the exchange returns the orders of the last seven days by its own clock.
-            start = self.client.now_ms() - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
+            start = now - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
+            latest = now + _OVERLAP_MS if end is None else end
             new_rows = {_get_order_id(row): row for row in rows if _get_order_id(row) not in seen_ids}
             seen_ids.update(new_rows)
             yield [row for row in new_rows.values() if symbol in (None, row["symbol"])]
-            if len(rows) >= ORDERS_PER_PAGE:
-                repeated_pages = 0 if new_rows else repeated_pages + 1
-                if repeated_pages > _MAX_REPEATED_PAGES:
-                    raise Unexpected(
-                        "The exchange repeats a full page of open orders, so orders may be missing. Read one symbol at "
-                        "a time."
-                    )
-                latest = self.client.now_ms() + _OVERLAP_MS if end is None else end
-                end = _get_next_end(rows, cursor, start, latest)
-            else:
-                repeated_pages = 0
-                end = start
-            if end <= from_time:
-                return
+            is_full = len(rows) >= ORDERS_PER_PAGE
+            repeated_pages = repeated_pages + 1 if is_full and not new_rows else 0
+            if repeated_pages > _MAX_REPEATED_PAGES:
+                raise Unexpected(
+                    "The exchange repeats a full page of open orders, so orders may be missing. Read one symbol at a "
+                    "time."
+                )
+            end = _get_next_end(rows, cursor, start, latest) if is_full else start
 
-    def _get_orders_page(self, period: dict[str, int], symbol: str | None) -> tuple[list[dict[str, Any]], int | None]:
+    def get_orders_page(
+        self, period: Mapping[str, int], symbol: str | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return one page of open orders, and its cursor if it has one (Open Orders).
+
+        Args:
+            period: The parameters `from_time` and `to_time`. Empty for the last seven days.
+            symbol: One symbol, or None for all.
+        """
         body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **period}
         if symbol is not None:
             body["symbol"] = symbol

@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the options of the info modules before any request.
+"""Check the options of the info modules and of api_check before any request.
 
 Like policy.py, this file sends nothing and imports no libraries. Private to this collection: anything here may change
 in any release.
@@ -14,6 +14,9 @@ from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy as _policy
+
+# The check of the API leaves half of each rate limit to other programs.
+MAX_SHARE = 0.5
 
 
 class OrdersQuery(NamedTuple):
@@ -28,6 +31,20 @@ class OrdersQuery(NamedTuple):
     symbols: list[str] | None
     from_time: int | None
     to_time: int | None
+
+
+class Trial(NamedTuple):
+    """What the check of the API writes.
+
+    Attributes:
+        symbol: The symbol to write to. None: write nothing.
+        leverage: The leverage to write. None: write only the current leverage.
+        is_new: Whether the leverage of the symbol was never set, so that its first write cannot be undone.
+    """
+
+    symbol: str | None = None
+    leverage: int | None = None
+    is_new: bool = False
 
 
 def read_no_options(_options: Mapping[str, Any]) -> None:
@@ -62,10 +79,36 @@ def _check_time(name: str, value: Any) -> int | None:
     """Return a time in Unix milliseconds. Raise InputRefused for a time in seconds, which would be in the year 1970."""
     if value is None:
         return None
-    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if not re.fullmatch(r"[1-9][0-9]{12}", digits):
+    if not re.fullmatch(r"[1-9][0-9]{12}", _to_digits(value)):
         raise InputRefused(
             f"{name} must be a time in Unix milliseconds: a whole number of 13 digits, such as 1700000000000 (seconds "
             "times 1000)"
         )
-    return int(digits)
+    return int(value)
+
+
+def _to_digits(value: Any) -> str:
+    """Return the text of a whole number or of a text. Empty for any other value."""
+    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+
+
+def read_trial(options: Mapping[str, Any]) -> Trial:
+    """Return what the check of the API writes. Raise InputRefused if an option is not valid."""
+    try:
+        share = float(options["rate_limit_share"])
+    except (TypeError, ValueError, OverflowError):
+        share = MAX_SHARE  # The check of the connection options refuses the value.
+    if share > MAX_SHARE:
+        raise InputRefused(
+            f"rate_limit_share must be at most {MAX_SHARE}. The check leaves half of each limit to other programs."
+        )
+    name, value, new = options["write_symbol"], options["write_leverage"], options["new_symbol"]
+    if name is None and value is not None:
+        raise InputRefused("write_leverage needs write_symbol. Name the symbol to write to.")
+    if name is not None and new is not None:
+        raise InputRefused("write_symbol and new_symbol exclude each other. Run the check once for each.")
+    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", _to_digits(value)):
+        raise InputRefused("write_leverage must be a whole number from 1 to 999999999, such as 7.")
+    if new is not None:
+        return Trial(_policy.check_symbol(new), is_new=True)
+    return Trial(None if name is None else _policy.check_symbol(name), None if value is None else int(value))

@@ -59,6 +59,7 @@ IMPORT_ORDER = (
 )
 DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
 MAX_MODULE_LINES = 60
+MAX_FUNCTION_LINES = 40
 
 
 def each_file_of(*folders: Path) -> pytest.MarkDecorator:
@@ -208,6 +209,19 @@ def test_ruff_limits_the_complexity_of_functions() -> None:
     assert lint["mccabe"]["max-complexity"] <= 8
     exceptions = [codes for codes in lint["per-file-ignores"].values() if "C90" in codes or "C901" in codes]
     assert not exceptions
+
+
+@each_file_of(PLUGINS, SANDBOX)
+def test_no_function_is_longer_than_40_lines_without_its_docstring(file: Path) -> None:
+    functions = [node for node in ast.walk(parse(file)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert {node.name: count_lines(node) for node in functions if count_lines(node) > MAX_FUNCTION_LINES} == {}
+
+
+def count_lines(node: ast.stmt) -> int:
+    """Return the lines of a statement without its docstring."""
+    body = node.body[:1] if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
+    docstring = [first for first in body if is_documentation(first)]
+    return (node.end_lineno or 0) - node.lineno + 1 - sum(map(count_lines, docstring))
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in (ROOT / "tests/unit/plugins").iterdir()))

@@ -34,10 +34,8 @@ OTHER_TEXTS = {
     # Errors that the code always catches, and a defect whose text is never shown.
     *("The rate limit of … requires a wait", "check mode must not send"),
     # Observations of the check of the API.
-    *("by another server", "data is a list", "data is null", "different but handled", "nested too deeply"),
-    *("no valid response", "upper case alone", "hidden by a default", "nested by exchange"),
-    # The names of its requests.
-    *("new symbol afterwards", "positions of one", "positions in lower case", "use of period", "use of to_time"),
+    *("by another server", "different but handled", "no valid response"),
+    *("created|hidden by a default", "hidden by a default", "nested by exchange", "none usable|nested by exchange"),
     # The headline of a report, and factors.
     *("Above the policy: … of …, up to", "Complies with the policy: … on", "Does not comply with the policy: … of"),
     *("Not known: … of", "above the policy when last seen and not read since", "with an open position"),

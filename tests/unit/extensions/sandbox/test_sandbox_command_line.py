@@ -256,6 +256,13 @@ def test_invalid_control_request_returns_an_error(
         assert json.load(response)["error"].startswith(error)
 
 
+def test_control_request_ignores_other_arguments(connect: Connect, sandbox: Sandbox, account: Account) -> None:
+    with connect(sandbox) as connection:
+        connection.request("POST", "/sandbox/open-position", '{"symbol": "BTCUSDT", "more": 1}')
+        assert connection.getresponse().status == 200
+    assert [position.symbol for position in account.positions] == ["BTCUSDT"]
+
+
 def read_help(capsys: Capture, *arguments: str) -> str:
     with pytest.raises(SystemExit) as exit_info:
         main([*arguments, "--help"])

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import ast
+import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -47,14 +48,11 @@ def command_rows() -> Iterable[tuple[str, str]]:
 
 
 def quirk_rows() -> Iterable[tuple[str, str, str]]:
-    """Return each quirk with its readings, the default first, and with the docstring below it."""
-    tree = ast.parse((FOLDER / "quirks.py").read_text(encoding="utf-8"))
-    (quirks,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
-    names = [
-        node.target.id for node in quirks.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    ]
-    texts = [ast.literal_eval(node.value) for node in quirks.body if isinstance(node, ast.Expr)][1:]
-    for name, text in zip(names, texts, strict=True):
+    """Return each quirk with its readings, the default first, and with its text in the docstring."""
+    attributes = inspect.getdoc(Quirks) or ""
+    texts = dict(re.findall(r"^    (\w+): (.+(?:\n     .+)*)", attributes, re.MULTILINE))
+    assert list(texts) == list(readings())
+    for name, text in texts.items():
         default = getattr(Quirks(), name)
         in_order = sorted(readings()[name], key=lambda value: value != default)
         values = [value if isinstance(value, str) else json.dumps(value) for value in in_order]

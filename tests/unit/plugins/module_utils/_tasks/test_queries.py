@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which options of the modules that only read are accepted, and the message for each that is not."""
+"""Which options of the info modules and of api_check are accepted, and the message for each that is not."""
 
 from __future__ import annotations
 
@@ -109,3 +109,42 @@ def test_from_time_after_to_time_is_refused() -> None:
 def test_invalid_time_is_refused(name: str, time: Any) -> None:
     with pytest.raises(InputRefused, match=f"{name} must be a time in Unix milliseconds: a whole number of 13 digits"):
         make_query(**{name: time})
+
+
+# --- read_trial ---
+
+
+def make_trial_options(**changes: Any) -> dict[str, Any]:
+    return {"write_symbol": None, "write_leverage": None, "new_symbol": None, "rate_limit_share": 0.5, **changes}
+
+
+def test_options_become_a_trial() -> None:
+    read_trial, trial = _queries.read_trial, _queries.Trial
+    assert read_trial(make_trial_options()) == trial()
+    assert read_trial(make_trial_options(write_symbol="dogeusdt")) == trial("DOGEUSDT", None)
+    assert read_trial(make_trial_options(write_symbol="DOGEUSDT", write_leverage="7")) == trial("DOGEUSDT", 7)
+    assert read_trial(make_trial_options(new_symbol="solusdt")) == trial("SOLUSDT", is_new=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate_limit_share": 0.6}, "rate_limit_share must be at most 0.5. The check leaves half"),
+        ({"rate_limit_share": "1"}, "rate_limit_share must be at most 0.5. The check leaves half"),
+        ({"write_leverage": 7}, "write_leverage needs write_symbol"),
+        ({"write_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
+        ({"new_symbol": "DOGE/USDT"}, "did you mean DOGEUSDT"),
+        ({"write_symbol": "DOGEUSDT", "new_symbol": "SOLUSDT"}, "write_symbol and new_symbol exclude each other."),
+        ({"write_leverage": 7, "new_symbol": "SOLUSDT"}, "write_leverage needs write_symbol"),
+        *(
+            (
+                {"write_symbol": "DOGEUSDT", "write_leverage": value},
+                "write_leverage must be a whole number from 1 to 999999999",
+            )
+            for value in (0, -1, True, 7.5, "seven", "", "07", [7])
+        ),
+    ],
+)
+def test_invalid_options_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputRefused, match=message):
+        _queries.read_trial(make_trial_options(**changes))
