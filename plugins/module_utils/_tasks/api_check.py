@@ -31,6 +31,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording
 _MAX_SYMBOLS = 3
 # The leverage is restored in this time, even if the task was stopped. A rate limit requires at most a minute of it.
 RESTORE_SECONDS = 70.0
+_HFT = (
+    "The wallet is empty, and nothing is open. If you trade HFT futures, note that HFT is another account of the same "
+    "keys. A leverage that this collection sets does not apply there."
+)
 
 
 class NotHandled(CoinSwitchError):
@@ -80,7 +84,9 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
     }
     table = [f"{row['fact']:<26} {row['shown']:<34} {row['verdict']}" for row in rows if row["shown"]]
     values.update(handled=error is None, facts=rows, table=table)
-    return Result(values) if error is None else fail(error)._replace(values=values)
+    is_unused = {"fact": "account_in_use", "shown": "no", "verdict": api_facts.EXPECTED} in rows
+    result = Result(values) if error is None else fail(error)._replace(values=values)
+    return result._replace(warnings=[_HFT] if is_unused else [])
 
 
 def _read_all(seen: Observer) -> None:
@@ -268,6 +274,8 @@ def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
     """
     restored = seen.change("restore", before, writes_same=is_unclear)
     for _restore_again in range(2):
-        if restored.verdict.outcome != judgment.UNCHANGED:
-            restored = seen.change("restore", before)
+        if restored.verdict.outcome == judgment.UNCHANGED or restored.verdict.cause == errors.KeysRefused.kind:
+            # Refused keys were read twice already. The next request would wait for the rate limit, and be refused.
+            break
+        restored = seen.change("restore", before)
     return restored

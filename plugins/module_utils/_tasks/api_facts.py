@@ -235,6 +235,25 @@ def _show_other_positions(outcome: Outcome, seen: Observer) -> Shown:
     return ["yes" if symbols - {expected} else "no"] if symbols else ""
 
 
+def _show_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
+    """Compare the leverage of each open position with the setting of its symbol."""
+    responses = [item.data for item in seen.outcomes["leverage"] if not item.error]
+    settings = {str(data["symbol"]).upper(): api.to_int(data["leverage"]) for data in responses}
+    for row in outcome.value:
+        if row["symbol"] in settings and "leverage" in row:
+            yield "same" if api.to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
+
+
+def _show_use(outcome: Outcome, seen: Observer) -> Shown:
+    """Show whether the account has money, positions or orders. HFT is another account of the same keys."""
+    balances, assets = outcome.value
+    values = [row.get("balances") for row in balances]
+    amounts = [amount for value in values for amount in (value.values() if isinstance(value, dict) else [value])]
+    asked = [item for name in ("orders", "positions", "positions_of_one") for item in seen.outcomes[name]]
+    is_open = any(row for item in asked for row in item.value or ())
+    return "yes" if assets or is_open or any(api.to_decimal(amount) != 0 for amount in amounts) else "no"
+
+
 def _show_empty_orders(outcome: Outcome, seen: Observer) -> Shown:
     if outcome.get_rows():
         return ""
@@ -367,6 +386,7 @@ PROBES: dict[str, Probe] = {
         quirks="message|list"),
     "positions_other_symbols": Probe("positions_of_one", _show_other_positions, "no", quirks="no|yes"),
     "fields_positions": Probe("listed", _compare_fields(position=Outcome.get_rows), "as documented"),
+    "position_leverage": Probe("listed", _show_position_leverage, "same"),
     "orders_without_symbol": Probe("orders", lambda *_: "all", "all", errors=NOT_HANDLED),
     "empty_orders": Probe("orders", _show_empty_orders, "list", errors=NOT_HANDLED, quirks="list|null|absent"),
     "fields_orders": Probe("orders|period", _compare_fields(order=Outcome.get_rows), "as documented"),
@@ -380,6 +400,7 @@ PROBES: dict[str, Probe] = {
     "fields_wallet": Probe(
         "wallet", _compare_fields(balance=lambda item: item.value[0], asset=lambda item: item.value[1]),
         "as documented", errors=NOT_HANDLED),
+    "account_in_use": Probe("wallet", _show_use, "yes|no"),
     "rate_limit": Probe("*", lambda r, _: "reached" if r.status == 429 else "not reached", "not reached"),
     "early_429": Probe("burst", _show_burst, "no"),
     "retry_after": Probe("*", _show_retry_after, "none", quirks="none|seconds|date"),

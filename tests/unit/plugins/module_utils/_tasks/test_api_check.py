@@ -284,6 +284,65 @@ def test_one_refusal_of_the_keys_is_handled(new_setup: NewSetup) -> None:
     assert get_verdicts(report)["keys_futures"] == "different but handled"
 
 
+# --- position_leverage ---
+
+
+@pytest.mark.parametrize(("setting", "shown"), [(10, "same"), (7, "another value")])
+def test_leverage_of_a_position_is_compared_with_the_setting(new_setup: NewSetup, setting: int, shown: str) -> None:
+    setup = prepare_setup(new_setup)
+    setup.account.leverage["XRPUSDT"] = 10
+    setup.account.open_position("XRPUSDT", "LONG", "2")
+    setup.account.leverage["XRPUSDT"] = setting
+    report = run_check(setup)
+    assert report.failure is None
+    assert get_shown(report)["position_leverage"] == shown
+    assert get_verdicts(report)["position_leverage"] == ("as expected" if shown == "same" else "different but handled")
+
+
+# --- account_in_use ---
+
+HFT = (
+    "The wallet is empty, and nothing is open. If you trade HFT futures, note that HFT is another account of the same "
+    "keys. A leverage that this collection sets does not apply there."
+)
+
+
+@pytest.mark.parametrize("wallet", ["zeros", "no rows", "message", "not an object"])
+def test_empty_account_has_a_warning_about_hft(new_setup: NewSetup, wallet: str) -> None:
+    setup = prepare_setup(new_setup)
+    setup.account.orders.clear()
+    setup.account.balance = setup.account.balance * 0
+    bodies: dict[str, Any] = {
+        "no rows": {"data": {"base_asset_balances": [], "asset": []}},
+        "message": {"message": "There is no wallet"},
+        "not an object": {"data": {"base_asset_balances": [{"base_asset": "USDT", "balances": "0"}], "asset": None}},
+    }
+    if wallet in bodies:
+        setup.exchange.add_fault("wallet", Fault(body=bodies[wallet]), times=None)
+    report = run_check(setup)
+    assert get_shown(report)["account_in_use"] == "no"
+    assert list(report.warnings) == [HFT]
+
+
+@pytest.mark.parametrize("use", ["money", "position", "order", "unreadable amount"])
+def test_account_in_use_has_no_warning(new_setup: NewSetup, use: str) -> None:
+    setup = prepare_setup(new_setup)
+    setup.account.orders.clear()
+    if use != "money":
+        setup.account.balance = setup.account.balance * 0
+    if use == "position":
+        setup.account.open_position("ETHUSDT", "LONG", "1")
+    if use == "order":
+        setup.account.open_order("ETHUSDT", "BUY", "1", "1", created_at=NOW_MS - DAY_MS)
+    if use == "unreadable amount":
+        row = {"base_asset": "USDT", "balances": {"total_balance": "many"}}
+        body = {"data": {"base_asset_balances": [row], "asset": []}}
+        setup.exchange.add_fault("wallet", Fault(body=body), times=None)
+    report = run_check(setup)
+    assert get_shown(report)["account_in_use"] == "yes"
+    assert list(report.warnings) == []
+
+
 # --- early_429 ---
 
 
@@ -717,6 +776,7 @@ def test_leverage_that_cannot_be_read_back_is_unknown(new_setup: NewSetup, fault
         setup.exchange.add_fault(READ, Fault())  # answered as usual
     setup.exchange.add_fault(READ, FAULTS[fault], times=None)
     report = run_check(setup, Trial("DOGEUSDT", 7))
+    assert setup.sent.count("validate_keys") == (fault == "401"), "the leverage is not restored again with refused keys"
     assert report.failure is not None
     assert report.failure.startswith(
         "The leverage of DOGEUSDT was not restored to 10. The current leverage is not known. "
