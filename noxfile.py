@@ -43,7 +43,10 @@ OLDEST_LIBRARIES = (
 # The oldest Python for modules: 3.8 with ansible-core before 2.20, and 3.9 with newer versions.
 OLDEST_TARGETS = ("3.8", "3.9")
 
-LIBRARY_TESTS = [f"tests/unit/plugins/module_utils/{folder}" for folder in ("_exchange", "_ansible")]
+LIBRARY_TESTS = [
+    *("tests/unit/plugins/module_utils/_exchange", "tests/unit/plugins/module_utils/_ansible"),
+    "tests/unit/whole_tasks/test_no_connection.py",
+]
 ANSIBLE_TESTS = [
     *("tests/unit/plugins/module_utils/_ansible", "tests/unit/plugins/filter", "tests/unit/plugins/lookup"),
     *("tests/unit/plugins/plugin_utils", "tests/unit/project/test_declarations.py", "tests/unit/roles"),

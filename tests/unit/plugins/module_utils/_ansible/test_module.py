@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result 
 from ansible_collections.tradeops.coinswitch.plugins.modules import (
     api_check,
     futures_leverage,
-    futures_position_info,
 )
 from sandbox import FAULTS, Account
 
@@ -551,38 +550,3 @@ def test_tasks_with_the_same_key_share_their_budgets(run_module: Run, account: A
     budgets = json.loads(file.read_text())
     assert {name: len(sent) for name, (sent, _closed) in budgets.items()} == {READ: 2, WRITE: 1}
     assert all(0 <= time.monotonic() - sent_at < 600 for sent, _closed in budgets.values() for sent_at in sent)
-
-
-# --- control characters ---
-
-CONTROL = "\x1b[2J\n\u2028\u202e\x9b\x00"
-
-
-@pytest.mark.parametrize("status", [200, 400, 503])
-@pytest.mark.parametrize("endpoint", [READ, WRITE, POSITIONS])
-def test_no_control_character_of_the_exchange_reaches_the_output(
-    run_module: Run, account: Account, exchange: Exchange, warnings: list[str], endpoint: str, status: int
-) -> None:
-    fields = dict.fromkeys(("symbol", "position_side", "position_size", "order_id", CONTROL), f"1{CONTROL}2")
-    body = {"message": f"a{CONTROL}b", **({"data": [{**fields, "symbol": "BTCUSDT"}]} if status == 200 else {})}
-    exchange.add_fault(endpoint, Fault(status=status, body=body, headers={"X-Some": "thing"}), times=None)
-    exchange.add_fault(WRITE, Fault(status=400, body={"message": f"a{CONTROL}b"}), times=None)
-    for main, options in (
-        (futures_leverage.main, {"symbol": "BTCUSDT", "leverage": 13}),
-        (futures_position_info.main, {"symbols": ["BTCUSDT"]}),
-    ):
-        texts = [*find_texts(run_module(main, **options)), *warnings]
-        assert texts
-        assert [text for text in texts if not text.isprintable()] == []
-
-
-def find_texts(value: Any) -> Iterator[str]:
-    """Yield all texts of a result, also the names."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in (*value.keys(), *value.values()):
-            yield from find_texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from find_texts(part)
