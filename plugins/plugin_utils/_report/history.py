@@ -65,6 +65,10 @@ def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row
     try:
         if not path.is_dir():
             return _read_file(path, latest)
+        if path.stat().st_mode & stat.S_IWOTH:
+            warn(
+                f"Every user can write to {path}, so its reports may not be those of earlier runs. Run chmod o-w on it."
+            )
         names = sorted((name.name for name in path.iterdir() if _FILE_NAME.fullmatch(name.name)), reverse=True)
     except FileNotFoundError:
         warn(f"There is no earlier report at {path}, so this run starts the history.")

@@ -137,6 +137,15 @@ def test_directory_returns_its_newest_readable_report(tmp_path: Path) -> None:
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("mode", [0o750, 0o770, 0o777, 0o1777])
+def test_directory_that_every_user_can_write_to_is_a_warning(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "leverage-20261122T013000Z-1.json").write_bytes(encode_report())
+    tmp_path.chmod(mode)
+    report, warnings = find_report(tmp_path)
+    assert report["time"]
+    assert [warning.startswith("Every user can write to") for warning in warnings] == [True] * (mode in (0o777, 0o1777))
+
+
 def test_reports_with_a_time_in_the_future_do_not_hide_the_others(tmp_path: Path) -> None:
     future = [f"{year}-01-01T02:00:00Z" for year in range(2030, 2060)]
     write_reports(tmp_path, "2026-11-02T02:00:00Z", "2026-11-30T02:04:59Z", *future)
