@@ -252,6 +252,9 @@ def play(story: Story, replies: tuple[str, ...], rules: steps.Rules) -> Played:
     is_possible = any(attempt.is_possible for attempt in run.evidence.attempts)
     if verdict.outcome == judgment.UNKNOWN and is_possible is not (verdict.cause == judgment.NOT_CONFIRMED):
         untrue.append(f"cause {verdict.cause!r}")
+    is_other = verdict.leverage not in (None, story.before)
+    if story.other is None and verdict.changed is not is_other:
+        untrue.append(f"changed is {verdict.changed}, but the leverage was {story.before}, and is {verdict.leverage}")
     return Played(verdict, run.evidence, run.world, untrue)
 
 
