@@ -58,6 +58,14 @@ settings.register_profile(
 settings.load_profile("reproducible")
 
 
+@pytest.fixture
+def no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ignore the settings for HTTP of the user who runs the tests."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _use_one_processor() -> Iterator[None]:
     """Run the tests of a module on one processor, because that is faster.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,15 +23,9 @@ from ..plugins.module_utils.module_harness import (
     assert_result_is_true,
 )
 
+pytestmark = pytest.mark.usefixtures("no_user_settings")
+
 NewHarness = Callable[[StallingSandbox], ModuleHarness]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ignore the settings of the user who runs the tests."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -43,15 +43,9 @@ VALIDATE_KEYS = Request("GET", "/trade/api/v2/validate/keys", {}, None)
 OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
 
+pytestmark = pytest.mark.usefixtures("no_user_settings")
+
 NewTransport = Callable[..., Transport]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ignore the settings of the user who runs the tests."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
