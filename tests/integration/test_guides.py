@@ -245,7 +245,8 @@ def check_pull(reader: Reader, page: Path) -> None:
         "&& git add . && git -c user.name=reader -c user.email=reader@example.com commit --quiet --message policy; "
         "cd ~/desk"
     )
-    assert reader.type(commit) == ("", 0)
+    output, status = reader.type(commit)
+    assert (output, status) == ("", 0)
     pull = pull.replace("https://git.example.com/desk.git", "~/repository")
     output, status = reader.type(pull)
     assert status == 0, output
