@@ -43,8 +43,8 @@ help: ## Show this help (the times are those of two idle processors, after the f
 demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine (15 s)
 	@examples/demo/run
 
-check: style ## Check style, types and spelling, and run the unit tests (40 s)
-	@pytest --quiet --numprocesses 2 --ignore tests/unit/whole_tasks
+check: style ## Check style, types and spelling, and run the unit tests (35 s)
+	@pytest --quiet --numprocesses 2 --dist loadfile --ignore tests/unit/whole_tasks
 
 # The last line of the output is the summary of the longest run of pytest.
 test: install ## Run all checks and tests (9 min, 10 min the first time)
