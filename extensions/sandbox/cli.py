@@ -56,24 +56,19 @@ SERVE_ARGUMENTS = {
     "--port": Argument("port to listen on; 0 is a free port", "0"),
     "--accounts": Argument(
         "YAML file with accounts and instruments; README.md of the sandbox shows one (default: one "
-        "account with new keys, named desk)", metavar="FILE",
-    ),
+        "account with new keys, named desk)", metavar="FILE"),
     "--like": Argument(
         "respond like the exchange in a transcript, which is the JSON file that the playbook api_check "
-        "writes (default: as documented)", metavar="FILE",
-    ),
+        "writes (default: as documented)", metavar="FILE"),
     "--quirks": Argument(
         "respond with these readings of quirks; README.md of the sandbox lists them",
-        metavar="NAME=READING,...",
-    ),
+        metavar="NAME=READING,..."),
     "--export": Argument(
         "account whose keys are printed as export lines; those of the others are printed as comments "
-        "(default: the first account)", metavar="NAME",
-    ),
+        "(default: the first account)", metavar="NAME"),
     "--ready-file": Argument(
         "for scripts: also write the export lines to this file; it exists only while the sandbox "
-        "listens", metavar="FILE",
-    ),
+        "listens", metavar="FILE"),
     "--speed": Argument("refill the rate limits this many times as fast; 60 turns a minute into a second", "1"),
     "--no-rate-limits": Argument("accept any number of requests", is_switch=True),
 }

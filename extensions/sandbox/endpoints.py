@@ -258,22 +258,6 @@ def create_order(call: Call) -> Any:
     return {"data": {"order_id": order_id, "exchange": EXCHANGE, "symbol": symbol, "status": "OPEN"}}
 
 
-def cancel_order(call: Call) -> Any:
-    order_id = str(call.get_required("order_id"))
-    if order_id not in [order.order_id for order in call.account.orders]:
-        raise Refusal(400, "Order not found")
-    call.account.cancel_order(order_id)
-    return {"data": {"order_id": order_id, "exchange": EXCHANGE, "status": "CANCELLED"}}
-
-
-def cancel_all_orders(call: Call) -> Any:
-    symbol = call.get_optional_symbol()
-    order_ids = [order.order_id for order in call.account.orders if symbol in (None, order.symbol)]
-    for order_id in order_ids:
-        call.account.cancel_order(order_id)
-    return {"data": {"exchange": EXCHANGE, "order_ids": order_ids}}
-
-
 def _format_amount(amount: Decimal) -> str:
     return f"{amount:.8f}"
 
@@ -308,6 +292,4 @@ ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("POST", f"{_PREFIX}/futures/orders/open"): Endpoint("open_orders", list_open_orders, 20),
     ("GET", f"{_PREFIX}/futures/wallet_balance"): Endpoint("wallet", read_wallet, 20),
     ("POST", f"{_PREFIX}/futures/order"): Endpoint("create_order", create_order),
-    ("DELETE", f"{_PREFIX}/futures/order"): Endpoint("cancel_order", cancel_order, 10),
-    ("POST", f"{_PREFIX}/futures/cancel_all"): Endpoint("cancel_all", cancel_all_orders, 10),
 }

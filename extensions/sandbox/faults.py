@@ -172,12 +172,10 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
     "faults that do not carry out the request": {
         "STATUS": (
             lambda status: Fault(status=status),
-            f"respond with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}",
-        ),
+            f"respond with one of these HTTP statuses and a message: {', '.join(map(str, _STATUSES['STATUS']))}"),
         "STATUS-html": (
             lambda status: Fault(status=status, body=_create_page(responses.get(status, "Unknown"))),
-            "the same with an HTML page as the body, as from a server in front of the API",
-        ),
+            "the same with an HTML page as the body, as from a server in front of the API"),
         "STATUS-empty": (lambda status: Fault(status=status, body=""), "the same with an empty body"),
         "maintenance": _refuse_in_words(400, "The system is under maintenance"),
         "message-only": _refuse_in_words(200, "Leverage cannot be changed"),
@@ -188,14 +186,12 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "burst": (Fault(status=429, burst=_BURST), "return 429 after 5 requests to the endpoint in 10 s"),
         "burst-retry-after": (
             Fault(status=429, burst=_BURST, headers={"Retry-After": "10"}),
-            'the same with "Retry-After: 10"',
-        ),
+            'the same with "Retry-After: 10"'),
         "echo-keys": (Fault(status=400, echo_keys=True), "return 400 and repeat the API key and the signature"),
         "redirect": (Fault(redirect="/trade/api/v2/time"), "redirect to /trade/api/v2/time with status 307"),
         "REDIRECT": (
             lambda status: Fault(redirect="/trade/api/v2/time", status=status),
-            f"the same with one of these statuses: {', '.join(map(str, _STATUSES['REDIRECT']))}",
-        ),
+            f"the same with one of these statuses: {', '.join(map(str, _STATUSES['REDIRECT']))}"),
         "redirect-away": (Fault(redirect="http://127.0.0.1:9/"), "redirect to http://127.0.0.1:9/"),
         "drop-before": (Fault(drop="before"), "close the connection without a response"),
         "timeout-undone": (Fault(delay=_ONE_DAY, status=504), "do not respond (for one day)"),
@@ -206,8 +202,7 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "STATUS-done": (lambda status: Fault(status=status, worked=True), "respond with one of the statuses above"),
         "REDIRECT-done": (
             lambda status: Fault(redirect="/trade/api/v2/time", status=status, worked=True),
-            "redirect to /trade/api/v2/time with one of the statuses above",
-        ),
+            "redirect to /trade/api/v2/time with one of the statuses above"),
         "drop-after": (Fault(drop="after"), "close the connection without a response"),
         "cut-body": (Fault(drop="body"), "close the connection in the middle of the body"),
         "timeout": (Fault(delay=_ONE_DAY), "do not respond (for one day)"),
@@ -231,20 +226,17 @@ FAULT_TABLE: Mapping[str, Mapping[str, tuple[Fault | Callable[[int], Fault], str
         "nan": (Fault(transform=_replace_in_data(leverage=float("nan"))), 'send "leverage": NaN'),
         "repeated-keys": (
             _rewrite_leverages(lambda key, n: f'{key}"50", {key}"{n}"'),
-            'repeat each leverage, first as "50"',
-        ),
+            'repeat each leverage, first as "50"'),
         "underscore": (_rewrite_leverages(lambda key, n: f'{key}"{n[0]}_{n[1:]}"'), 'send each leverage as "1_0"'),
         "fraction": (_rewrite_leverages(lambda key, n: f'{key}"{n}.5"'), 'send each leverage as "10.5"'),
         "full-width": (
             _rewrite_leverages(lambda key, n: f'{key}"{n.translate(_FULL_WIDTH)}"'),
-            "send each leverage with full-width digits",
-        ),
+            "send each leverage with full-width digits"),
         "other-leverage": (Fault(transform=_replace_in_data(leverage="3")), "send the leverage 3"),
         "other-symbol": (Fault(transform=_replace_in_data(symbol="DOGEUSDT")), "send the symbol DOGEUSDT"),
         "nested-instruments": (
             Fault(transform=lambda value: {"data": {"EXCHANGE_2": value.get("data")}}),
-            "send the instruments nested by exchange",
-        ),
+            "send the instruments nested by exchange"),
         "cached": (Fault(headers={"Age": "7"}), 'send the header "Age: 7", as a shared cache does'),
         "clamp": (Fault(sets_maximum=True), "write_leverage only: set and send the maximum leverage of the symbol"),
     },

@@ -41,8 +41,6 @@ SendMany = Callable[..., list[int]]
         ("GET", "/futures/positions", 20),
         ("POST", "/futures/orders/open", 20),
         ("GET", "/futures/wallet_balance", 20),
-        ("DELETE", "/futures/order", 10),
-        ("POST", "/futures/cancel_all", 10),
     ],
 )
 def test_documented_limit_is_enforced(send_many: SendMany, method: str, path: str, limit: int) -> None:

@@ -24,8 +24,6 @@ PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/futures/instrument_info"): {},
     ("GET", "/futures/positions"): {},
     ("POST", "/futures/orders/open"): {},
-    ("DELETE", "/futures/order"): {"order_id": "1"},
-    ("POST", "/futures/cancel_all"): {},
 }
 
 
@@ -323,15 +321,6 @@ def test_another_program_acts_between_two_requests(send: Send, exchange: Exchang
         exchange.run_before(1, lambda: None, endpoint="nix")
     with pytest.raises(ValueError, match="number must be a whole number from 1 to 1000000, not 0"):
         exchange.run_before(0, lambda: None)
-
-
-def test_orders_are_cancelled_by_id_by_symbol_or_all(send: Send, account: Account) -> None:
-    first, second, third = (account.open_order(symbol, "BUY", "1", "1") for symbol in ("BTCUSDT", "BTCUSDT", "ETHUSDT"))
-    assert send("DELETE", "/futures/order", order_id=first).value["data"]["order_id"] == first
-    assert send("DELETE", "/futures/order", order_id=first).status == 400
-    assert send("POST", "/futures/cancel_all", symbol="btcusdt").value["data"]["order_ids"] == [second]
-    assert send("POST", "/futures/cancel_all").value["data"]["order_ids"] == [third]
-    assert account.orders == []
 
 
 @pytest.mark.parametrize(
