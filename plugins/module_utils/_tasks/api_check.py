@@ -11,7 +11,7 @@ collection: anything here may change in any release.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
@@ -31,6 +31,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording
 _MAX_SYMBOLS = 3
 # The leverage is restored in this time, even if the task was stopped. A rate limit requires at most a minute of it.
 RESTORE_SECONDS = 70.0
+# Which leverage the writes of a trial write, by their names in PROBES. That of the others is `write_leverage`.
+_WHICH = {"same": "in force", "first_write": "the first write of this symbol, which cannot be undone"}
 _HFT = (
     "The wallet is empty, and nothing is open. If you trade HFT futures, note that HFT is another account of the same "
     "keys. A leverage that this collection sets does not apply there."
@@ -49,6 +51,32 @@ class NotRestored(CoinSwitchError):
     kind = "not_restored"
 
 
+class Plan(NamedTuple):
+    """The writes of a trial.
+
+    Attributes:
+        before: The leverage before the first write. None if the exchange returned none.
+        writes: What to write, each with its name in PROBES.
+    """
+
+    before: int | None
+    writes: list[tuple[str, Goal]]
+
+    @property
+    def first(self) -> Goal:
+        """The first write. For a symbol that was configured before, this is its current leverage."""
+        return self.writes[0][1]
+
+    def describe(self) -> list[str]:
+        """Return a line for each write, and the command that restores the leverage."""
+        lines = [f"{_describe_write(goal)} ({_WHICH.get(name, 'write_leverage')})" for name, goal in self.writes]
+        if self.writes[0][0] == "first_write":
+            return lines
+        if len(self.writes) > 1:
+            lines.append(f"{_describe_write(self.first)} (restored)")
+        return [*lines, f"If the leverage is not {self.before} afterwards, run {_get_restore_command(self.first)}"]
+
+
 def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
     """Compare the responses to reads with the expected facts. If the trial has a symbol, those to writes.
 
@@ -57,16 +85,19 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
         trial: What to write.
         context: In check mode, nothing is written, and `plan` in the result lists the writes.
     """
-    values: dict[str, Any] = {"changed": False}
+    plan: Plan | None = None
     error: CoinSwitchError | None = None
-    seen = Observer(futures)
-    try:
-        if trial.symbol is None:
-            _read_all(seen)
-        else:
-            _try_writes(seen, trial.symbol, trial, context, values)
-    except CoinSwitchError as raised:
-        error = raised
+    with Observer(futures) as seen:
+        try:
+            if trial.symbol is None:
+                _read_all(seen)
+            else:
+                plan = _make_plan(seen, trial.symbol, trial, weeks=1 if context.check_mode else 5)
+                if not context.check_mode:
+                    write = _write_first if trial.is_new else _write_and_restore
+                    write(seen, plan)
+        except CoinSwitchError as raised:
+            error = raised
     rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in PROBES.items()]
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == api_facts.NOT_HANDLED]
     if not_handled and error is None:
@@ -74,19 +105,40 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
             f"The collection does not handle these responses: {', '.join(not_handled)}. Do not use it with this "
             "exchange yet. Open an issue, and attach the transcript."
         )
-    none = api_facts.NOT_SHOWN
-    quirks = {row["fact"]: PROBES[row["fact"]].get_quirks().get(row["shown"], none) for row in rows}
-    values["transcript"] = {
-        "format": 1,
-        "quirks": {fact: quirk for fact, quirk in quirks.items() if quirk != none},
+    values = {
+        **_describe_trial(plan, seen.outcomes["change"]),
+        "handled": error is None,
         "facts": rows,
-        "responses": [item.shown for item in seen.responses],
+        "table": [f"{row['fact']:<26} {row['shown']:<34} {row['verdict']}" for row in rows if row["shown"]],
+        "transcript": _make_transcript(seen, rows),
     }
-    table = [f"{row['fact']:<26} {row['shown']:<34} {row['verdict']}" for row in rows if row["shown"]]
-    values.update(handled=error is None, facts=rows, table=table)
     is_unused = {"fact": "account_in_use", "shown": "no", "verdict": api_facts.EXPECTED} in rows
     result = Result(values) if error is None else fail(error)._replace(values=values)
     return result._replace(warnings=[_HFT] if is_unused else [])
+
+
+def _describe_trial(plan: Plan | None, changes: Sequence[Change]) -> dict[str, Any]:
+    """Return what the result says of the writes. The last change is the restore, or the only write."""
+    if plan is None:
+        return {"changed": False}
+    leverage = changes[-1].verdict.leverage if changes else plan.before
+    return {
+        "changed": leverage != plan.before,
+        "symbol": plan.first.symbol,
+        "previous_leverage": plan.before,
+        "leverage": leverage,
+        "plan": plan.describe(),
+    }
+
+
+def _make_transcript(seen: Observer, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    quirks = {row["fact"]: PROBES[row["fact"]].get_quirks().get(row["shown"], api_facts.NOT_SHOWN) for row in rows}
+    return {
+        "format": 1,
+        "quirks": {fact: quirk for fact, quirk in quirks.items() if quirk != api_facts.NOT_SHOWN},
+        "facts": rows,
+        "responses": [item.shown for item in seen.responses],
+    }
 
 
 def _read_all(seen: Observer) -> None:
@@ -155,28 +207,32 @@ def _read_periods(seen: Observer, order: Mapping[str, Any], time: int) -> None:
         seen.outcomes["use_of_to_time"].append(Outcome("inclusive" if is_inclusive else "exclusive"))
 
 
-def _try_writes(seen: Observer, symbol: str, trial: Trial, context: Context, values: dict[str, Any]) -> None:
-    """Write to one symbol, and restore its leverage. In check mode, only plan that. Add what is known to `values`."""
-    instrument = _find_free_symbol(seen.futures, symbol, weeks=1 if context.check_mode else 5)
+def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
+    """Read what the trial needs, and return its writes. Raise CoinSwitchError if the check must not write.
+
+    Args:
+        seen: Records the requests.
+        symbol: The symbol of the trial.
+        trial: What to write.
+        weeks: For how many weeks to search for open orders of the symbol.
+    """
+    instrument = _find_free_symbol(seen.futures, symbol, weeks)
     reading = seen.ask("new_symbol" if trial.is_new else "current", partial(seen.futures.get_leverage, symbol))
     if reading.error is not None and not isinstance(reading.error, errors.NotConfigured):
         raise reading.error
     before: int | None = reading.value
-    if before is None and not trial.is_new:
+    if trial.is_new:
+        return Plan(before, [("first_write", Goal(symbol, before or instrument.min_leverage or 1))])
+    if before is None:
         raise CoinSwitchError(
             f"Nothing was written, because the exchange returned no leverage for {symbol}, so it could not be "
             f"restored. Choose a symbol that was configured before, or use new_symbol. {make_sentence(reading.error)}"
         )
-    first = Goal(symbol, before or instrument.min_leverage or 1)
-    values.update(symbol=symbol, previous_leverage=before, leverage=before, plan=_make_plan(first, trial))
-    goals = [("same", first)]
+    writes = [("same", Goal(symbol, before))]
     if trial.leverage not in (None, before):
         goal = Goal(symbol, trial.leverage or 0)
-        goals.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
-    if trial.is_new and not context.check_mode:
-        _write_first(seen, first, values)
-    elif not context.check_mode:
-        _write_and_restore(seen, goals, values)
+        writes.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
+    return Plan(before, writes)
 
 
 def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Instrument:
@@ -199,15 +255,8 @@ def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Inst
     return instruments[symbol]
 
 
-def _make_plan(first: Goal, trial: Trial) -> list[str]:
-    symbol, before = first.symbol, first.leverage
-    write = f"{endpoints.WRITE_LEVERAGE} {symbol}"
-    if trial.is_new:
-        return [f"{write} {before} (the first write of this symbol, which cannot be undone)"]
-    plan = [f"{write} {before} (in force)"]
-    if trial.leverage not in (None, before):
-        plan += [f"{write} {trial.leverage} (write_leverage)", f"{write} {before} (restored)"]
-    return [*plan, f"If the leverage is not {before} afterwards, run {_get_restore_command(first)}"]
+def _describe_write(goal: Goal) -> str:
+    return f"{endpoints.WRITE_LEVERAGE} {goal.symbol} {goal.leverage}"
 
 
 def _get_restore_command(before: Goal) -> str:
@@ -215,26 +264,23 @@ def _get_restore_command(before: Goal) -> str:
     return f"ansible localhost -m {module} -a 'symbol={before.symbol} leverage={before.leverage}'"
 
 
-def _write_first(seen: Observer, goal: Goal, values: dict[str, Any]) -> None:
+def _write_first(seen: Observer, plan: Plan) -> None:
     """Write the first leverage of a symbol. It stays, because no request can remove it."""
-    changed = seen.change("first_write", goal, writes_same=True)
-    values.update(leverage=changed.verdict.leverage, changed=changed.verdict.leverage != values["previous_leverage"])
-    _check_written(changed)
-    seen.ask("second_read", partial(seen.futures.get_leverage, goal.symbol))
+    _check_written(seen.change("first_write", plan.first, writes_same=True))
+    seen.ask("second_read", partial(seen.futures.get_leverage, plan.first.symbol))
 
 
-def _write_and_restore(seen: Observer, goals: list[tuple[str, Goal]], values: dict[str, Any]) -> None:
+def _write_and_restore(seen: Observer, plan: Plan) -> None:
     """Write the leverages one after the other, and restore the first one, even if the task is stopped meanwhile."""
-    before, client = goals[0][1], seen.futures.client
+    before, client = plan.first, seen.futures.client
     # Wait for the rate limits now, so that no restore has to wait.
-    needed = dict.fromkeys((endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE), len(goals) + 2)
+    needed = dict.fromkeys((endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE), len(plan.writes) + 2)
     client.real_pacer.check_max_wait(needed)
     client.real_pacer.wait(max(client.real_pacer.get_delay(endpoint, count) for endpoint, count in needed.items()))
     with Guard() as guard:
-        guard.run(partial(_write_all, seen, goals))
+        guard.run(partial(_write_all, seen, plan))
         with client.allow_after_end(RESTORE_SECONDS):
             restored = _restore(seen, before, is_unclear=guard.error is not None)
-    values.update(leverage=restored.verdict.leverage, changed=restored.verdict.leverage != before.leverage)
     if restored.verdict.outcome != judgment.UNCHANGED:
         raise NotRestored(
             f"The leverage of {before.symbol} was not restored to {before.leverage}. {make_sentence(restored.reason)} "
@@ -249,8 +295,8 @@ def _write_and_restore(seen: Observer, goals: list[tuple[str, Goal]], values: di
         raise guard.error
 
 
-def _write_all(seen: Observer, goals: list[tuple[str, Goal]]) -> None:
-    for name, goal in goals:
+def _write_all(seen: Observer, plan: Plan) -> None:
+    for name, goal in plan.writes:
         _check_written(seen.change(name, goal, writes_same=name == "same"))
 
 

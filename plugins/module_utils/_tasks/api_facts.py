@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
 
 
 class Observer:
-    """Sends requests, and records what they return, and each response of the client.
+    """Sends requests, and records what they return, and each response of the client while it is entered.
 
     Attributes:
         outcomes: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
@@ -78,9 +78,16 @@ class Observer:
         self.futures = futures
         self.responses: list[RecordedResponse] = []
         self.outcomes: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
-        # The client is only for this task. One retry shows whether a response was lost or wrong.
-        futures.client.on_response = self._record
-        futures.client.retries = min(futures.client.retries, 1)
+        self._before = futures.client.on_response, futures.client.retries
+
+    def __enter__(self) -> Observer:
+        client = self.futures.client
+        # One retry shows whether a response was lost or wrong.
+        client.on_response, client.retries = self._record, min(client.retries, 1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.futures.client.on_response, self.futures.client.retries = self._before
 
     def _record(self, request: Request, response: Response) -> None:
         value, headers = transcript.parse_json(response.body), transcript.get_safe_headers(response.headers)
