@@ -30,7 +30,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?")
 _FILE_NAME = re.compile(r"leverage-(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ)-\d+\.json")
-_COUNTS = ("accounts", "leverages", "not_known", "findings", *_findings.ABOVE)
+COUNTS = ("accounts", "leverages", "not_known", "findings", *_findings.ABOVE)
 
 Row = Dict[str, Any]
 Key = Tuple[str, Any]
@@ -109,21 +109,17 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
             if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
                 row.update(earlier.seen.get((name, row["symbol"]), {}))
                 policy = row["policy"] if _findings.is_int(row["policy"]) else row.get("last_policy")
-                if _is_above(row.get("last_leverage"), policy):
+                if _findings.is_above(row.get("last_leverage"), policy):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
         if not account["rows"]:
             account["last_rows"] = [
                 {**account["account_row"], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
                 for (account_name, _symbol), row in earlier.findings.items()
-                if account_name == name and _is_above(row.get("last_leverage"), row["policy"])
+                if account_name == name and _findings.is_above(row.get("last_leverage"), row["policy"])
             ]
 
 
-def _is_above(leverage: Any, policy: Any) -> bool:
-    return _findings.is_int(leverage) and _findings.is_int(policy) and leverage > policy
-
-
-def compare(findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run: Row, earlier: EarlierReport) -> Row:
+def compare(findings: list[Row], accounts: Iterable[Mapping[str, Any]], run: Row, earlier: EarlierReport) -> Row:
     """Add its age to each finding, and return the history of the report.
 
     Args:
@@ -132,7 +128,6 @@ def compare(findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run:
         run: The numbers of this run, with its `time`.
         earlier: The report of the last run.
     """
-    findings = list(findings)
     for finding in findings:
         earlier_finding = earlier.findings.get((finding["account"], finding["symbol"]))
         finding["first_seen"] = earlier_finding["first_seen"] if earlier_finding else run["time"]
@@ -197,7 +192,7 @@ def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row
     name = _check_text(account["account"])
     for row in account["leverages"]:
         if row["leverage"] is not None:
-            yield (name, _check_text(row["symbol"])), _get_last_seen({**row, "positions": None}, time)
+            yield (name, _check_text(row["symbol"])), get_last_seen({**row, "positions": None}, time)
 
 
 def _read_file(path: Path, latest: str) -> Row:
@@ -232,14 +227,14 @@ def _summarize(finding: Mapping[str, Any], time: str) -> Row:
         "account": _check_text(finding["account"]),
         "symbol": None if finding["symbol"] is None else _check_text(finding["symbol"]),
         "policy": _check_policy(finding["policy"]),
-        **_get_last_seen(finding, time),
+        **get_last_seen(finding, time),
         "first_seen": _check_time(finding.get("first_seen") or time),
         "last_found": _check_time(finding.get("last_found") or time),
         "runs": _check_count(finding.get("runs") or 1),
     }
 
 
-def _get_last_seen(finding: Mapping[str, Any], time: str) -> Row:
+def get_last_seen(finding: Mapping[str, Any], time: str) -> Row:
     """Return the last reading of a finding, from this or from an earlier run. Empty if there is none."""
     if finding.get("leverage") is not None:
         names = ("leverage", "policy", "positions")
@@ -266,7 +261,7 @@ def _check_positions(value: Any) -> list[Row] | None:
 
 
 def _check_run(run: Mapping[str, Any]) -> Row:
-    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in _COUNTS}}
+    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in COUNTS}}
 
 
 def _check_policy(value: Any) -> Any:
