@@ -34,14 +34,11 @@ def read_accounts(names: Iterable[str], key_variables: Sequence[str], evaluate: 
         evaluate: Returns the value of a variable for a host.
     """
     accounts = [_read_account(name, key_variables, evaluate) for name in names]
-    claims = {
-        account["name"]: _same_key.Claim(account["key_id"], list(_build.read_policy(account.get("policy"))))
-        for account in accounts
-    }
-    conflicting = {
-        name for conflict in _same_key.find_conflicts(claims) if conflict.symbols for name in conflict.accounts
-    }
-    return [{**account, "left_out": account["name"] in conflicting} for account in accounts]
+    conflicts = _same_key.find_conflicts(
+        {account["name"]: (account["key_id"], _build.read_policy(account.get("policy"))) for account in accounts}
+    )
+    left_out = {name for conflict in conflicts if conflict.symbols for name in conflict.accounts}
+    return [{**account, "left_out": account["name"] in left_out} for account in accounts]
 
 
 def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -> Row:

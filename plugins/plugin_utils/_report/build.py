@@ -182,7 +182,9 @@ def _to_int(value: Any) -> Any:
 
 def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] | None = None) -> Row:
     """Return the report of accounts with rows. It changes the accounts."""
-    conflicts = _same_key.find_conflicts({account["account"]: _same_key.get_claim(account) for account in accounts})
+    conflicts = _same_key.find_conflicts(
+        {account["account"]: (account["key_id"], [row["symbol"] for row in account["rows"]]) for account in accounts}
+    )
     _mark_conflicts(accounts, conflicts)
     _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
