@@ -130,18 +130,15 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
     """Return one row of the table of findings for the findings of one problem."""
     first = group[0]
     names = ("leverage", "policy", "enforce", "factor", "last_leverage", "last_seen", "runs")
-    statuses = {finding.get("status") for finding in group}
     is_known = first["severity"] in _findings.ABOVE or first["leverage"] is not None
     since = {finding["first_seen"][:10] for finding in group if finding.get("status") == "continues"}
     return {
-        "severity": first["severity"],
-        "action": first["action"],
+        **_findings.pick(first, ("severity", "action")),
         "reason": _capitalize(problems[first["problem"]]["reason"]),
         "findings": len(group),
         "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
         "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
         "positions": [position for finding in group for position in _findings.get_open_positions(finding)],
-        "is_new": statuses == {"new"},
         "new": sum(finding.get("status") == "new" for finding in group),
         "since": min(since, default=None),
         **{name: _get_common(finding.get(name) for finding in group) for name in names},
