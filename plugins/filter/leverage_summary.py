@@ -141,9 +141,10 @@ def _describe_finding(finding: Mapping[str, Any]) -> str:
     account = _words.shorten_name(finding["account"])
     if finding["symbol"] is None:
         return f"- {severity}: {account}{_describe_age(finding)}"
-    numbers = ", ".join(
-        [_describe_current(finding), f"policy {_words.shorten_name(finding['policy'])}", *_get_positions(finding)]
-    )
+    policy = f"policy {_words.shorten_name(finding['policy'])}"
+    positions = map(_words.format_position, _findings.get_open_positions(finding))
+    open_positions = [f"open position {_words.shorten_name(position)}" for position in positions]
+    numbers = ", ".join([_describe_current(finding), policy, *open_positions])
     return f"- {severity}: {account} {_words.shorten_name(finding['symbol'])}: {numbers}{_describe_age(finding)}"
 
 
@@ -153,11 +154,6 @@ def _describe_current(finding: Mapping[str, Any]) -> str:
     if "last_seen" in finding:
         return f"not known, last seen {finding['last_leverage']} on {finding['last_seen'][:10]}"
     return "not known"
-
-
-def _get_positions(finding: Mapping[str, Any]) -> list[str]:
-    positions = map(_words.format_position, _findings.get_open_positions(finding))
-    return [f"open position {_words.shorten_name(position)}" for position in positions]
 
 
 def _describe_age(finding: Mapping[str, Any]) -> str:

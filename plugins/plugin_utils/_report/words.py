@@ -82,14 +82,13 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
     if not summary["findings"]:
         parts = [f"Complies with the policy: {leverages} on {accounts}"]
     elif not parts:
-        parts = [_describe_findings(summary, accounts)]
+        parts = [_describe_findings(summary, leverages, accounts)]
     missing = sum(row["severity"] in _findings.ABOVE for row in not_checked)
     return ", ".join([*parts, *([f"{missing} above the policy when last seen but not in this run"] if missing else [])])
 
 
-def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
+def _describe_findings(summary: Mapping[str, Any], leverages: str, accounts: str) -> str:
     """Return the headline of a report in which no leverage is known to be above the policy."""
-    leverages = format_count(summary["leverages"], "leverage")
     not_complying, not_known = summary["not_complying"], summary["not_known"]
     not_reached = f"{summary['accounts_not_reached']} of {accounts} not reached" * bool(summary["accounts_not_reached"])
     parts = [f"Not known: {not_known} of {leverages}", not_reached]
@@ -98,10 +97,8 @@ def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
         parts = [f"Does not comply with the policy: {not_complying} of {leverages}", unknown, not_reached]
     elif not not_known:
         parts = [f"Not known: {not_reached or summary['findings']}"]
-    has_unknown = not_known or summary["accounts_not_reached"]
-    return ", ".join(
-        [*filter(None, parts), "none known to be above the policy" if has_unknown else "none above the policy"]
-    )
+    above = "none known to be above the policy" if not_known or not_reached else "none above the policy"
+    return ", ".join([*filter(None, parts), above])
 
 
 def describe_account(
