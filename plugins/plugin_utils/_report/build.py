@@ -89,7 +89,7 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
         # Without a request, the exchange was not asked.
         "api_url": account_input.get("api_url") if account_input.get("requests", 1) else None,
         "enforce": enforce if enforce in ("exact", "maximum") else None,
-        "error": {"kind": error["kind"], **_pick(error, "status")} if "kind" in error else None,
+        "error": _findings.pick(error, ("kind", "status")) or None,
     }
     policy = read_policy(account_input.get("policy"))
     missing = _describe_missing(name, account_input)
@@ -156,21 +156,16 @@ def get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Row
         "reason": "" if complies else _words.shorten(returned.get("reason") or "", 2000),
         "blockers": returned.get("blockers") or [],
         "positions": _findings.get_positions(returned),
-        **_pick(returned, "exchange_message"),
+        **_findings.pick(returned, ("exchange_message",)),
     }
-
-
-def _pick(row: Mapping[str, Any], name: str) -> Row:
-    return {name: row[name]} if row.get(name) is not None else {}
 
 
 def _convert_to_drift(row: Row, enforce: str | None) -> None:
     """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
     row["changed"] = False
-    if row["outcome"] != "changed":
-        return
-    row["outcome"], row["leverage"] = _findings.DRIFTED, row["previous_leverage"]
-    row["reason"] = _words.describe_drift(row["leverage"], row["policy"], enforce)
+    if row["outcome"] == "changed":
+        reason = _words.describe_drift(row["previous_leverage"], row["policy"], enforce)
+        row.update(outcome=_findings.DRIFTED, leverage=row["previous_leverage"], reason=reason)
 
 
 def _to_int(value: Any) -> Any:
@@ -190,7 +185,8 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
     _history.add_last_seen(accounts, earlier)
     findings = _findings.get_findings(accounts)
-    summary = _get_summary(accounts, findings)
+    rows = [row for account in accounts for row in account["rows"]]
+    summary = _get_summary(accounts, rows, findings)
     history = None
     if previous is not None:
         counts = _findings.pick({**summary, **summary["severities"]}, _history.COUNTS)
@@ -216,7 +212,7 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
         "problems": problems,
         "findings": findings,
         "history": history,
-        "symbols": _get_symbols(accounts),
+        "symbols": _get_symbols(rows),
         "accounts": [_pack_account(account, by_account.get(account["account"], []), problems) for account in accounts],
     }
 
@@ -251,8 +247,7 @@ def _count_compliance(rows: Iterable[Mapping[str, Any]]) -> Row:
     return {"complying": counts[True], "not_complying": counts[False], "not_known": counts[None]}
 
 
-def _get_summary(accounts: list[Row], findings: list[Row]) -> Row:
-    rows = [row for account in accounts for row in account["rows"]]
+def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
     outcomes = Counter(row["outcome"] for row in rows)
     by_severity = _findings.group(findings, itemgetter("severity"))
     above, last_seen = (by_severity.get(severity, []) for severity in _findings.ABOVE)
@@ -329,13 +324,11 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _get_symbols(accounts: list[Row]) -> list[Row]:
+def _get_symbols(rows: list[Row]) -> list[Row]:
     """Return the totals of each symbol, sorted by symbol."""
-    rows = [row for account in accounts for row in account["rows"]]
-    by_symbol = _findings.group(rows, itemgetter("symbol"))
     return [
-        {"symbol": symbol, "leverages": len(rows), **_count_compliance(rows), "severity": _get_worst(rows)}
-        for symbol, rows in sorted(by_symbol.items())
+        {"symbol": symbol, "leverages": len(group), **_count_compliance(group), "severity": _get_worst(group)}
+        for symbol, group in sorted(_findings.group(rows, itemgetter("symbol")).items())
     ]
 
 
