@@ -103,7 +103,7 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
         # Only the message of the task has the reason. The module does not know the names of the variables.
         for row in rows:
             row.update(cause=missing["cause"], reason=missing["reason"])
-    return {**account, "rows": rows, "account_row": get_row(None, None, missing)}
+    return {**account, "rows": rows, "extra_rows": [] if rows else [get_extra_row(_findings.NOT_REACHED, missing)]}
 
 
 def read_policy(value: Any) -> Row:
@@ -160,6 +160,11 @@ def get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Row
     }
 
 
+def get_extra_row(severity: str, returned: Mapping[str, Any]) -> Row:
+    """Return a row about the account itself. It makes a finding, but it is no leverage of the policy."""
+    return {**get_row(None, None, returned), "severity": severity}
+
+
 def _convert_to_drift(row: Row, enforce: str | None) -> None:
     """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
     row["changed"] = False
@@ -180,6 +185,7 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     conflicts = _same_key.find_conflicts(
         {account["account"]: (account["key_id"], [row["symbol"] for row in account["rows"]]) for account in accounts}
     )
+    warnings = [conflict.describe() for conflict in conflicts if not conflict.symbols]
     _mark_conflicts(accounts, conflicts)
     _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
@@ -191,6 +197,7 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     if previous is not None:
         counts = _findings.pick({**summary, **summary["severities"]}, _history.COUNTS)
         history = _history.compare(findings, accounts, {"time": heading.time, **counts}, earlier)
+    headline = _words.describe_headline(summary, history["not_checked"] if history else [])
     problems = _move_reasons(findings)
     by_account = _findings.group(findings, itemgetter("account"))
     return {
@@ -201,12 +208,9 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
         "check_mode": heading.check_mode,
         "compliant": not findings and not heading.incomplete,
         "complete": not heading.incomplete,
-        "headline": _get_headline(summary, history, heading),
+        "headline": f"Incomplete. {headline}" if heading.incomplete else headline,
         "exchanges": _get_exchanges(accounts),
-        "warnings": [
-            *filter(None, [heading.incomplete]),
-            *(conflict.describe() for conflict in conflicts if not conflict.symbols),
-        ],
+        "warnings": [heading.incomplete, *warnings] if heading.incomplete else warnings,
         "summary": summary,
         "actions": [_get_action(action, findings, heading) for action in _findings.ACTIONS],
         "problems": problems,
@@ -222,12 +226,6 @@ def _set_severities(accounts: list[Row]) -> None:
         account["reached"] = _findings.was_reached(account["rows"])
         for row in account["rows"]:
             row["severity"] = _findings.get_severity(row, account["reached"])
-        account["account_row"]["severity"] = _findings.NOT_REACHED
-
-
-def _get_headline(summary: Row, history: Row | None, heading: Heading) -> str:
-    headline = _words.describe_headline(summary, history["not_checked"] if history else [])
-    return f"Incomplete. {headline}" if heading.incomplete else headline
 
 
 def _mark_conflicts(accounts: list[Row], conflicts: list[_same_key.Conflict]) -> None:

@@ -160,11 +160,9 @@ def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
     """
     findings: list[Row] = []
     for account in accounts:
-        rows = account["rows"] or [account["account_row"]]
+        # The extra rows are about the account itself, or show what was last seen if its policy could not be read.
+        rows = [*account["rows"], *account["extra_rows"]]
         findings += [_build_finding(account, row) for row in rows if row["severity"]]
-        # What was last seen of an account whose policy cannot be read, and notes about the account.
-        others = [*account.get("last_rows", ()), *account.get("notes", ())]
-        findings += [_build_finding(account, row) for row in others]
     return sorted(findings, key=get_rank)
 
 

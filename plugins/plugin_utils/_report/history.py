@@ -112,8 +112,9 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
                 if _findings.is_above(row.get("last_leverage"), policy):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
         if not account["rows"]:
-            account["last_rows"] = [
-                {**account["account_row"], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
+            # The policy of the account could not be read.
+            account["extra_rows"] += [
+                {**account["extra_rows"][0], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
                 for (account_name, _symbol), row in earlier.findings.items()
                 if account_name == name and _findings.is_above(row.get("last_leverage"), row["policy"])
             ]

@@ -87,8 +87,8 @@ def _merge_accounts(reports: Iterable[Mapping[str, Any]]) -> dict[str, Row]:
                 f"{len(copies)} reports contain this account. The newest one of {newest['time']} counts. "
                 "Let each account be part of one slice only."
             )
-            note = {"outcome": "unknown", "cause": "reported_twice", "reason": reason, "severity": _findings.UNKNOWN}
-            newest["notes"] = [{**newest["account_row"], **note}]
+            repeated = {"outcome": "unknown", "cause": "reported_twice", "reason": reason}
+            newest["extra_rows"].append(_build.get_extra_row(_findings.UNKNOWN, repeated))
     return accounts
 
 
@@ -97,7 +97,7 @@ def _forget_readings(account: Row, time: str) -> Row:
     missing = {"outcome": "unknown", "cause": "not_asked", "reason": _build.NOT_ASKED, "changed": False}
     empty: Row = {"leverage": None, "previous_leverage": None, "positions": None, "blockers": []}
     rows = [{**row, **missing, **empty, **_history.get_last_seen(row, time)} for row in account["rows"]]
-    return {**account, "rows": rows, "account_row": {**account["account_row"], **missing}}
+    return {**account, "rows": rows, "extra_rows": [{**row, **missing} for row in account["extra_rows"]]}
 
 
 def unpack(report: Mapping[str, Any]) -> list[Row]:
@@ -106,12 +106,12 @@ def unpack(report: Mapping[str, Any]) -> list[Row]:
     accounts = []
     for account in report["accounts"]:
         rows = [_build.get_row(row["symbol"], row["policy"], row) for row in account["leverages"]]
-        account_row = _build.get_row(None, None, {"outcome": "unknown"})
-        for row in [*rows, account_row]:
+        extra_rows = [] if rows else [_build.get_extra_row(_findings.NOT_REACHED, {"outcome": "unknown"})]
+        for row in [*rows, *extra_rows]:
             finding = findings.get((account["account"], row["symbol"]))
             if finding:
                 row.update(_findings.pick(finding, ("blockers", "positions", "cause", *_findings.OPTIONAL_KEYS)))
                 row["reason"] = report["problems"][finding["problem"]]["reason"]
         known = _findings.pick(account, ("account", "key_id", "api_url", "enforce", "error"))
-        accounts.append({**known, "rows": rows, "account_row": account_row})
+        accounts.append({**known, "rows": rows, "extra_rows": extra_rows})
     return accounts
