@@ -188,18 +188,21 @@ def get_open_positions(finding: Mapping[str, Any]) -> list[Row]:
     return list(finding.get("last_positions") or finding["positions"] or [])
 
 
+def get_last_known(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the leverage and the policy of a row. Those that were last seen if they are not known."""
+    if row["leverage"] is None and "last_leverage" in row:
+        return row["last_leverage"], row["policy"] if is_int(row["policy"]) else row["last_policy"]
+    return row["leverage"], row["policy"]
+
+
 def _build_finding(account: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
-    leverage, policy = row["leverage"], row["policy"]
-    if leverage is None and "last_leverage" in row:
-        leverage = row["last_leverage"]
-        policy = policy if is_int(policy) else row["last_policy"]
     return {
         "severity": row["severity"],
         "action": get_action(row),
         "account": account["account"],
         **pick(row, ("symbol", "leverage", "previous_leverage", "policy")),
         "enforce": account["enforce"],
-        "factor": get_factor(leverage, policy),
+        "factor": get_factor(*get_last_known(row)),
         **pick(row, ("positions", "blockers", "outcome", "cause", "reason", *OPTIONAL_KEYS)),
     }
 

@@ -108,8 +108,7 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
         for row in account["rows"]:
             if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
                 row.update(earlier.seen.get((name, row["symbol"]), {}))
-                policy = row["policy"] if _findings.is_int(row["policy"]) else row.get("last_policy")
-                if _findings.is_above(row.get("last_leverage"), policy):
+                if _findings.is_above(*_findings.get_last_known(row)):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
         if not account["rows"]:
             # The policy of the account could not be read.
@@ -135,39 +134,28 @@ def compare(findings: list[Row], accounts: Iterable[Mapping[str, Any]], run: Row
         finding["runs"] = earlier_finding["runs"] + 1 if earlier_finding else 1
         finding["status"] = "continues" if earlier_finding else "new"
     runs = [*earlier.runs, run][-MAX_RUNS:]
-    resolved, not_checked = _split_missing(earlier, findings, accounts)
     oldest = runs[0]["time"] if len(runs) == MAX_RUNS else ""
+    current = {(finding["account"], finding["symbol"]) for finding in findings}
+    missing = [row for key, row in earlier.findings.items() if key not in current]
+    # An account without rows could not be checked, because its policy could not be read.
+    policies = {
+        account["account"]: {row["symbol"] for row in account["rows"]} for account in accounts if account["rows"]
+    }
     return {
         "previous": earlier.time or None,
         "new": sum(finding["status"] == "new" for finding in findings),
         "continues": sum(finding["status"] == "continues" for finding in findings),
-        "resolved": resolved,
-        "not_checked": [row for row in not_checked if row["last_found"] >= oldest],
+        "resolved": [_resolve(row, policies[row["account"]]) for row in missing if row["account"] in policies],
+        "not_checked": [row for row in missing if row["account"] not in policies and row["last_found"] >= oldest],
         "runs": runs,
     }
 
 
-def _split_missing(
-    earlier: EarlierReport, findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]]
-) -> tuple[list[Row], list[Row]]:
-    """Return the earlier findings that are resolved, and those that were not checked in this run."""
-    policies = {account["account"]: {row["symbol"] for row in account["rows"]} for account in accounts}
-    current = {(finding["account"], finding["symbol"]) for finding in findings}
-    resolved: list[Row] = []
-    not_checked: list[Row] = []
-    for (account, symbol), row in earlier.findings.items():
-        if (account, symbol) in current:
-            continue
-        if not policies.get(account):
-            # The account was not part of the run, or its policy could not be read.
-            not_checked.append(row)
-        elif symbol is None:
-            resolved.append({**row, "reason": "the policy of the account was read"})
-        elif symbol in policies[account]:
-            resolved.append({**row, "reason": "complies with the policy"})
-        else:
-            resolved.append({**row, "reason": "the policy no longer names the symbol"})
-    return resolved, not_checked
+def _resolve(earlier_finding: Row, policy: set[str]) -> Row:
+    """Return an earlier finding with the reason why it is resolved. `policy` has the symbols of its account."""
+    symbol = earlier_finding["symbol"]
+    reason = "complies with the policy" if symbol in policy else "the policy no longer names the symbol"
+    return {**earlier_finding, "reason": "the policy of the account was read" if symbol is None else reason}
 
 
 def read_earlier_report(report: Any) -> EarlierReport:
@@ -184,8 +172,7 @@ def read_earlier_report(report: Any) -> EarlierReport:
         raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
     # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
-    names = ("last_leverage", "last_policy", "last_positions", "last_seen")
-    seen.update({key: {name: row[name] for name in names} for key, row in by_symbol.items() if "last_seen" in row})
+    seen.update({key: get_last_seen(row, time) for key, row in by_symbol.items() if "last_seen" in row})
     return EarlierReport(time, dict(reversed(by_symbol.items())), seen, runs[-MAX_RUNS:])
 
 
