@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from datetime import datetime
-from datetime import timezone as _timezone
 from hashlib import sha256
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
@@ -122,7 +121,7 @@ def _format_local(time: str, zone: ZoneInfo | None) -> str:
     """Return a time of the report in a time zone, such as `2026-11-23 11:00 JST`. Empty without a time zone."""
     if zone is None:
         return ""
-    moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=_timezone.utc)
+    moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z")
     return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import suppress
 from ipaddress import ip_address
 from operator import itemgetter
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Sequence
@@ -111,10 +112,8 @@ def read_policy(value: Any) -> Row:
 
     The entries of a policy that the module refuses are returned, too, because each of them counts as not known.
     """
-    try:
+    with suppress(InputRefused):
         return {entry.symbol: entry.leverage for entry in read_leverages(value)}
-    except InputRefused:
-        pass
     try:
         policy = check_type_dict(value)
     except (TypeError, ValueError):

@@ -69,7 +69,7 @@ def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row
             warn(
                 f"Every user can write to {path}, so its reports may not be those of earlier runs. Run chmod o-w on it."
             )
-        names = sorted((name.name for name in path.iterdir() if _FILE_NAME.fullmatch(name.name)), reverse=True)
+        names = sorted((file.name for file in path.iterdir() if _FILE_NAME.fullmatch(file.name)), reverse=True)
     except FileNotFoundError:
         warn(f"There is no earlier report at {path}, so this run starts the history.")
         return {}
@@ -84,10 +84,9 @@ def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row
 def _find_newest(path: Path, names: list[str], latest: str, warn: Callable[[str], object]) -> Row:
     usable = [name for name in names if _FILE_NAME.sub(r"\1-\2-\3:\4:\5", name) <= latest]
     if len(usable) < len(names):
-        newest = path / names[0]
         warn(
             f"{len(names) - len(usable)} reports in {path} have a time in the future, so they are not used. The newest "
-            f"is {newest}. Check the clock, and move these files away."
+            f"is {path / names[0]}. Check the clock, and move these files away."
         )
     for name in usable[:MAX_UNUSABLE_FILES]:
         try:
