@@ -42,12 +42,12 @@ def read_accounts(names: Iterable[str], key_variables: Sequence[str], evaluate: 
 
 
 def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -> Row:
-    api_key = _get_text(_try(evaluate, name, key_variables[0])) if key_variables else ""
+    keys = [_read_text(evaluate, name, variable) for variable in key_variables]
     account: Row = {
         "name": name,
-        "unset": [variable for variable in key_variables if _is_unset(evaluate, name, variable)],
-        "key_id": _same_key.get_key_id(api_key) if api_key else None,
-        "enforce": _get_text(_try(evaluate, name, "leverage_enforce")),
+        "unset": [variable for variable, key in zip(key_variables, keys) if key == ""],
+        "key_id": _same_key.get_key_id(keys[0]) if keys and keys[0] else None,
+        "enforce": _read_text(evaluate, name, "leverage_enforce") or "",
     }
     try:
         account["policy"] = plain(evaluate(name, "leverage_policy"), fallback=str)
@@ -57,30 +57,20 @@ def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -
     return account
 
 
-def _is_unset(evaluate: Evaluate, name: str, variable: str) -> bool:
-    """Return whether a variable has no value. One that cannot be evaluated or decrypted has one."""
+def _read_text(evaluate: Evaluate, name: str, variable: str) -> str | None:
+    """Return the value of a variable as text.
+
+    Empty if it is not set, also by `omit`. None if it has a value that cannot be evaluated or decrypted.
+    """
     try:
-        return not _get_text(evaluate(name, variable))
+        value = evaluate(name, variable)
+        is_omitted = type(value).__name__ == _OMIT_TYPE or str(value).startswith(_OMIT_TEXT)
+        return "" if value is None or is_omitted else str(value)
     except (KeyError, AnsibleUndefinedVariable):
-        return True
+        return ""
     except Exception as error:
         # Otherwise, the task of the account fails with the reason.
-        return type(error).__name__ == _OMIT_ERROR
-
-
-def _try(evaluate: Evaluate, name: str, variable: str) -> Any:
-    """Return the value of a variable. None if it is not set, or cannot be evaluated."""
-    try:
-        return evaluate(name, variable)
-    except Exception:
-        return None
-
-
-def _get_text(value: Any) -> str:
-    """Return a value as text. Empty if it is not set, also by `omit`."""
-    if value is None or type(value).__name__ == _OMIT_TYPE or str(value).startswith(_OMIT_TEXT):
-        return ""
-    return str(value)
+        return "" if type(error).__name__ == _OMIT_ERROR else None
 
 
 def make_evaluate(templar: Any, variables: Mapping[str, Any]) -> Evaluate:
