@@ -99,9 +99,8 @@ def leverage_merge(
     """Return the merged report. DOCUMENTATION describes the arguments."""
     try:
         loaded = [report for report in map(_text.load, reports) if report]
-        merged = _merge.merge_reports(
-            loaded, title, accounts, float(max_age), int(parts), _text.load(previous), list(map(str, inventory))
-        )
+        earlier = _text.load(previous)
+        merged = _merge.merge_reports(loaded, title, accounts, float(max_age), int(parts), earlier, inventory)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
     return _text.dump(merged) if text else merged

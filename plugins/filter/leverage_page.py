@@ -165,7 +165,7 @@ def _get_command() -> str:
     words = ["--limit", arguments["subset"]] if arguments.get("subset") else []
     words += ["--check"] if arguments.get("check") else []
     playbooks = arguments["args"] if isinstance(arguments["args"], (list, tuple)) else [arguments["args"]]
-    return _words.format_command(arguments["inventory"] or (), *map(str, [*words, *playbooks]))
+    return _words.format_command(arguments["inventory"] or (), *words, *playbooks)
 
 
 def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:

@@ -53,7 +53,7 @@ class Heading(NamedTuple):
     title: str
     time: str
     check_mode: bool
-    inventory: list[str]
+    inventory: Sequence[str]
     incomplete: str = ""
 
 
@@ -298,7 +298,7 @@ def _get_action(action: str, findings: list[Row], heading: Heading) -> Row:
     return {"action": action, "findings": len(concerned), "accounts": accounts, "command": command}
 
 
-def _get_command(accounts: list[str], inventory: list[str]) -> str:
+def _get_command(accounts: list[str], inventory: Sequence[str]) -> str:
     # Ansible would take other characters of a name for a pattern.
     is_plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) for name in accounts)
     limit = ["--limit", ",".join(accounts)] if is_plain and len(accounts) <= MAX_LIMIT_ACCOUNTS else []

@@ -63,7 +63,7 @@ def merge_reports(
         title=str(reports[0]["title"]) if title is None else title,
         time=newest,
         check_mode=all(report["check_mode"] for report in current),
-        inventory=list(inventory),
+        inventory=inventory,
         incomplete=incomplete if len(current) < parts else "",
     )
     return _build.assemble(list(accounts.values()), heading, previous)

@@ -49,10 +49,10 @@ def list_names(names: Sequence[str], count: int = MAX_NAMES) -> str:
     return ", ".join(map(shorten_name, names[:count])) + more
 
 
-def format_command(inventory: Iterable[str], *arguments: str) -> str:
+def format_command(inventory: Iterable[object], *arguments: object) -> str:
     """Return a command of ansible-playbook as a shell takes it."""
-    sources = [word for path in inventory for word in ("-i", str(path))]
-    return shlex.join(["ansible-playbook", *sources, *arguments])
+    sources = [word for path in inventory for word in ("-i", path)]
+    return shlex.join(map(str, ["ansible-playbook", *sources, *arguments]))
 
 
 def describe_drift(leverage: int | None, policy: Any, enforce: str | None) -> str:
