@@ -97,11 +97,10 @@ def leverage_merge(
     text: bool = False,
 ) -> Any:
     """Return the merged report. DOCUMENTATION describes the arguments."""
-    paths = [str(path) for path in inventory]
-    options = _merge.MergeOptions(title, accounts, float(max_age), paths, int(parts))
     try:
         loaded = [report for report in map(_text.load, reports) if report]
-        merged = _merge.merge_reports(loaded, options, _text.load(previous))
+        earlier = _text.load(previous)
+        merged = _merge.merge_reports(loaded, title, accounts, float(max_age), int(parts), earlier, inventory)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
     return _text.dump(merged) if text else merged

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
-from typing import Any, Callable, Iterable, Iterator, Mapping
+from typing import Any, Callable, Iterable
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
@@ -70,56 +71,43 @@ SUMMARY_METRICS = (
 def leverage_metrics(report: Any) -> str:
     """Return the metrics of a report as text."""
     report = _text.load(report)
-    title = {"report": report["title"]}
     summary = report["summary"]
     times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []
-    severities = summary["severities"].items()
+    not_checked = Counter(row["severity"] for row in (report["history"] or {"not_checked": []})["not_checked"])
+    # Leverages that are or were above the policy.
+    above = [row for row in report["findings"] if row["severity"] in _findings.ABOVE and row["factor"]]
     metrics: list[tuple[str, str, Samples]] = [
-        ("report_timestamp_seconds", "Unix time of the run.", [(title, time) for time in times]),
-        *((name, help_text, [(title, summary[name])]) for name, help_text in SUMMARY_METRICS),
+        ("report_timestamp_seconds", "Unix time of the run.", [({}, time) for time in times]),
+        *((name, help_text, [({}, summary[name])]) for name, help_text in SUMMARY_METRICS),
         (
             "findings",
             "Leverages and accounts that are not known to comply with the policy.",
-            [(title | {"severity": severity}, count) for severity, count in severities],
+            [({"severity": severity}, count) for severity, count in summary["severities"].items()],
         ),
         (
             "findings_not_checked",
             "Findings of earlier runs on accounts that this run did not check.",
-            [(title | {"severity": severity}, count) for severity, count in _count_not_checked(report["history"])],
+            [({"severity": severity}, not_checked[severity]) for severity in _findings.SEVERITIES],
         ),
         (
             "account_not_reached",
             "1 for each account of which no leverage could be read.",
-            [(title | {"account": row["account"]}, 1) for row in report["accounts"] if not row["reached"]],
+            [({"account": row["account"]}, 1) for row in report["accounts"] if not row["reached"]],
         ),
         (
             "above_policy_factor",
             "Current or last seen leverage divided by the policy, for each leverage above the policy.",
-            [(title | labels, factor) for labels, factor in _get_factors(report["findings"])],
+            [(_findings.pick(row, ("account", "symbol", "severity")), row["factor"]) for row in above],
         ),
     ]
-    return "".join(
-        _format_metric(f"coinswitch_leverage_{name}", help_text, samples) for name, help_text, samples in metrics
-    )
+    return "".join(_format_metric(*metric, report["title"]) for metric in metrics)
 
 
-def _count_not_checked(history: Mapping[str, Any] | None) -> Iterator[tuple[str, int]]:
-    rows = history["not_checked"] if history else []
-    for severity in _findings.SEVERITIES:
-        yield severity, sum(row["severity"] == severity for row in rows)
-
-
-def _get_factors(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, str], float]]:
-    """Yield the labels and the factor of each leverage that is or was above the policy."""
-    for finding in findings:
-        if finding["severity"] in _findings.ABOVE and finding["factor"]:
-            yield {name: finding[name] for name in ("account", "symbol", "severity")}, finding["factor"]
-
-
-def _format_metric(name: str, help_text: str, samples: Samples) -> str:
+def _format_metric(metric: str, help_text: str, samples: Samples, title: str) -> str:
+    name = f"coinswitch_leverage_{metric}"
     lines = [f"# HELP {name} {help_text}", f"# TYPE {name} gauge"]
     for labels, value in samples:
-        pairs = ",".join(f'{label}="{_escape_label(text)}"' for label, text in labels.items())
+        pairs = ",".join(f'{label}="{_escape_label(text)}"' for label, text in {"report": title, **labels}.items())
         lines.append(f"{name}{{{pairs}}} {value:.15g}")
     return "".join(f"{line}\n" for line in lines)
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from datetime import datetime
-from datetime import timezone as _timezone
 from hashlib import sha256
-from shlex import quote
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible import context
@@ -123,7 +121,7 @@ def _format_local(time: str, zone: ZoneInfo | None) -> str:
     """Return a time of the report in a time zone, such as `2026-11-23 11:00 JST`. Empty without a time zone."""
     if zone is None:
         return ""
-    moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=_timezone.utc)
+    moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z")
     return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
 
 
@@ -131,18 +129,15 @@ def _get_row(group: Sequence[Mapping[str, Any]], problems: Sequence[Mapping[str,
     """Return one row of the table of findings for the findings of one problem."""
     first = group[0]
     names = ("leverage", "policy", "enforce", "factor", "last_leverage", "last_seen", "runs")
-    statuses = {finding.get("status") for finding in group}
     is_known = first["severity"] in _findings.ABOVE or first["leverage"] is not None
     since = {finding["first_seen"][:10] for finding in group if finding.get("status") == "continues"}
     return {
-        "severity": first["severity"],
-        "action": first["action"],
+        **_findings.pick(first, ("severity", "action")),
         "reason": _capitalize(problems[first["problem"]]["reason"]),
         "findings": len(group),
         "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
         "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
-        "positions": [position for finding in group for position in _get_positions(finding)],
-        "is_new": statuses == {"new"},
+        "positions": [position for finding in group for position in _findings.get_open_positions(finding)],
         "new": sum(finding.get("status") == "new" for finding in group),
         "since": min(since, default=None),
         **{name: _get_common(finding.get(name) for finding in group) for name in names},
@@ -156,10 +151,6 @@ def _capitalize(text: str) -> str:
     return text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
-def _get_positions(finding: Mapping[str, Any]) -> list[Any]:
-    return finding.get("last_positions") or finding["positions"] or []
-
-
 def _get_common(values: Iterable[Any]) -> Any:
     """Return the value that all values are. None if they differ."""
     different = list(dict.fromkeys(values))
@@ -171,13 +162,10 @@ def _get_command() -> str:
     arguments = context.CLIARGS
     if not arguments.get("args") or "inventory" not in arguments:
         return ""
-    words = ["ansible-playbook"]
-    for path in arguments.get("inventory") or ():
-        words += ["-i", path]
-    words += ["--limit", arguments["subset"]] if arguments.get("subset") else []
+    words = ["--limit", arguments["subset"]] if arguments.get("subset") else []
     words += ["--check"] if arguments.get("check") else []
     playbooks = arguments["args"] if isinstance(arguments["args"], (list, tuple)) else [arguments["args"]]
-    return " ".join(quote(str(word)) for word in [*words, *playbooks])
+    return _words.format_command(arguments["inventory"] or (), *words, *playbooks)
 
 
 def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:
@@ -191,9 +179,7 @@ def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple
 
 def _rank_total(total: Mapping[str, Any]) -> tuple[int, int]:
     """Return what accounts and symbols are sorted by: the most dangerous severity, then how many do not comply."""
-    severity = total["severity"]
-    rank = _findings.SEVERITIES.index(severity) if severity else len(_findings.SEVERITIES)
-    return rank, -total["not_complying"]
+    return _findings.rank_severity(total["severity"]), -total["not_complying"]
 
 
 def _escape_css(text: str) -> str:

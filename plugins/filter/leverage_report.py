@@ -793,7 +793,7 @@ def leverage_report(
     text: bool = False,
 ) -> Any:
     """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
-    heading = _build.Heading(str(title), str(time), bool(check_mode), [str(path) for path in inventory])
+    heading = _build.Heading(str(title), str(time), bool(check_mode), inventory)
     report = _build.build_report(inputs, heading, _text.load(previous), asked)
     return _text.dump(report) if text else report
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
@@ -56,8 +56,6 @@ _value:
 """
 
 MAX_LINES = 10
-MAX_NAME_LENGTH = 60
-MAX_NAMES = 3
 MAX_NOT_REACHED = 5
 _ACTIONS = {
     _findings.ENFORCE: "run enforce",
@@ -75,12 +73,9 @@ def leverage_summary(report: Any) -> str:
     lines += _describe_history(report["history"])
     lines += _describe_actions(report["actions"])
     lines += _describe_not_reached(report["accounts"])
-    entries = _describe_findings(report)
-    max_entries = MAX_LINES - len(lines)
-    shown = entries if len(entries) <= max_entries else entries[: max_entries - 1]
-    lines += shown
-    if len(entries) > len(shown):
-        lines.append(f"- and {len(entries) - len(shown)} more: see the report")
+    lines += _describe_findings(report)
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES - 1 :] = [f"- and {len(lines) - MAX_LINES + 1} more: see the report"]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -92,7 +87,7 @@ def _describe_run(report: Mapping[str, Any]) -> str:
 
 
 def _describe_exchange(exchange: Mapping[str, Any]) -> str:
-    return _shorten(exchange["api_url"]) + ("" if exchange["is_real"] else " (not the real exchange)")
+    return _words.shorten_name(exchange["api_url"]) + ("" if exchange["is_real"] else " (not the real exchange)")
 
 
 def _describe_counts(summary: Mapping[str, Any]) -> str:
@@ -118,7 +113,7 @@ def _describe_actions(actions: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _describe_not_reached(accounts: Iterable[Mapping[str, Any]]) -> list[str]:
     names = [account["account"] for account in accounts if not account["reached"]]
-    return [f"Not reached: {_list_names(names, MAX_NOT_REACHED)}"] if names else []
+    return [f"Not reached: {_words.list_names(names, MAX_NOT_REACHED)}"] if names else []
 
 
 def _describe_findings(report: Mapping[str, Any]) -> list[str]:
@@ -131,14 +126,8 @@ def _describe_findings(report: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_problem(problem: Mapping[str, Any], count: int) -> str:
-    accounts, symbols = (_list_names(problem[name], MAX_NAMES) for name in ("accounts", "symbols"))
+    accounts, symbols = (_words.list_names(problem[name]) for name in ("accounts", "symbols"))
     return f"- {_describe_severity(problem)}: {_words.format_count(count, 'leverage')}: {accounts}: {symbols}"
-
-
-def _list_names(names: Sequence[str], count: int) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(_shorten(name) for name in names[:count]) + more
 
 
 def _describe_severity(row: Mapping[str, Any]) -> str:
@@ -149,11 +138,14 @@ def _describe_severity(row: Mapping[str, Any]) -> str:
 
 def _describe_finding(finding: Mapping[str, Any]) -> str:
     severity = _describe_severity(finding)
-    account = _shorten(finding["account"])
+    account = _words.shorten_name(finding["account"])
     if finding["symbol"] is None:
         return f"- {severity}: {account}{_describe_age(finding)}"
-    numbers = ", ".join([_describe_current(finding), f"policy {_shorten(finding['policy'])}", *_get_positions(finding)])
-    return f"- {severity}: {account} {_shorten(finding['symbol'])}: {numbers}{_describe_age(finding)}"
+    policy = f"policy {_words.shorten_name(finding['policy'])}"
+    positions = map(_words.format_position, _findings.get_open_positions(finding))
+    open_positions = [f"open position {_words.shorten_name(position)}" for position in positions]
+    numbers = ", ".join([_describe_current(finding), policy, *open_positions])
+    return f"- {severity}: {account} {_words.shorten_name(finding['symbol'])}: {numbers}{_describe_age(finding)}"
 
 
 def _describe_current(finding: Mapping[str, Any]) -> str:
@@ -164,19 +156,10 @@ def _describe_current(finding: Mapping[str, Any]) -> str:
     return "not known"
 
 
-def _get_positions(finding: Mapping[str, Any]) -> list[str]:
-    positions = finding.get("last_positions") or finding["positions"] or []
-    return [f"open position {_shorten(_words.format_position(position))}" for position in positions]
-
-
 def _describe_age(finding: Mapping[str, Any]) -> str:
     if "status" not in finding:
         return ""
     return " (new)" if finding["status"] == "new" else f" (since {finding['first_seen'][:10]})"
-
-
-def _shorten(value: object) -> str:
-    return _words.shorten(value, MAX_NAME_LENGTH)
 
 
 class FilterModule:

@@ -34,23 +34,20 @@ def read_accounts(names: Iterable[str], key_variables: Sequence[str], evaluate: 
         evaluate: Returns the value of a variable for a host.
     """
     accounts = [_read_account(name, key_variables, evaluate) for name in names]
-    claims = {
-        account["name"]: _same_key.Claim(account["key_id"], list(_build.read_policy(account.get("policy"))))
-        for account in accounts
-    }
-    conflicting = {
-        name for conflict in _same_key.find_conflicts(claims) if conflict.symbols for name in conflict.accounts
-    }
-    return [{**account, "left_out": account["name"] in conflicting} for account in accounts]
+    conflicts = _same_key.find_conflicts(
+        {account["name"]: (account["key_id"], _build.read_policy(account.get("policy"))) for account in accounts}
+    )
+    left_out = {name for conflict in conflicts if conflict.symbols for name in conflict.accounts}
+    return [{**account, "left_out": account["name"] in left_out} for account in accounts]
 
 
 def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -> Row:
-    api_key = _get_text(_try(evaluate, name, key_variables[0])) if key_variables else ""
+    keys = [_read_text(evaluate, name, variable) for variable in key_variables]
     account: Row = {
         "name": name,
-        "unset": [variable for variable in key_variables if _is_unset(evaluate, name, variable)],
-        "key_id": _same_key.get_key_id(api_key) if api_key else None,
-        "enforce": _get_text(_try(evaluate, name, "leverage_enforce")),
+        "unset": [variable for variable, key in zip(key_variables, keys) if key == ""],
+        "key_id": _same_key.get_key_id(keys[0]) if keys and keys[0] else None,
+        "enforce": _read_text(evaluate, name, "leverage_enforce") or "",
     }
     try:
         account["policy"] = plain(evaluate(name, "leverage_policy"), fallback=str)
@@ -60,30 +57,20 @@ def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -
     return account
 
 
-def _is_unset(evaluate: Evaluate, name: str, variable: str) -> bool:
-    """Return whether a variable has no value. One that cannot be evaluated or decrypted has one."""
+def _read_text(evaluate: Evaluate, name: str, variable: str) -> str | None:
+    """Return the value of a variable as text.
+
+    Empty if it is not set, also by `omit`. None if it has a value that cannot be evaluated or decrypted.
+    """
     try:
-        return not _get_text(evaluate(name, variable))
+        value = evaluate(name, variable)
+        is_omitted = type(value).__name__ == _OMIT_TYPE or str(value).startswith(_OMIT_TEXT)
+        return "" if value is None or is_omitted else str(value)
     except (KeyError, AnsibleUndefinedVariable):
-        return True
+        return ""
     except Exception as error:
         # Otherwise, the task of the account fails with the reason.
-        return type(error).__name__ == _OMIT_ERROR
-
-
-def _try(evaluate: Evaluate, name: str, variable: str) -> Any:
-    """Return the value of a variable. None if it is not set, or cannot be evaluated."""
-    try:
-        return evaluate(name, variable)
-    except Exception:
-        return None
-
-
-def _get_text(value: Any) -> str:
-    """Return a value as text. Empty if it is not set, also by `omit`."""
-    if value is None or type(value).__name__ == _OMIT_TYPE or str(value).startswith(_OMIT_TEXT):
-        return ""
-    return str(value)
+        return "" if type(error).__name__ == _OMIT_ERROR else None
 
 
 def make_evaluate(templar: Any, variables: Mapping[str, Any]) -> Evaluate:

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
+from contextlib import suppress
 from ipaddress import ip_address
+from operator import itemgetter
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ class Heading(NamedTuple):
     title: str
     time: str
     check_mode: bool
-    inventory: list[str]
+    inventory: Sequence[str]
     incomplete: str = ""
 
 
@@ -71,17 +72,12 @@ def build_report(
         asked: The accounts that took part in the run. None for all.
     """
     participants = set(inputs if asked is None else asked)
-    accounts = [
-        read_account(str(name), account if name in participants else _forget_result(account), heading.check_mode)
-        for name, account in inputs.items()
-    ]
+    accounts = []
+    for name, account in inputs.items():
+        # The result of the module in the input of another account belongs to an earlier run.
+        current = account if name in participants else _findings.pick(account, ("policy", "enforce", "key_id", "unset"))
+        accounts.append(read_account(str(name), current, heading.check_mode))
     return assemble(accounts, heading, previous)
-
-
-def _forget_result(account_input: Mapping[str, Any]) -> Row:
-    """Return the input of an account without the result of the module, which belongs to an earlier run."""
-    names = ("policy", "enforce", "key_id", "unset")
-    return {name: account_input[name] for name in names if name in account_input}
 
 
 def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool = False) -> Row:
@@ -94,13 +90,13 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
         # Without a request, the exchange was not asked.
         "api_url": account_input.get("api_url") if account_input.get("requests", 1) else None,
         "enforce": enforce if enforce in ("exact", "maximum") else None,
-        "error": {"kind": error["kind"], **_pick(error, "status")} if "kind" in error else None,
+        "error": _findings.pick(error, ("kind", "status")) or None,
     }
     policy = read_policy(account_input.get("policy"))
     missing = _describe_missing(name, account_input)
     returned = {str(row["symbol"]): row for row in account_input.get("results") or ()}
     symbols = sorted(returned or policy)
-    rows = [_get_row(symbol, policy.get(symbol), returned.get(symbol, missing)) for symbol in symbols]
+    rows = [get_row(symbol, policy.get(symbol), returned.get(symbol, missing)) for symbol in symbols]
     if account_input.get("check_mode", check_mode):
         for row in rows:
             _convert_to_drift(row, account["enforce"])
@@ -108,7 +104,7 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
         # Only the message of the task has the reason. The module does not know the names of the variables.
         for row in rows:
             row.update(cause=missing["cause"], reason=missing["reason"])
-    return {**account, "rows": rows, "account_row": _get_row(None, None, missing)}
+    return {**account, "rows": rows, "extra_rows": [] if rows else [get_extra_row(_findings.NOT_REACHED, missing)]}
 
 
 def read_policy(value: Any) -> Row:
@@ -116,10 +112,8 @@ def read_policy(value: Any) -> Row:
 
     The entries of a policy that the module refuses are returned, too, because each of them counts as not known.
     """
-    try:
+    with suppress(InputRefused):
         return {entry.symbol: entry.leverage for entry in read_leverages(value)}
-    except InputRefused:
-        pass
     try:
         policy = check_type_dict(value)
     except (TypeError, ValueError):
@@ -147,7 +141,7 @@ def _describe_unset(name: str, variables: Sequence[str]) -> str:
     return f"{' and '.join(variables)} of {name} {verb} not set. Set the keys of the account in the inventory."
 
 
-def _get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Row:
+def get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Row:
     """Return a row of the report. `returned` is the row of the module."""
     complies = returned["outcome"] in _findings.COMPLYING
     return {
@@ -161,21 +155,21 @@ def _get_row(symbol: str | None, policy: Any, returned: Mapping[str, Any]) -> Ro
         "reason": "" if complies else _words.shorten(returned.get("reason") or "", 2000),
         "blockers": returned.get("blockers") or [],
         "positions": _findings.get_positions(returned),
-        **_pick(returned, "exchange_message"),
+        **_findings.pick(returned, ("exchange_message",)),
     }
 
 
-def _pick(row: Mapping[str, Any], name: str) -> Row:
-    return {name: row[name]} if row.get(name) is not None else {}
+def get_extra_row(severity: str, returned: Mapping[str, Any]) -> Row:
+    """Return a row about the account itself. It makes a finding, but it is no leverage of the policy."""
+    return {**get_row(None, None, returned), "severity": severity}
 
 
 def _convert_to_drift(row: Row, enforce: str | None) -> None:
     """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
     row["changed"] = False
-    if row["outcome"] != "changed":
-        return
-    row["outcome"], row["leverage"] = _findings.DRIFTED, row["previous_leverage"]
-    row["reason"] = _words.describe_drift(row["leverage"], row["policy"], enforce)
+    if row["outcome"] == "changed":
+        reason = _words.describe_drift(row["previous_leverage"], row["policy"], enforce)
+        row.update(outcome=_findings.DRIFTED, leverage=row["previous_leverage"], reason=reason)
 
 
 def _to_int(value: Any) -> Any:
@@ -187,18 +181,24 @@ def _to_int(value: Any) -> Any:
 
 def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] | None = None) -> Row:
     """Return the report of accounts with rows. It changes the accounts."""
-    conflicts = _same_key.find_conflicts({account["account"]: _same_key.get_claim(account) for account in accounts})
+    conflicts = _same_key.find_conflicts(
+        {account["account"]: (account["key_id"], [row["symbol"] for row in account["rows"]]) for account in accounts}
+    )
+    warnings = [conflict.describe() for conflict in conflicts if not conflict.symbols]
     _mark_conflicts(accounts, conflicts)
     _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
     _history.add_last_seen(accounts, earlier)
     findings = _findings.get_findings(accounts)
+    rows = [row for account in accounts for row in account["rows"]]
+    summary = _get_summary(accounts, rows, findings)
     history = None
     if previous is not None:
-        numbers = _get_run_numbers(heading.time, accounts, findings)
-        history = _history.compare(findings, accounts, numbers, earlier)
+        counts = _findings.pick({**summary, **summary["severities"]}, _history.COUNTS)
+        history = _history.compare(findings, accounts, {"time": heading.time, **counts}, earlier)
+    headline = _words.describe_headline(summary, history["not_checked"] if history else [])
     problems = _move_reasons(findings)
-    summary = _get_summary(accounts, findings)
+    by_account = _findings.group(findings, itemgetter("account"))
     return {
         "schema": _history.SCHEMA,
         "version": _history.VERSION,
@@ -207,19 +207,16 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
         "check_mode": heading.check_mode,
         "compliant": not findings and not heading.incomplete,
         "complete": not heading.incomplete,
-        "headline": _get_headline(summary, history, heading),
+        "headline": f"Incomplete. {headline}" if heading.incomplete else headline,
         "exchanges": _get_exchanges(accounts),
-        "warnings": [
-            *filter(None, [heading.incomplete]),
-            *(conflict.describe() for conflict in conflicts if not conflict.symbols),
-        ],
+        "warnings": [heading.incomplete, *warnings] if heading.incomplete else warnings,
         "summary": summary,
         "actions": [_get_action(action, findings, heading) for action in _findings.ACTIONS],
         "problems": problems,
         "findings": findings,
         "history": history,
-        "symbols": _get_symbols(accounts),
-        "accounts": _pack_accounts(accounts, findings, problems),
+        "symbols": _get_symbols(rows),
+        "accounts": [_pack_account(account, by_account.get(account["account"], []), problems) for account in accounts],
     }
 
 
@@ -228,12 +225,6 @@ def _set_severities(accounts: list[Row]) -> None:
         account["reached"] = _findings.was_reached(account["rows"])
         for row in account["rows"]:
             row["severity"] = _findings.get_severity(row, account["reached"])
-        account["account_row"]["severity"] = _findings.NOT_REACHED
-
-
-def _get_headline(summary: Row, history: Row | None, heading: Heading) -> str:
-    headline = _words.describe_headline(summary, history["not_checked"] if history else [])
-    return f"Incomplete. {headline}" if heading.incomplete else headline
 
 
 def _mark_conflicts(accounts: list[Row], conflicts: list[_same_key.Conflict]) -> None:
@@ -247,35 +238,20 @@ def _mark_conflicts(accounts: list[Row], conflicts: list[_same_key.Conflict]) ->
                         row.update(outcome="unknown", cause="same_key", reason=conflict.describe())
 
 
-def _get_run_numbers(time: str, accounts: list[Row], findings: list[Row]) -> Row:
-    """Return the numbers of one run for the history."""
-    severities = Counter(finding["severity"] for finding in findings)
-    counts = _count_compliance(row for account in accounts for row in account["rows"])
-    return {
-        "time": time,
-        "accounts": len(accounts),
-        "leverages": sum(counts.values()),
-        "not_known": counts["not_known"],
-        "findings": len(findings),
-        **{severity: severities[severity] for severity in _findings.ABOVE},
-    }
-
-
 def _count_compliance(rows: Iterable[Mapping[str, Any]]) -> Row:
     """Return how many leverages comply, do not comply, and are not known. Each row counts once."""
     counts = Counter(_findings.get_compliance(row["severity"]) for row in rows)
     return {"complying": counts[True], "not_complying": counts[False], "not_known": counts[None]}
 
 
-def _get_summary(accounts: list[Row], findings: list[Row]) -> Row:
-    rows = [row for account in accounts for row in account["rows"]]
+def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> Row:
     outcomes = Counter(row["outcome"] for row in rows)
-    severities = Counter(finding["severity"] for finding in findings)
-    above = [finding for finding in findings if finding["severity"] == _findings.ABOVE_POLICY]
-    last_seen = [finding for finding in findings if finding["severity"] == _findings.ABOVE_WHEN_LAST_SEEN]
+    by_severity = _findings.group(findings, itemgetter("severity"))
+    above, last_seen = (by_severity.get(severity, []) for severity in _findings.ABOVE)
     return {
         "accounts": len(accounts),
-        "accounts_compliant": sum(_is_compliant(account) for account in accounts),
+        # An account complies if it has no finding.
+        "accounts_compliant": len(accounts) - len({finding["account"] for finding in findings}),
         "accounts_not_reached": sum(not account["reached"] for account in accounts),
         "symbols": len({row["symbol"] for row in rows}),
         "leverages": len(rows),
@@ -283,7 +259,7 @@ def _get_summary(accounts: list[Row], findings: list[Row]) -> Row:
         "changed": sum(row["changed"] for row in rows),
         "outcomes": {outcome: outcomes[outcome] for outcome in _findings.OUTCOMES},
         "findings": len(findings),
-        "severities": {severity: severities[severity] for severity in _findings.SEVERITIES},
+        "severities": {severity: len(by_severity.get(severity, ())) for severity in _findings.SEVERITIES},
         "above_policy_with_position": sum(bool(finding["positions"]) for finding in above),
         "above_policy_positions_not_known": sum(finding["positions"] is None for finding in above),
         "highest_factor": max((finding["factor"] for finding in above), default=None),
@@ -291,37 +267,26 @@ def _get_summary(accounts: list[Row], findings: list[Row]) -> Row:
     }
 
 
-def _is_compliant(account: Mapping[str, Any]) -> bool:
-    rows = account["rows"]
-    return bool(rows) and not any(row["severity"] for row in rows) and not account.get("notes")
-
-
 def _move_reasons(findings: list[Row]) -> list[Row]:
     """Return the problems, and replace the reason of each finding by the number of its problem.
 
     Findings with the same reason are one problem, so that a sentence that thousands share is stored once.
     """
-    groups: dict[Any, list[Row]] = {}
-    for finding in findings:
-        key = tuple(finding[name] for name in ("severity", "action", "cause", "reason"))
-        groups.setdefault(key, []).append(finding)
+    names = ("severity", "action", "cause", "reason")
     problems = []
-    for number, ((severity, action, cause, reason), group) in enumerate(groups.items()):
-        for finding in group:
-            del finding["reason"]
-            finding["problem"] = number
-        factors = [finding["factor"] or 0 for finding in group] if severity in _findings.ABOVE else []
+    for number, group in enumerate(_findings.group(findings, itemgetter(*names)).values()):
+        is_above = group[0]["severity"] in _findings.ABOVE
         problem = {
-            "severity": severity,
-            "action": action,
-            "cause": cause,
-            "reason": reason,
+            **_findings.pick(group[0], names),
             "findings": len(group),
-            "factor": max(factors, default=None),
+            "factor": max(finding["factor"] or 0 for finding in group) if is_above else None,
             "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
             "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
         }
         problems.append(problem)
+        for finding in group:
+            del finding["reason"]
+            finding["problem"] = number
     return problems
 
 
@@ -329,25 +294,15 @@ def _get_action(action: str, findings: list[Row], heading: Heading) -> Row:
     """Return one group of what to do, with the findings that it concerns."""
     concerned = [finding for finding in findings if finding["action"] == action]
     accounts = list(dict.fromkeys(finding["account"] for finding in concerned))
-    has_command = action == _findings.ENFORCE and concerned
-    return {
-        "action": action,
-        "findings": len(concerned),
-        "accounts": accounts,
-        "command": _get_command(accounts, heading.inventory) if has_command else None,
-    }
+    command = _get_command(accounts, heading.inventory) if action == _findings.ENFORCE and concerned else None
+    return {"action": action, "findings": len(concerned), "accounts": accounts, "command": command}
 
 
-def _get_command(accounts: list[str], inventory: list[str]) -> str:
-    words = ["ansible-playbook"]
-    for path in inventory:
-        words += ["-i", path]
-    words.append(ENFORCE_PLAYBOOK)
+def _get_command(accounts: list[str], inventory: Sequence[str]) -> str:
     # Ansible would take other characters of a name for a pattern.
     is_plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) for name in accounts)
-    if is_plain and len(accounts) <= MAX_LIMIT_ACCOUNTS:
-        words += ["--limit", ",".join(accounts)]
-    return " ".join(shlex.quote(word) for word in words)
+    limit = ["--limit", ",".join(accounts)] if is_plain and len(accounts) <= MAX_LIMIT_ACCOUNTS else []
+    return _words.format_command(inventory, ENFORCE_PLAYBOOK, *limit)
 
 
 def _get_exchanges(accounts: list[Row]) -> list[Row]:
@@ -366,51 +321,36 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _get_symbols(accounts: list[Row]) -> list[Row]:
+def _get_symbols(rows: list[Row]) -> list[Row]:
     """Return the totals of each symbol, sorted by symbol."""
-    by_symbol: dict[str, list[Row]] = {}
-    for account in accounts:
-        for row in account["rows"]:
-            by_symbol.setdefault(row["symbol"], []).append(row)
     return [
-        {"symbol": symbol, "leverages": len(rows), **_count_compliance(rows), "severity": _get_worst(rows)}
-        for symbol, rows in sorted(by_symbol.items())
+        {"symbol": symbol, "leverages": len(group), **_count_compliance(group), "severity": _get_worst(group)}
+        for symbol, group in sorted(_findings.group(rows, itemgetter("symbol")).items())
     ]
 
 
 def _get_worst(rows: Iterable[Mapping[str, Any]]) -> Any:
     """Return the most dangerous severity of the rows. None if all comply."""
-    return min((row["severity"] for row in rows if row["severity"]), key=_findings.SEVERITIES.index, default=None)
-
-
-def _pack_accounts(accounts: list[Row], findings: list[Row], problems: list[Row]) -> list[Row]:
-    by_account: dict[str, list[Row]] = {account["account"]: [] for account in accounts}
-    for finding in findings:
-        by_account[finding["account"]].append(finding)
-    return [_pack_account(account, by_account[account["account"]], problems) for account in accounts]
+    return min((row["severity"] for row in rows), key=_findings.rank_severity, default=None)
 
 
 def _pack_account(account: Row, findings: list[Row], problems: list[Row]) -> Row:
     rows = account["rows"]
-    symbols: dict[int, list[str]] = {}
-    for finding in findings:
-        symbols.setdefault(finding["problem"], []).append(finding["symbol"])
-    own_problems = [{**problems[number], "symbols": list(filter(None, names))} for number, names in symbols.items()]
+    counts = {"leverages_total": len(rows), **_count_compliance(rows)}
     outcomes = {row["outcome"] for row in rows} or {"unknown"}
+    by_problem = _findings.group(findings, itemgetter("problem"))
     return {
-        **{name: account[name] for name in ("account", "key_id", "api_url", "enforce", "error", "reached")},
-        "compliant": _is_compliant(account),
+        **_findings.pick(account, ("account", "key_id", "api_url", "enforce", "error", "reached")),
+        "compliant": not findings,
         "severity": _get_worst(findings),
-        "leverages_total": len(rows),
-        **_count_compliance(rows),
+        **counts,
         "outcomes": [outcome for outcome in _findings.OUTCOMES if outcome in outcomes],
-        "message": _words.describe_account(len(rows), own_problems),
-        "problems": list(symbols),
+        "message": _words.describe_account(counts, problems, by_problem),
+        "problems": list(by_problem),
         "leverages": [_pack_row(row) for row in rows],
     }
 
 
 def _pack_row(row: Row) -> Row:
-    names = ("symbol", "policy", "leverage", "previous_leverage", "changed", "outcome", "severity")
-    compliant = _findings.get_compliance(row["severity"])
-    return {**{name: row[name] for name in names}, **_pick(row, "last_leverage"), "compliant": compliant}
+    names = ("symbol", "policy", "leverage", "previous_leverage", "changed", "outcome", "severity", "last_leverage")
+    return {**_findings.pick(row, names), "compliant": _findings.get_compliance(row["severity"])}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, Dict, Iterable, Mapping
+from typing import Any, Callable, Dict, Iterable, Mapping
 
 # The outcomes of a leverage, the worst first. In check mode, a predicted change is DRIFTED.
 OUTCOMES = ("unknown", "refused", "blocked", "not_written", "drifted", "changed", "unchanged")
@@ -57,9 +57,27 @@ _ACTION_OF_OUTCOME = {"drifted": ENFORCE, "not_written": ENFORCE, "blocked": CLO
 Row = Dict[str, Any]
 
 
+def pick(row: Mapping[str, Any], names: Iterable[str]) -> Row:
+    """Return the named keys of a row, without those that it does not have."""
+    return {name: row[name] for name in names if name in row}
+
+
+def group(rows: Iterable[Row], get_key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Return the rows by key. Rows and keys keep their order."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(get_key(row), []).append(row)
+    return groups
+
+
 def is_int(value: Any) -> bool:
     """Return whether a value is a whole number. A boolean is none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_above(leverage: Any, policy: Any) -> bool:
+    """Return whether a leverage is above the policy. It is not if one of them is not a whole number."""
+    return is_int(leverage) and is_int(policy) and bool(leverage > policy)
 
 
 def get_factor(leverage: Any, policy: Any) -> float | None:
@@ -91,11 +109,16 @@ def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
         return None
     if not reached:
         return NOT_REACHED
-    if is_int(leverage) and is_int(policy) and leverage > policy:
+    if is_above(leverage, policy):
         return ABOVE_POLICY
     if leverage is None and outcome in (DRIFTED, "not_written"):
         return NEVER_CONFIGURED
     return BELOW_POLICY if outcome == DRIFTED else str(outcome)
+
+
+def rank_severity(severity: str | None) -> int:
+    """Return what severities are sorted by: the most dangerous first, and a leverage that complies last."""
+    return (*SEVERITIES, None).index(severity)
 
 
 def get_compliance(severity: str | None) -> bool | None:
@@ -117,13 +140,7 @@ def get_positions(row: Mapping[str, Any]) -> list[Row] | None:
         positions = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
     if not isinstance(positions, list):
         return None
-    return [
-        {
-            **{name: position[name] for name in POSITION_KEYS[:-1] if name in position},
-            "notional": _get_notional(position),
-        }
-        for position in positions
-    ]
+    return [{**pick(position, POSITION_KEYS[:-1]), "notional": _get_notional(position)} for position in positions]
 
 
 def _get_notional(position: Mapping[str, Any]) -> float | None:
@@ -143,57 +160,57 @@ def get_findings(accounts: Iterable[Mapping[str, Any]]) -> list[Row]:
     """
     findings: list[Row] = []
     for account in accounts:
-        rows = account["rows"] or [account["account_row"]]
+        # The extra rows are about the account itself, or show what was last seen if its policy could not be read.
+        rows = [*account["rows"], *account["extra_rows"]]
         findings += [_build_finding(account, row) for row in rows if row["severity"]]
-        # What was last seen of an account whose policy cannot be read, and notes about the account.
-        others = [*account.get("last_rows", ()), *account.get("notes", ())]
-        findings += [_build_finding(account, row) for row in others]
     return sorted(findings, key=get_rank)
 
 
-def group_findings(findings: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def group_findings(findings: Iterable[Row]) -> list[list[Row]]:
     """Return the findings of a report by problem, so that a reader sees one cause once, the most dangerous first.
 
     A leverage above the policy with an open position is a group of its own, because its position is its own.
     """
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for number, finding in enumerate(findings):
-        positions = finding.get("last_positions") or finding["positions"]
-        is_alone = finding["severity"] in ABOVE and positions
-        groups.setdefault((finding["problem"], number if is_alone else None), []).append(finding)
-    return list(groups.values())
+    return list(group(findings, _get_group_key).values())
+
+
+def _get_group_key(finding: Row) -> tuple[Any, ...]:
+    own = (finding["account"], finding["symbol"]) if _is_above_with_position(finding) else ()
+    return (finding["problem"], *own)
+
+
+def _is_above_with_position(finding: Mapping[str, Any]) -> bool:
+    return finding["severity"] in ABOVE and bool(get_open_positions(finding))
+
+
+def get_open_positions(finding: Mapping[str, Any]) -> list[Row]:
+    """Return the open positions of a finding, or those that were last seen. Empty if they are not known."""
+    return list(finding.get("last_positions") or finding["positions"] or [])
+
+
+def get_last_known(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the leverage and the policy of a row. Those that were last seen if they are not known."""
+    if row["leverage"] is None and "last_leverage" in row:
+        return row["last_leverage"], row["policy"] if is_int(row["policy"]) else row["last_policy"]
+    return row["leverage"], row["policy"]
 
 
 def _build_finding(account: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
-    leverage, policy = row["leverage"], row["policy"]
-    if leverage is None and "last_leverage" in row:
-        leverage = row["last_leverage"]
-        policy = policy if is_int(policy) else row["last_policy"]
-    finding = {
+    return {
         "severity": row["severity"],
         "action": get_action(row),
         "account": account["account"],
-        "symbol": row["symbol"],
-        "leverage": row["leverage"],
-        "previous_leverage": row["previous_leverage"],
-        "policy": row["policy"],
+        **pick(row, ("symbol", "leverage", "previous_leverage", "policy")),
         "enforce": account["enforce"],
-        "factor": get_factor(leverage, policy),
-        "positions": row["positions"],
-        "blockers": row["blockers"],
-        "outcome": row["outcome"],
-        "cause": row["cause"],
-        "reason": row["reason"],
+        "factor": get_factor(*get_last_known(row)),
+        **pick(row, ("positions", "blockers", "outcome", "cause", "reason", *OPTIONAL_KEYS)),
     }
-    return {**finding, **{name: row[name] for name in OPTIONAL_KEYS if name in row}}
 
 
 def get_rank(finding: Mapping[str, Any]) -> tuple[int, bool, float]:
     """Return what findings are sorted by: the severity, then above the policy an open position and the factor."""
-    is_above = finding["severity"] in ABOVE
-    positions = finding.get("last_positions") or finding["positions"]
     return (
-        SEVERITIES.index(finding["severity"]),
-        not (is_above and positions),
-        -(finding["factor"] or 0) if is_above else 0,
+        rank_severity(finding["severity"]),
+        not _is_above_with_position(finding),
+        -(finding["factor"] or 0) if finding["severity"] in ABOVE else 0,
     )

@@ -30,7 +30,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?")
 _FILE_NAME = re.compile(r"leverage-(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ)-\d+\.json")
-_COUNTS = ("accounts", "leverages", "not_known", "findings", *_findings.ABOVE)
+COUNTS = ("accounts", "leverages", "not_known", "findings", *_findings.ABOVE)
 
 Row = Dict[str, Any]
 Key = Tuple[str, Any]
@@ -69,7 +69,7 @@ def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row
             warn(
                 f"Every user can write to {path}, so its reports may not be those of earlier runs. Run chmod o-w on it."
             )
-        names = sorted((name.name for name in path.iterdir() if _FILE_NAME.fullmatch(name.name)), reverse=True)
+        names = sorted((file.name for file in path.iterdir() if _FILE_NAME.fullmatch(file.name)), reverse=True)
     except FileNotFoundError:
         warn(f"There is no earlier report at {path}, so this run starts the history.")
         return {}
@@ -84,10 +84,9 @@ def find_report(path: Path, now: datetime, warn: Callable[[str], object]) -> Row
 def _find_newest(path: Path, names: list[str], latest: str, warn: Callable[[str], object]) -> Row:
     usable = [name for name in names if _FILE_NAME.sub(r"\1-\2-\3:\4:\5", name) <= latest]
     if len(usable) < len(names):
-        newest = path / names[0]
         warn(
             f"{len(names) - len(usable)} reports in {path} have a time in the future, so they are not used. The newest "
-            f"is {newest}. Check the clock, and move these files away."
+            f"is {path / names[0]}. Check the clock, and move these files away."
         )
     for name in usable[:MAX_UNUSABLE_FILES]:
         try:
@@ -108,22 +107,18 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
         for row in account["rows"]:
             if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
                 row.update(earlier.seen.get((name, row["symbol"]), {}))
-                policy = row["policy"] if _findings.is_int(row["policy"]) else row.get("last_policy")
-                if _is_above(row.get("last_leverage"), policy):
+                if _findings.is_above(*_findings.get_last_known(row)):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
         if not account["rows"]:
-            account["last_rows"] = [
-                {**account["account_row"], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
+            # The policy of the account could not be read.
+            account["extra_rows"] += [
+                {**account["extra_rows"][0], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
                 for (account_name, _symbol), row in earlier.findings.items()
-                if account_name == name and _is_above(row.get("last_leverage"), row["policy"])
+                if account_name == name and _findings.is_above(row.get("last_leverage"), row["policy"])
             ]
 
 
-def _is_above(leverage: Any, policy: Any) -> bool:
-    return _findings.is_int(leverage) and _findings.is_int(policy) and leverage > policy
-
-
-def compare(findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run: Row, earlier: EarlierReport) -> Row:
+def compare(findings: list[Row], accounts: Iterable[Mapping[str, Any]], run: Row, earlier: EarlierReport) -> Row:
     """Add its age to each finding, and return the history of the report.
 
     Args:
@@ -132,46 +127,34 @@ def compare(findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]], run:
         run: The numbers of this run, with its `time`.
         earlier: The report of the last run.
     """
-    findings = list(findings)
     for finding in findings:
         earlier_finding = earlier.findings.get((finding["account"], finding["symbol"]))
         finding["first_seen"] = earlier_finding["first_seen"] if earlier_finding else run["time"]
         finding["runs"] = earlier_finding["runs"] + 1 if earlier_finding else 1
         finding["status"] = "continues" if earlier_finding else "new"
     runs = [*earlier.runs, run][-MAX_RUNS:]
-    resolved, not_checked = _split_missing(earlier, findings, accounts)
     oldest = runs[0]["time"] if len(runs) == MAX_RUNS else ""
+    current = {(finding["account"], finding["symbol"]) for finding in findings}
+    missing = [row for key, row in earlier.findings.items() if key not in current]
+    # An account without rows could not be checked, because its policy could not be read.
+    policies = {
+        account["account"]: {row["symbol"] for row in account["rows"]} for account in accounts if account["rows"]
+    }
     return {
         "previous": earlier.time or None,
         "new": sum(finding["status"] == "new" for finding in findings),
         "continues": sum(finding["status"] == "continues" for finding in findings),
-        "resolved": resolved,
-        "not_checked": [row for row in not_checked if row["last_found"] >= oldest],
+        "resolved": [_resolve(row, policies[row["account"]]) for row in missing if row["account"] in policies],
+        "not_checked": [row for row in missing if row["account"] not in policies and row["last_found"] >= oldest],
         "runs": runs,
     }
 
 
-def _split_missing(
-    earlier: EarlierReport, findings: Iterable[Row], accounts: Iterable[Mapping[str, Any]]
-) -> tuple[list[Row], list[Row]]:
-    """Return the earlier findings that are resolved, and those that were not checked in this run."""
-    policies = {account["account"]: {row["symbol"] for row in account["rows"]} for account in accounts}
-    current = {(finding["account"], finding["symbol"]) for finding in findings}
-    resolved: list[Row] = []
-    not_checked: list[Row] = []
-    for (account, symbol), row in earlier.findings.items():
-        if (account, symbol) in current:
-            continue
-        if not policies.get(account):
-            # The account was not part of the run, or its policy could not be read.
-            not_checked.append(row)
-        elif symbol is None:
-            resolved.append({**row, "reason": "the policy of the account was read"})
-        elif symbol in policies[account]:
-            resolved.append({**row, "reason": "complies with the policy"})
-        else:
-            resolved.append({**row, "reason": "the policy no longer names the symbol"})
-    return resolved, not_checked
+def _resolve(earlier_finding: Row, policy: set[str]) -> Row:
+    """Return an earlier finding with the reason why it is resolved. `policy` has the symbols of its account."""
+    symbol = earlier_finding["symbol"]
+    reason = "complies with the policy" if symbol in policy else "the policy no longer names the symbol"
+    return {**earlier_finding, "reason": "the policy of the account was read" if symbol is None else reason}
 
 
 def read_earlier_report(report: Any) -> EarlierReport:
@@ -188,8 +171,7 @@ def read_earlier_report(report: Any) -> EarlierReport:
         raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
     # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
-    names = ("last_leverage", "last_policy", "last_positions", "last_seen")
-    seen.update({key: {name: row[name] for name in names} for key, row in by_symbol.items() if "last_seen" in row})
+    seen.update({key: get_last_seen(row, time) for key, row in by_symbol.items() if "last_seen" in row})
     return EarlierReport(time, dict(reversed(by_symbol.items())), seen, runs[-MAX_RUNS:])
 
 
@@ -197,7 +179,7 @@ def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row
     name = _check_text(account["account"])
     for row in account["leverages"]:
         if row["leverage"] is not None:
-            yield (name, _check_text(row["symbol"])), _get_last_seen({**row, "positions": None}, time)
+            yield (name, _check_text(row["symbol"])), get_last_seen({**row, "positions": None}, time)
 
 
 def _read_file(path: Path, latest: str) -> Row:
@@ -232,14 +214,14 @@ def _summarize(finding: Mapping[str, Any], time: str) -> Row:
         "account": _check_text(finding["account"]),
         "symbol": None if finding["symbol"] is None else _check_text(finding["symbol"]),
         "policy": _check_policy(finding["policy"]),
-        **_get_last_seen(finding, time),
+        **get_last_seen(finding, time),
         "first_seen": _check_time(finding.get("first_seen") or time),
         "last_found": _check_time(finding.get("last_found") or time),
         "runs": _check_count(finding.get("runs") or 1),
     }
 
 
-def _get_last_seen(finding: Mapping[str, Any], time: str) -> Row:
+def get_last_seen(finding: Mapping[str, Any], time: str) -> Row:
     """Return the last reading of a finding, from this or from an earlier run. Empty if there is none."""
     if finding.get("leverage") is not None:
         names = ("leverage", "policy", "positions")
@@ -266,7 +248,7 @@ def _check_positions(value: Any) -> list[Row] | None:
 
 
 def _check_run(run: Mapping[str, Any]) -> Row:
-    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in _COUNTS}}
+    return {"time": _check_time(run["time"]), **{name: _check_count(run[name]) for name in COUNTS}}
 
 
 def _check_policy(value: Any) -> Any:

@@ -54,10 +54,4 @@ def _check_type(path: Path) -> Path:
 
 def _find_link(path: Path) -> Path | None:
     """Return the first part of a path that is a link. None if there is none."""
-    for part in [*reversed(path.parents), path]:
-        try:
-            if stat.S_ISLNK(part.lstat().st_mode):
-                return part
-        except OSError:
-            return None
-    return None
+    return next((part for part in [*reversed(path.parents), path] if os.path.islink(part)), None)

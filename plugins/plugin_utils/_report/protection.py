@@ -20,18 +20,14 @@ from ansible import template
 def protect(compute: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that returns what `compute` returns, protected from evaluation."""
 
-    @functools.wraps(compute)
-    def compute_protected(*arguments: Any, **options: Any) -> Any:
-        return _protect_value(compute(*arguments, **options))
-
-    return compute_protected
-
-
-def _protect_value(value: Any) -> Any:
     # The versions of ansible-core that evaluate only what is trusted have this function.
     if hasattr(template, "trust_as_template"):
-        return value
+        return compute
     # Newer versions will deprecate this import.
     from ansible.utils.unsafe_proxy import wrap_var
 
-    return wrap_var(value)
+    @functools.wraps(compute)
+    def compute_protected(*arguments: Any, **options: Any) -> Any:
+        return wrap_var(compute(*arguments, **options))
+
+    return compute_protected

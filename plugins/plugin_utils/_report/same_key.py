@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 MAX_NAMES = 5
-
-
-class Claim(NamedTuple):
-    """The key of an account, as `get_key_id` returns it, and the symbols of its policy."""
-
-    key_id: Any
-    symbols: list[str]
 
 
 class Conflict(NamedTuple):
@@ -42,28 +36,27 @@ def get_key_id(api_key: str) -> str:
     return sha256(api_key.encode()).hexdigest()[:16]
 
 
-def get_claim(account: Mapping[str, Any]) -> Claim:
-    """Return the claim of an account of the report."""
-    return Claim(account["key_id"], [row["symbol"] for row in account["rows"]])
+def find_conflicts(claims: Mapping[str, tuple[Any, Iterable[str]]]) -> list[Conflict]:
+    """Return a conflict for each key that several accounts use.
 
-
-def find_conflicts(claims: Mapping[str, Claim]) -> list[Conflict]:
-    """Return a conflict for each key that several accounts use."""
-    by_key: dict[str, list[str]] = {}
-    for name, claim in claims.items():
-        if claim.key_id:
-            by_key.setdefault(claim.key_id, []).append(name)
+    Args:
+        claims: The key of each account, as `get_key_id` returns it, and the symbols of its policy.
+    """
+    by_key: dict[Any, dict[str, set[str]]] = {}
+    for name, (key_id, symbols) in claims.items():
+        if key_id:
+            by_key.setdefault(key_id, {})[name] = set(symbols)
     conflicts = []
-    for names in by_key.values():
-        if len(names) > 1:
-            counts = Counter(symbol for name in names for symbol in set(claims[name].symbols))
-            conflicts.append(Conflict(names, sorted(symbol for symbol, count in counts.items() if count > 1)))
+    for accounts in by_key.values():
+        if len(accounts) > 1:
+            counts = Counter(chain.from_iterable(accounts.values()))
+            conflicts.append(Conflict(list(accounts), sorted(symbol for symbol, count in counts.items() if count > 1)))
     return conflicts
 
 
 def _join(names: Iterable[str]) -> str:
     """Return names as text, such as `alpha, beta and gamma`."""
-    texts = [_words.shorten(name, 60) for name in names]
+    texts = [_words.shorten_name(name) for name in names]
     if len(texts) > MAX_NAMES:
         texts = [*texts[: MAX_NAMES - 1], f"{len(texts) - MAX_NAMES + 1} more"]
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

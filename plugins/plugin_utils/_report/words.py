@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
-MAX_MESSAGE_SYMBOLS = 3
+MAX_NAMES = 3
 MAX_LENGTH = 240
+MAX_NAME_LENGTH = 60
 
 
 def format_factor(number: float) -> str:
@@ -36,6 +38,23 @@ def shorten(value: object, length: int = MAX_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
+def shorten_name(name: object) -> str:
+    """Return the name of an account or a symbol, or a similar value, as `shorten` does."""
+    return shorten(name, MAX_NAME_LENGTH)
+
+
+def list_names(names: Sequence[str], count: int = MAX_NAMES) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(map(shorten_name, names[:count])) + more
+
+
+def format_command(inventory: Iterable[object], *arguments: object) -> str:
+    """Return a command of ansible-playbook as a shell takes it."""
+    sources = [word for path in inventory for word in ("-i", path)]
+    return shlex.join(map(str, ["ansible-playbook", *sources, *arguments]))
+
+
 def describe_drift(leverage: int | None, policy: Any, enforce: str | None) -> str:
     """Return why a leverage does not comply if check mode predicted a change."""
     should = f"the policy allows at most {policy}" if enforce == "maximum" else f"the policy is {policy}"
@@ -48,31 +67,28 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
     """Return the most important facts of the report in one line."""
     leverages = format_count(summary["leverages"], "leverage")
     accounts = format_count(summary["accounts"], "account")
-    severities, others = summary["severities"], summary["findings"]
+    above, last_seen = (summary["severities"][severity] for severity in _findings.ABOVE)
+    others = summary["findings"] - above - last_seen
     parts = []
-    above, last_seen = severities[_findings.ABOVE_POLICY], severities[_findings.ABOVE_WHEN_LAST_SEEN]
     if above:
         parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
     if last_seen:
-        seen = f"{last_seen} above the policy when last seen and not read since"
-        seen += f", up to {format_factor(summary['highest_factor_last_seen'])}"
-        parts.append(seen if above else seen[0].upper() + seen[1:])
+        parts.append(f"{last_seen} above the policy when last seen and not read since")
+        parts.append(f"up to {format_factor(summary['highest_factor_last_seen'])}")
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")
-    others -= above + last_seen
     if parts and others:
         parts.append(format_count(others, "other finding"))
     if not summary["findings"]:
         parts = [f"Complies with the policy: {leverages} on {accounts}"]
     elif not parts:
-        parts = [_describe_findings(summary, accounts)]
+        parts = [_describe_findings(summary, leverages, accounts)]
     missing = sum(row["severity"] in _findings.ABOVE for row in not_checked)
     return ", ".join([*parts, *([f"{missing} above the policy when last seen but not in this run"] if missing else [])])
 
 
-def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
+def _describe_findings(summary: Mapping[str, Any], leverages: str, accounts: str) -> str:
     """Return the headline of a report in which no leverage is known to be above the policy."""
-    leverages = format_count(summary["leverages"], "leverage")
     not_complying, not_known = summary["not_complying"], summary["not_known"]
     not_reached = f"{summary['accounts_not_reached']} of {accounts} not reached" * bool(summary["accounts_not_reached"])
     parts = [f"Not known: {not_known} of {leverages}", not_reached]
@@ -81,32 +97,33 @@ def _describe_findings(summary: Mapping[str, Any], accounts: str) -> str:
         parts = [f"Does not comply with the policy: {not_complying} of {leverages}", unknown, not_reached]
     elif not not_known:
         parts = [f"Not known: {not_reached or summary['findings']}"]
-    has_unknown = not_known or summary["accounts_not_reached"]
-    return ", ".join(
-        [*filter(None, parts), "none known to be above the policy" if has_unknown else "none above the policy"]
-    )
+    above = "none known to be above the policy" if not_known or not_reached else "none above the policy"
+    return ", ".join([*filter(None, parts), above])
 
 
-def describe_account(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
+def describe_account(
+    counts: Mapping[str, int],
+    problems: Sequence[Mapping[str, Any]],
+    by_problem: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> str:
     """Return the message of an account that is not known to comply, in one short line. The report has the rest.
 
     Args:
-        rows: The number of leverages in the policy of the account.
-        problems: The problems of the account, the most dangerous first, each with the `symbols` of this account.
+        counts: The numbers of leverages in the policy of the account.
+        problems: The problems of the report.
+        by_problem: The findings of the account by the index of their problem, the most dangerous first.
     """
-    if not problems:
+    if not by_problem:
         return ""
-    more = len(problems) - 1
-    texts = [_count_symbols(rows, problems), _describe_problem(problems[0])]
-    return " ".join(filter(None, [*texts, f"The report has {more} more." if more else ""]))
+    number = next(iter(by_problem))
+    symbols = [finding["symbol"] for finding in by_problem[number] if finding["symbol"]]
+    more = f"The report has {len(by_problem) - 1} more." if len(by_problem) > 1 else ""
+    return " ".join(filter(None, [_describe_counts(counts), _describe_problem(problems[number], symbols), more]))
 
 
-def _count_symbols(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
+def _describe_counts(counts: Mapping[str, int]) -> str:
     """Return how many leverages of an account with several ones do not comply, and how many are not known."""
-    complying: dict[bool | None, set[str]] = {}
-    for problem in problems:
-        complying.setdefault(_findings.get_compliance(problem["severity"]), set()).update(problem["symbols"])
-    wrong, unknown = len(complying.get(False, ())), len(complying.get(None, ()))
+    rows, wrong, unknown = counts["leverages_total"], counts["not_complying"], counts["not_known"]
     if rows <= 1 or not wrong + unknown:
         return ""
     if not wrong:
@@ -115,9 +132,7 @@ def _count_symbols(rows: int, problems: Sequence[Mapping[str, Any]]) -> str:
     return f"{wrong} of {rows} leverages {'does' if wrong == 1 else 'do'} not comply with the policy{others}."
 
 
-def _describe_problem(problem: Mapping[str, Any]) -> str:
-    symbols = [shorten(symbol, 60) for symbol in problem["symbols"][:MAX_MESSAGE_SYMBOLS]]
-    more = len(problem["symbols"]) - len(symbols)
-    names = ", ".join(symbols) + (f" and {more} more" if more else "")
+def _describe_problem(problem: Mapping[str, Any], symbols: Sequence[str]) -> str:
+    names = list_names(symbols)
     above = f" ({format_factor(problem['factor'])})" if problem["severity"] == _findings.ABOVE_POLICY else ""
     return f"{names}{above}: {shorten(problem['reason'])}" if names else shorten(problem["reason"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.merge import MergeOptions, merge_reports
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.merge import merge_reports
 
 from .rows import BLOCKER, ORDER, POSITION, make_account, make_leverages, make_row
 
@@ -30,9 +30,8 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
 
 
 def merge(*reports: dict[str, Any], previous: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-    merge_options = {"title": None, "accounts": [], "max_age": 12, "inventory": [], **options}
     read_from_files = [json.loads(json.dumps(report)) for report in reports]
-    return merge_reports(read_from_files, MergeOptions(**merge_options), previous)
+    return merge_reports(read_from_files, previous=previous, **options)
 
 
 def make_part(*names: str, time: str = EARLY, **keys: Any) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def test_report_of_an_earlier_run_does_not_count_as_a_check() -> None:
 
 def test_account_that_must_be_in_the_report_was_not_checked() -> None:
     expected = [{"name": name, "policy": {"A": 10}, "enforce": "exact"} for name in ("alpha", "missing")]
-    report = merge(make_part("alpha"), accounts=expected)
+    report = merge(make_part("alpha"), expected=expected)
     assert [(row["account"], row["cause"]) for row in report["findings"]] == [("alpha", None), ("missing", "not_asked")]
     assert report["summary"]["not_known"] == 1
 

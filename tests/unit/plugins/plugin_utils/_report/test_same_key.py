@@ -8,7 +8,6 @@ from __future__ import annotations
 from hashlib import sha256
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.same_key import (
-    Claim,
     Conflict,
     find_conflicts,
     get_key_id,
@@ -26,12 +25,12 @@ def test_key_id_is_the_start_of_a_hash() -> None:
 
 def test_conflict_has_the_symbols_that_several_accounts_name() -> None:
     claims = {
-        "alpha": Claim("k1", ["A", "B", "C"]),
-        "beta": Claim("k2", ["A"]),
-        "gamma": Claim("k1", ["B", "C", "D"]),
-        "delta": Claim("k2", ["B"]),
-        "unknown": Claim(None, ["A"]),
-        "unset": Claim(None, ["A"]),
+        "alpha": ("k1", ["A", "B", "C"]),
+        "beta": ("k2", ["A"]),
+        "gamma": ("k1", ["B", "C", "D"]),
+        "delta": ("k2", ["B"]),
+        "unknown": (None, ["A"]),
+        "unset": (None, ["A"]),
     }
     assert find_conflicts(claims) == [Conflict(["alpha", "gamma"], ["B", "C"]), Conflict(["beta", "delta"], [])]
 
