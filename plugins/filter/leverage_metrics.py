@@ -72,7 +72,7 @@ def leverage_metrics(report: Any) -> str:
     """Return the metrics of a report as text."""
     report = _text.load(report)
     summary = report["summary"]
-    times = [datetime.fromisoformat(report["time"]).timestamp()] if report["time"] else []
+    times = [datetime.strptime(report["time"], "%Y-%m-%dT%H:%M:%S%z").timestamp()] if report["time"] else []
     not_checked = Counter(row["severity"] for row in (report["history"] or {"not_checked": []})["not_checked"])
     # Leverages that are or were above the policy.
     above = [row for row in report["findings"] if row["severity"] in _findings.ABOVE and row["factor"]]

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
 
@@ -45,10 +43,7 @@ _value:
 
 def leverage_parse(report: Any) -> Any:
     """Return the report. DOCUMENTATION describes it."""
-    try:
-        return _text.load(report)
-    except ValueError as error:
-        raise AnsibleFilterError(f"The report is not JSON. {error}. Run the playbook again to write it.") from None
+    return _text.load(report)
 
 
 class FilterModule:

@@ -118,26 +118,27 @@ def _describe_not_reached(accounts: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _describe_findings(report: Mapping[str, Any]) -> list[str]:
     """Return a line for each problem. A leverage above the policy with an open position has its own line."""
-    problems = report["problems"]
-    return [
-        _describe_finding(group[0]) if len(group) == 1 else _describe_problem(problems[group[0]["problem"]], len(group))
-        for group in _findings.group_findings(report["findings"])
-    ]
+    groups = _findings.group_findings(report["findings"])
+    return [_describe_finding(group[0]) if len(group) == 1 else _describe_group(group) for group in groups]
 
 
-def _describe_problem(problem: Mapping[str, Any], count: int) -> str:
-    accounts, symbols = (_words.list_names(problem[name]) for name in ("accounts", "symbols"))
-    return f"- {_describe_severity(problem)}: {_words.format_count(count, 'leverage')}: {accounts}: {symbols}"
+def _describe_group(group: list[dict[str, Any]]) -> str:
+    """Return one line for the findings of a problem. A finding without a symbol is about its whole account."""
+    names = {name: list(dict.fromkeys(row[name] for row in group if row[name])) for name in ("account", "symbol")}
+    noun = "leverage" if names["symbol"] else "account"
+    texts = [_words.list_names(found) for found in names.values() if found]
+    return f"- {_describe_severity(group)}: {_words.format_count(len(group), noun)}: {': '.join(texts)}"
 
 
-def _describe_severity(row: Mapping[str, Any]) -> str:
-    """Return the severity of a problem or a finding, with its factor if it is above the policy."""
-    factor = f" ({_words.format_factor(row['factor'])})" if row["severity"] in _findings.ABOVE and row["factor"] else ""
-    return str(row["severity"]).replace("_", " ") + factor
+def _describe_severity(group: list[dict[str, Any]]) -> str:
+    """Return the severity of findings, with the highest factor if they are above the policy."""
+    severity = group[0]["severity"]
+    factor = max(row["factor"] or 0 for row in group) if severity in _findings.ABOVE else 0
+    return str(severity).replace("_", " ") + (f" ({_words.format_factor(factor)})" if factor else "")
 
 
-def _describe_finding(finding: Mapping[str, Any]) -> str:
-    severity = _describe_severity(finding)
+def _describe_finding(finding: dict[str, Any]) -> str:
+    severity = _describe_severity([finding])
     account = _words.shorten_name(finding["account"])
     if finding["symbol"] is None:
         return f"- {severity}: {account}{_describe_age(finding)}"

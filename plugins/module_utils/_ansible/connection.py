@@ -138,7 +138,7 @@ def _check_url(text: str) -> str:
         raise InputRefused(f"{requirement}. The host or port is not valid.") from None
     if port == 0 or not host:
         raise InputRefused(f"{requirement}. The host or port is missing.")
-    if parts.scheme == "http" and not _is_loopback(host.strip("[]")):
+    if parts.scheme == "http" and not is_loopback(host.strip("[]")):
         raise InputRefused(
             "api_url must start with https, because plain http is allowed only for a loopback address (127.0.0.1, "
             "localhost)"
@@ -160,7 +160,7 @@ def _normalize_host(host: str) -> str:
     return name
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Return whether a host is loopback.
 
     Unusual forms of an address do not count, because other programs can interpret them differently.

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Sequence
 
 from ansible.errors import AnsibleUndefinedVariable
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import identify_account
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import plain
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
@@ -46,7 +47,7 @@ def _read_account(name: str, key_variables: Sequence[str], evaluate: Evaluate) -
     account: Row = {
         "name": name,
         "unset": [variable for variable, key in zip(key_variables, keys) if key == ""],
-        "key_id": _same_key.get_key_id(keys[0]) if keys and keys[0] else None,
+        "key_id": identify_account(keys[0]) if keys else None,
         "enforce": _read_text(evaluate, name, "leverage_enforce") or "",
     }
     try:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
-from ipaddress import ip_address
 from operator import itemgetter
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
 from ansible.module_utils.common.validation import check_type_dict
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import is_loopback
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import read_leverages
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import same_key as _same_key
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 
 NOT_ASKED = "The account was not checked in this run. See the output of the run."
@@ -200,8 +201,8 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     problems = _move_reasons(findings)
     by_account = _findings.group(findings, itemgetter("account"))
     return {
-        "schema": _history.SCHEMA,
-        "version": _history.VERSION,
+        "schema": _text.SCHEMA,
+        "version": _text.VERSION,
         "title": heading.title,
         "time": heading.time,
         "check_mode": heading.check_mode,
@@ -307,18 +308,15 @@ def _get_command(accounts: list[str], inventory: Sequence[str]) -> str:
 
 def _get_exchanges(accounts: list[Row]) -> list[Row]:
     counts = Counter(account["api_url"] for account in accounts if account["api_url"])
-    return [
-        {"api_url": url, "accounts": count, "is_real": not is_loopback(url)} for url, count in sorted(counts.items())
-    ]
+    return [{"api_url": url, "accounts": count, "is_real": is_real(url)} for url, count in sorted(counts.items())]
 
 
-def is_loopback(url: str) -> bool:
-    """Return whether an address leads to this machine, so that it is not the real exchange."""
+def is_real(url: str) -> bool:
+    """Return whether an address can be that of the real exchange, because it does not lead to this machine."""
     try:
-        host = urlsplit(url).hostname or ""
-        return host.rstrip(".") == "localhost" or ip_address(host).is_loopback
+        return not is_loopback((urlsplit(url).hostname or "").rstrip("."))
     except ValueError:
-        return False
+        return True
 
 
 def _get_symbols(rows: list[Row]) -> list[Row]:

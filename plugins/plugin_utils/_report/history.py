@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
-
-SCHEMA = "tradeops.coinswitch.leverage_report"
-VERSION = 1
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.text import SCHEMA, VERSION
 
 # How many runs the history keeps. A finding that was not checked for as many runs is dropped.
 MAX_RUNS = 30
@@ -159,7 +158,7 @@ def _resolve(earlier_finding: Row, policy: set[str]) -> Row:
 
 def read_earlier_report(report: Any) -> EarlierReport:
     """Return what the next run needs of a report. Raise ValueError if it is not a report."""
-    try:
+    with refuse_other_structures():
         if report["schema"] != SCHEMA or report["version"] != VERSION:
             raise ValueError(f"it is not version {VERSION} of {SCHEMA}")
         time = _check_time(report["time"])
@@ -167,12 +166,19 @@ def read_earlier_report(report: Any) -> EarlierReport:
         rows = [_summarize(finding, time) for finding in [*report["findings"], *history["not_checked"]]]
         runs = [_check_run(run) for run in history["runs"]]
         seen = {key: row for account in report["accounts"] for key, row in _read_seen(account, time)}
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
     # If a symbol has several rows, the first one counts. The order of the findings is kept.
     by_symbol = {(row["account"], row["symbol"]): row for row in reversed(rows)}
     seen.update({key: get_last_seen(row, time) for key, row in by_symbol.items() if "last_seen" in row})
     return EarlierReport(time, dict(reversed(by_symbol.items())), seen, runs[-MAX_RUNS:])
+
+
+@contextmanager
+def refuse_other_structures() -> Iterator[None]:
+    """Raise ValueError if the code inside misses something that each report contains."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
 
 
 def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row]]:

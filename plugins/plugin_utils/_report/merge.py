@@ -41,9 +41,24 @@ def merge_reports(
     """
     if not reports:
         raise ValueError("There are no reports to merge. Name the JSON report of each part.")
-    for report in reports:
-        # Raises ValueError for what is not a report.
-        _history.read_earlier_report(report)
+    try:
+        with _history.refuse_other_structures():
+            for report in reports:
+                _history.read_earlier_report(report)
+            return _merge(reports, title, expected, max_age, parts, previous, inventory)
+    except ValueError as error:
+        raise ValueError(f"A report cannot be merged: {error}. Name only files that this collection wrote.") from None
+
+
+def _merge(
+    reports: Sequence[Mapping[str, Any]],
+    title: str | None,
+    expected: Sequence[Mapping[str, Any]],
+    max_age: float,
+    parts: int,
+    previous: Mapping[str, Any] | None,
+    inventory: Sequence[str],
+) -> Row:
     ordered = sorted(reports, key=itemgetter("time"))
     newest = str(ordered[-1]["time"])
     oldest = _subtract_hours(newest, max_age)

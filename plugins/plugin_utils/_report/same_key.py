@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from hashlib import sha256
 from itertools import chain
 from typing import Any, Iterable, Mapping, NamedTuple
 
@@ -31,16 +30,11 @@ class Conflict(NamedTuple):
         )
 
 
-def get_key_id(api_key: str) -> str:
-    """Return what identifies a key without showing it, as each module returns it in `account`."""
-    return sha256(api_key.encode()).hexdigest()[:16]
-
-
 def find_conflicts(claims: Mapping[str, tuple[Any, Iterable[str]]]) -> list[Conflict]:
     """Return a conflict for each key that several accounts use.
 
     Args:
-        claims: The key of each account, as `get_key_id` returns it, and the symbols of its policy.
+        claims: The key of each account, as `identify_account` returns it, and the symbols of its policy.
     """
     by_key: dict[Any, dict[str, set[str]]] = {}
     for name, (key_id, symbols) in claims.items():

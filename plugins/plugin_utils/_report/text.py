@@ -12,6 +12,11 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
+from ansible.errors import AnsibleFilterError
+
+SCHEMA = "tradeops.coinswitch.leverage_report"
+VERSION = 1
+
 # What could be a template. It can only be inside a string of JSON.
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
@@ -29,10 +34,20 @@ def dump(report: Mapping[str, Any]) -> str:
 
 
 def load(report: Any) -> Any:
-    """Return a report from its text. Anything else is returned unchanged. Raise ValueError if it is not JSON.
+    """Return a report from its text. Raise AnsibleFilterError if it is not a report. Empty text is no report.
 
-    Empty text is no report. Before ansible-core 2.19, Ansible converts `none` to it.
+    Before ansible-core 2.19, Ansible converts `none` to empty text.
     """
-    if report == "":
-        return None
-    return json.loads(report) if isinstance(report, str) else report
+    if not report:
+        return None if report == "" else report
+    try:
+        value = json.loads(report) if isinstance(report, str) else report
+        if (value["schema"], value["version"]) == (SCHEMA, VERSION):
+            return value
+        reason = f"version {VERSION} of {SCHEMA} is required"
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise AnsibleFilterError(
+        f"The value is not a report of this collection ({reason}). Use what the filter leverage_report returns, or the "
+        "content of leverage_report_json."
+    )

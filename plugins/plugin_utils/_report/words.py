@@ -115,10 +115,10 @@ def describe_account(
     """
     if not by_problem:
         return ""
-    number = next(iter(by_problem))
-    symbols = [finding["symbol"] for finding in by_problem[number] if finding["symbol"]]
+    number, findings = next(iter(by_problem.items()))
+    problem = _describe_problem(problems[number]["reason"], findings)
     more = f"The report has {len(by_problem) - 1} more." if len(by_problem) > 1 else ""
-    return " ".join(filter(None, [_describe_counts(counts), _describe_problem(problems[number], symbols), more]))
+    return " ".join(filter(None, [_describe_counts(counts), problem, more]))
 
 
 def _describe_counts(counts: Mapping[str, int]) -> str:
@@ -132,7 +132,9 @@ def _describe_counts(counts: Mapping[str, int]) -> str:
     return f"{wrong} of {rows} leverages {'does' if wrong == 1 else 'do'} not comply with the policy{others}."
 
 
-def _describe_problem(problem: Mapping[str, Any], symbols: Sequence[str]) -> str:
-    names = list_names(symbols)
-    above = f" ({format_factor(problem['factor'])})" if problem["severity"] == _findings.ABOVE_POLICY else ""
-    return f"{names}{above}: {shorten(problem['reason'])}" if names else shorten(problem["reason"])
+def _describe_problem(reason: str, findings: Sequence[Mapping[str, Any]]) -> str:
+    """Return the reason of findings, with their symbols and the highest of their factors."""
+    names = list_names([finding["symbol"] for finding in findings if finding["symbol"]])
+    is_above = findings[0]["severity"] == _findings.ABOVE_POLICY
+    above = f" ({format_factor(max(finding['factor'] for finding in findings))})" if is_above else ""
+    return f"{names}{above}: {shorten(reason)}" if names else shorten(reason)

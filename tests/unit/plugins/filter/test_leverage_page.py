@@ -224,8 +224,7 @@ def test_same_report_makes_the_same_page() -> None:
 
 
 def test_css_filter_escapes_all_special_characters() -> None:
-    report = {"symbols": [], "accounts": [], "findings": [], "problems": [], "text": MARKUP}
-    page = leverage_page(report, "{{ report.text | css }}")
+    page = leverage_page(leverage_report({}, title=MARKUP), "{{ report.title | css }}")
     assert not set(page) & set("<>\"'&{}();")
     assert page.startswith("\\3c \\2f style\\3e ")
 

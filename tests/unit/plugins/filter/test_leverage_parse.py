@@ -17,13 +17,13 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import
 
 
 def test_report_is_the_same_dictionary() -> None:
-    report = {"accounts": [{"account": "{{ 7 * 7 }}"}]}
+    report = {"schema": _text.SCHEMA, "version": _text.VERSION, "accounts": [{"account": "{{ 7 * 7 }}"}]}
     assert leverage_parse(_text.dump(report)) == report
     assert leverage_parse(report) == report
 
 
 def test_text_that_is_not_json_is_an_error_of_the_filter() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"The report is not JSON\. .*line 1 column 2"):
+    with pytest.raises(AnsibleFilterError, match=r"The value is not a report .*line 1 column 2"):
         leverage_parse("{")
 
 

@@ -81,6 +81,19 @@ def test_one_cause_is_one_line_with_what_it_affects() -> None:
     ]
 
 
+def test_accounts_without_a_policy_are_counted_as_accounts() -> None:
+    accounts = {name: {"policy": {}, "msg": "why", "error": {"kind": "input"}} for name in ("alpha", "beta")}
+    assert leverage_summary(leverage_report(accounts)).splitlines()[-1] == "- not reached: 2 accounts: alpha, beta"
+
+
+def test_line_of_a_cause_has_no_account_that_has_its_own_line() -> None:
+    leverages = {"alpha": 40, "beta": 20, "gamma": 11}
+    rows = {name: make_row("A", "refused", leverage, leverage, "refused") for name, leverage in leverages.items()}
+    rows["alpha"]["positions"] = [POSITION]
+    lines = leverage_summary(leverage_report({name: make_account(row) for name, row in rows.items()})).splitlines()
+    assert lines[-1] == "- above policy (2 times the policy): 2 leverages: beta, gamma: A"
+
+
 # --- FilterModule ---
 
 

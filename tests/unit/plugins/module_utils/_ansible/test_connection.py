@@ -306,7 +306,7 @@ def test_invalid_or_ambiguous_url_is_refused(url: str) -> None:
     assert get_refusal(api_url=url).startswith("api_url must ")
 
 
-# --- _is_loopback ---
+# --- is_loopback ---
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import identify_account
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.accounts import (
     find_raw_value,
     get_shared_variables,
     read_accounts,
 )
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.same_key import get_key_id
 
 KEYS = ("my_key", "my_secret")
 
@@ -51,11 +51,19 @@ def test_account_has_its_policy_and_no_key() -> None:
     assert read({"alpha": variables})["alpha"] == {
         "name": "alpha",
         "unset": [],
-        "key_id": get_key_id("ab12"),
+        "key_id": identify_account("ab12"),
         "enforce": "exact",
         "policy": {"A": 10},
         "left_out": False,
     }
+
+
+def test_two_spellings_of_a_key_are_the_same_key() -> None:
+    keys = {"alpha": "ab12", "beta": " AB12\n", "gamma": "ab13"}
+    variables = {name: {"my_key": key, "my_secret": "cd34", "leverage_policy": {"A": 10}} for name, key in keys.items()}
+    accounts = read(variables)
+    assert accounts["alpha"]["key_id"] == accounts["beta"]["key_id"] == identify_account("ab12")
+    assert [account["left_out"] for account in accounts.values()] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -272,25 +272,25 @@ def test_leverage_that_is_not_a_whole_number_stays_text(value: Any) -> None:
     assert _build.read_policy({"A": value}) == {"A": str(value)}
 
 
-# --- is_loopback ---
+# --- is_real ---
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://coinswitch.co", False),
-        ("https://localhost.example.com", False),
-        ("http://127.0.0.1:8080", True),
-        ("http://127.9.9.9", True),
-        ("http://[::1]:80/x", True),
-        ("http://LOCALHOST.:80", True),
-        ("http://[", False),
+        ("https://coinswitch.co", True),
+        ("https://localhost.example.com", True),
+        ("http://127.0.0.1:8080", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:80/x", False),
+        ("http://LOCALHOST.:80", False),
+        ("http://[", True),
     ],
 )
 def test_loopback_address_is_not_the_real_exchange(url: str, expected: bool) -> None:
-    assert _build.is_loopback(url) is expected
+    assert _build.is_real(url) is expected
     (exchange,) = leverage_report({"alpha": {**make_leverages(A=10), "api_url": url}})["exchanges"]
-    assert exchange == {"api_url": url, "accounts": 1, "is_real": not expected}
+    assert exchange == {"api_url": url, "accounts": 1, "is_real": expected}
 
 
 def test_reason_of_a_task_that_failed_before_a_request_is_its_message() -> None:

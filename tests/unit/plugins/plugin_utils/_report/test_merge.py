@@ -122,5 +122,12 @@ def test_merged_drift_checks_are_a_drift_check_and_others_are_not() -> None:
 def test_parts_that_are_no_reports_are_refused() -> None:
     with pytest.raises(ValueError, match="There are no reports to merge"):
         merge()
-    with pytest.raises(ValueError, match="its structure is not that of a report"):
-        merge(make_part("alpha"), {"schema": "x"} | {"version": 1, "schema": make_part("alpha")["schema"]})
+    damaged = make_part("beta")
+    for path in (["history"], ["check_mode"], ["problems"], ["accounts", 0, "leverages", 0, "outcome"]):
+        report = json.loads(json.dumps(damaged))
+        parent = report
+        for key in path[:-1]:
+            parent = parent[key]
+        del parent[path[-1]]
+        with pytest.raises(ValueError, match="A report cannot be merged: its structure is not that of a report"):
+            merge(make_part("alpha"), report)

@@ -5,20 +5,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.same_key import (
-    Conflict,
-    find_conflicts,
-    get_key_id,
-)
-
-# --- get_key_id ---
-
-
-def test_key_id_is_the_start_of_a_hash() -> None:
-    assert get_key_id("ab12") == sha256(b"ab12").hexdigest()[:16]
-
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.same_key import Conflict, find_conflicts
 
 # --- find_conflicts ---
 

@@ -111,6 +111,15 @@ def test_message_counts_what_is_not_known_apart(leverages: dict[str, Any], text:
     assert account["message"].startswith(text)
 
 
+def test_message_has_the_factor_of_its_own_account() -> None:
+    rows = [make_row("A", "blocked", leverage, leverage, "position") for leverage in (40, 11)]
+    accounts = leverage_report({"alpha": make_account(rows[0]), "beta": make_account(rows[1])})["accounts"]
+    assert [account["message"] for account in accounts] == [
+        "A (4 times the policy): The reason is position.",
+        "A (1.1 times the policy): The reason is position.",
+    ]
+
+
 def test_message_of_one_symbol_has_no_count() -> None:
     (account,) = leverage_report({"alpha": make_leverages(A=20)})["accounts"]
     assert account["message"] == "A (2 times the policy): The leverage is 20, and the policy is 10."
