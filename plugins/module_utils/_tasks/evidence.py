@@ -97,7 +97,7 @@ class Evidence:
         violation: Why the limits do not allow the desired leverage. None if they allow it, or are not known.
         limits_error: Why the limits could not be read.
         explained: Whether positions and orders were read to explain a refusal.
-        blockers: The positions and orders that were found.
+        blockers: The positions and orders that were found, positions first.
         search_failed: Whether some of them could not be read.
         predicted: Whether the attempts are those of check mode.
     """
@@ -122,9 +122,18 @@ class Evidence:
         """The last attempt. None before the first one."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def last_error(self) -> CoinSwitchError | None:
+        """The error of the last attempt. None before the first one, and if it was confirmed."""
+        return self.attempts[-1].error if self.attempts else None
+
     def get_events_after(self, attempt: Attempt | None) -> list[Event]:
         """Return the events after an attempt, or all events for None."""
         return self.events if attempt is None else self.events[_find(self.events, attempt) + 1 :]
+
+    def get_readings_after(self, attempt: Attempt | None) -> list[Reading]:
+        """Return the readings after an attempt, or all readings for None. Also those that failed."""
+        return [event for event in self.get_events_after(attempt) if isinstance(event, Reading)]
 
     def get_reading(self, before: Attempt | None = None) -> Reading | None:
         """Return the last reading that worked: of all, or before an attempt. None without one."""
