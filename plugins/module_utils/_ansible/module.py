@@ -162,7 +162,7 @@ def execute(
         client = connect(connection, clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
         if progress.can_print:
-            client.real_pacer.on_wait = progress.waiting_for_rate_limit
+            client.real_pacer.on_wait = progress.waiting
         done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except Exception as error:
         done, extra = _describe_failure(error)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Effect
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
 
-KEYS_STATUS = 401
-RATE_LIMIT_STATUS = 429
+# The statuses of a write that did not get past the network, the keys or the rate limit.
+_NOT_REACHED = (None, errors.KeysRefused.status, errors.RateLimited.status)
 
 
 class Goal(NamedTuple):
@@ -39,8 +39,8 @@ class Reading(NamedTuple):
 
     at: float
     leverage: int | None = None
-    failure: CoinSwitchError | None = None
-    unset: CoinSwitchError | None = None
+    failure: errors.CoinSwitchError | None = None
+    unset: errors.CoinSwitchError | None = None
 
     @property
     def worked(self) -> bool:
@@ -57,17 +57,17 @@ class Attempt(NamedTuple):
     """
 
     at: float
-    error: CoinSwitchError | None = None
+    error: errors.CoinSwitchError | None = None
 
     @property
     def is_possible(self) -> bool:
         """Whether the exchange may have carried out the write, without confirming it."""
-        return self.error is not None and self.error.effect is Effect.POSSIBLE
+        return self.error is not None and self.error.effect is errors.Effect.POSSIBLE
 
     @property
     def reached(self) -> bool:
         """Whether the write got past the network, the keys and the rate limit."""
-        return self.error is None or self.is_possible or self.error.status not in (None, KEYS_STATUS, RATE_LIMIT_STATUS)
+        return self.error is None or self.is_possible or self.error.status not in _NOT_REACHED
 
 
 class Pause(NamedTuple):
@@ -103,10 +103,10 @@ class Evidence:
     """
 
     events: list[Event] = field(default_factory=list)
-    held: CoinSwitchError | None = None
+    held: errors.CoinSwitchError | None = None
     limits_known: bool = False
     violation: Violation | None = None
-    limits_error: CoinSwitchError | None = None
+    limits_error: errors.CoinSwitchError | None = None
     explained: bool = False
     blockers: list[dict[str, Any]] = field(default_factory=list)
     search_failed: bool = False
@@ -123,7 +123,7 @@ class Evidence:
         return self.attempts[-1] if self.attempts else None
 
     @property
-    def last_error(self) -> CoinSwitchError | None:
+    def last_error(self) -> errors.CoinSwitchError | None:
         """The error of the last attempt. None before the first one, and if it was confirmed."""
         return self.attempts[-1].error if self.attempts else None
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Effect
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import evidence as _evidence
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import complies
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
@@ -90,9 +90,9 @@ def _get_step_after_no_effect(
     """Return the step after a write that did not get past the network, the keys or the rate limit."""
     if reading is not None and not reading.worked:
         return Step.END
-    if error.status == _evidence.RATE_LIMIT_STATUS:
+    if error.status == errors.RateLimited.status:
         return Step.WRITE
-    if error.status == _evidence.KEYS_STATUS:
+    if error.status == errors.KeysRefused.status:
         # A reading that works says that the keys are valid, so the refusal can be an accident.
         refusals = [item for item in evidence.attempts if item.error and item.error.status == error.status]
         if len(refusals) > 1:
@@ -124,9 +124,8 @@ def _can_send_again(evidence: Evidence, error: CoinSwitchError, rules: Rules) ->
     The refusals of the rate limit do not count: their waits are limited instead.
     """
     is_accepted = error.status is not None and error.status < 400
-    errors = [attempt.error for attempt in evidence.attempts]
-    count = sum(error is None or error.status != _evidence.RATE_LIMIT_STATUS for error in errors)
-    return error.can_retry and not is_accepted and count <= rules.retries
+    writes = [item for item in evidence.attempts if not item.error or item.error.status != errors.RateLimited.status]
+    return error.can_retry and not is_accepted and len(writes) <= rules.retries
 
 
 def _explain_or_end(evidence: Evidence, error: CoinSwitchError, reading: Reading, rules: Rules) -> Step:
@@ -134,7 +133,7 @@ def _explain_or_end(evidence: Evidence, error: CoinSwitchError, reading: Reading
 
     A server in front of the API does not know the positions, so its refusal is not explained.
     """
-    is_explainable = rules.explains and (error.effect is Effect.POSSIBLE or error.is_from_api)
+    is_explainable = rules.explains and (error.effect is errors.Effect.POSSIBLE or error.is_from_api)
     if not reading.worked or not is_explainable or evidence.explained or evidence.violation:
         return Step.END
     return Step.EXPLAIN if evidence.limits_known or evidence.limits_error else Step.LIMITS
