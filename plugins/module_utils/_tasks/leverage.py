@@ -170,7 +170,7 @@ class _Task:
         error = self._facts.fetch_all_positions()
         if error is not None:
             self._end_by(error)
-        with_position = {row["symbol"] for row in self._facts.positions or []}
+        with_position = self._facts.positions or {}
         self._active.sort(key=lambda row: row.goal.symbol not in with_position)
 
     def _fetch_positions_last(self) -> None:
