@@ -196,10 +196,9 @@ def _describe_type(value: Any) -> str:
 def _advise_on_symbol(value: Any) -> str:
     if not isinstance(value, str):
         kind = _describe_type(value)
-        is_name = isinstance(value, (int, float, date))
-        return (
-            f"it is {kind} in YAML, so put the name in quotes" if is_name else f"it is {kind} in YAML, and not a name"
-        )
+        if isinstance(value, (int, float, date)):
+            return f"it is {kind} in YAML, so put the name in quotes"
+        return f"it is {kind} in YAML, and not a name"
     if "{{" in value or "{%" in value:
         return "Ansible does not evaluate a template in a key, so write the whole dictionary as one template"
     text = value[:_MAX_SHOWN]
