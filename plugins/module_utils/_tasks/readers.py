@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the results of the info modules, with as few requests as possible.
 
-Each function takes the Futures of the account and the checked options, and returns the Result of the task. A symbol
-is compared with the list of instruments only if its response does not show whether the symbol exists. Private to this
-collection: anything here may change in any release.
+Each function takes the Futures of the account and the checked options, and returns the Result of the task. A read does
+not depend on the context of the task, such as check mode. A symbol is compared with the list of instruments only if its
+response does not show whether the symbol exists. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _check_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange
         raise errors.NotListed(" ".join(unknown))
 
 
-def read_leverages(futures: Futures, names: list[str]) -> Result:
+def read_leverages(futures: Futures, names: list[str], _context: object = None) -> Result:
     """Return `leverages`, a row for each symbol. If the exchange returns no leverage, the row has the `reason`."""
     reader = _SymbolReader(futures, names)
     futures.client.pacer.check_max_wait({endpoints.READ_LEVERAGE: len(names)})
@@ -113,7 +113,7 @@ def _read_leverage(futures: Futures, symbol: str) -> Row:
         return {"leverage": None, "reason": str(error)}
 
 
-def read_instruments(futures: Futures, names: list[str] | None) -> Result:
+def read_instruments(futures: Futures, names: list[str] | None, _context: object = None) -> Result:
     """Return `instruments`: those of the symbols in their order, or all."""
     listed = futures.get_instruments()
     if names is not None:
@@ -127,7 +127,7 @@ def _to_row(instrument: Instrument) -> Row:
     return {**row.pop("fields"), **row}
 
 
-def read_positions(futures: Futures, names: list[str]) -> Result:
+def read_positions(futures: Futures, names: list[str], _context: object = None) -> Result:
     """Return `positions`, the open positions of the symbols."""
     reader = _SymbolReader(futures, names)
     rows = _read_all_positions(futures, names)
@@ -148,7 +148,7 @@ def _read_all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
         return None
 
 
-def read_orders(futures: Futures, query: OrdersQuery) -> Result:
+def read_orders(futures: Futures, query: OrdersQuery, _context: object = None) -> Result:
     """Return `orders`, the newest first. Without from_time, those of five weeks."""
     names, start, to_time = query
     now = futures.client.now_ms()
@@ -189,13 +189,13 @@ def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
     ]
 
 
-def read_wallet(futures: Futures) -> Result:
+def read_wallet(futures: Futures, _options: None = None, _context: object = None) -> Result:
     """Return `balances`, a row for each base asset, and `assets`, a row for each symbol with margin."""
     balances, assets = futures.get_wallet()
     return Result({"balances": balances, "assets": assets})
 
 
-def check_keys(futures: Futures) -> Result:
+def check_keys(futures: Futures, _options: None = None, _context: object = None) -> Result:
     """Return whether the keys are valid and a pair, and compare the clock of this machine with that of the exchange.
 
     `clock_offset` and `round_trip` are in seconds. `clock_offset` is positive if this machine is ahead, and None if the
