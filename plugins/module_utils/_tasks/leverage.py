@@ -17,11 +17,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.clie
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import requests, schedule
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment, outcomes, requests, schedule
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import WEEKS_OF_ORDERS, AccountFacts
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Attempt, Goal, Pause, Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import NOT_CONFIRMED, Verdict, judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
@@ -50,7 +48,7 @@ def apply(futures: Futures, policy: Policy, context: Context) -> Result:
     return _Task(futures, policy, context).run()
 
 
-def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bool = True) -> Outcome:
+def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bool = True) -> outcomes.Outcome:
     """Change the leverage of one symbol, as a task with one symbol does. Return what is known after that.
 
     Args:
@@ -97,7 +95,7 @@ class _Task:
         internal_error = self.take_all_steps()
         if any(outcome.verdict.cause for outcome in self.get_outcomes()):
             self._fetch_positions_last()
-        result = build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
+        result = outcomes.build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
         values = {**result.values, "plan": plan, "check_mode": self._check_mode}
         return result._replace(values=values, warnings=[*self._facts.warnings, *result.warnings])
 
@@ -116,13 +114,13 @@ class _Task:
             self._client.pacer = self._client.real_pacer
         return internal_error
 
-    def get_outcomes(self) -> list[Outcome]:
+    def get_outcomes(self) -> list[outcomes.Outcome]:
         """Return what is known about each symbol."""
         return [
-            Outcome(
+            outcomes.Outcome(
                 row.goal,
                 row.evidence,
-                judge(row.evidence, row.goal),
+                judgment.judge(row.evidence, row.goal),
                 self._facts.get_positions(row.goal.symbol),
                 has_several_symbols=not self._policy.single,
             )
@@ -225,11 +223,12 @@ class _Task:
                 f"block the change. {error}"
             )
         else:
-            refusal = _find_refusal_of_keys(row)
-            row.evidence.held = error if refusal is None or error.kind == errors.KeysRefused.kind else refusal
-            if row.evidence.held is refusal:
+            row.evidence.held = error
+            refusal = row.evidence.last_error
+            is_not_read_back = row.step is Step.READ_BACK and error.kind != errors.KeysRefused.kind
+            if is_not_read_back and refusal and refusal.status == errors.KeysRefused.status:
                 # No reading says that the keys are valid, so the next write would be refused, too.
-                self._writes_ended = refusal
+                row.evidence.held = self._writes_ended = refusal
                 self._update_active()
         self._update(row)
 
@@ -256,19 +255,19 @@ class _Task:
         if ended is not None and row.step is not Step.END:
             self._hold(row, ended)
         elif row.explains or row.step is Step.END:
-            verdict = judge(row.evidence, row.goal)
+            verdict = judgment.judge(row.evidence, row.goal)
             self._count_write(row, verdict)
             if row.step is Step.END and self._progress.is_shown:
                 self._progress.finished(row.goal.symbol, verdict, explain(verdict, row.evidence, row.goal))
 
-    def _count_write(self, row: Row, verdict: Verdict) -> None:
+    def _count_write(self, row: Row, verdict: judgment.Verdict) -> None:
         """Count the symbols in a row with an unclear write. Send no more writes after the third one."""
         attempt = row.evidence.last_attempt
         if attempt is None or attempt.error is None or not attempt.reached or row.is_counted:
             return
         row.is_counted = True
         is_refused_before_api = bool(verdict.cause) and attempt.error.kind == "refused_before_api"
-        if verdict.cause != NOT_CONFIRMED and not is_refused_before_api:
+        if verdict.cause != judgment.NOT_CONFIRMED and not is_refused_before_api:
             self._unclear_writes.clear()
             return
         self._unclear_writes.add(row.goal.symbol)
@@ -286,19 +285,15 @@ class _Task:
                 self._hold(row, error)
                 return
             row.evidence.events.append(Reading(self._pacer.now(), failure=error))
-            self._count_unclear_read(row, error)
+            self._unclear_reads.add(row.goal.symbol)
+            if error.ends is Ends.ALL:
+                self._end_by(error)
+            elif len(self._unclear_reads) >= MAX_UNCLEAR:
+                self._end_by(_stop("reads", error))
         else:
             row.evidence.events.append(reading)
             self._unclear_reads.clear()
         self._update(row)
-
-    def _count_unclear_read(self, row: Row, error: CoinSwitchError) -> None:
-        if error.ends is Ends.ALL:
-            self._end_by(error)
-            return
-        self._unclear_reads.add(row.goal.symbol)
-        if len(self._unclear_reads) >= MAX_UNCLEAR:
-            self._end_by(_stop("reads", error))
 
     def _end_by(self, error: CoinSwitchError) -> None:
         """Send no more reads and writes, if the next ones would fail with the same error."""
@@ -373,12 +368,6 @@ def _stop(what: str, error: CoinSwitchError) -> errors.Stopped:
         f"The {what} of {MAX_UNCLEAR} symbols in a row got no valid response, so the task sends no more of them. The "
         f"last error: {make_sentence(error)}"
     )
-
-
-def _find_refusal_of_keys(row: Row) -> CoinSwitchError | None:
-    """Return the refusal of the keys by the last write, if the reading after it was not done."""
-    error = row.evidence.last_error
-    return error if error and error.status == errors.KeysRefused.status and row.step is Step.READ_BACK else None
 
 
 def _refuse_writes(error: CoinSwitchError) -> errors.KeysRefused:

@@ -66,18 +66,17 @@ class _SymbolReader:
 
     def check_listed(self, symbols: list[str]) -> None:
         """Raise CoinSwitchError if the exchange does not list one of the symbols. Only the first call checks this."""
-        if symbols and self._is_unchecked:
-            self._is_unchecked = False
-            _check_listed(symbols, self._get_listed(symbols), self._futures.exchange)
-
-    def _get_listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
+        if not symbols or not self._is_unchecked:
+            return
+        self._is_unchecked = False
         try:
-            return self._futures.get_instruments()
+            listed = self._futures.get_instruments()
         except CoinSwitchError as error:
             if error.ends is not errors.Ends.NOTHING:
                 raise
             problem = f"It is not known whether {self._futures.exchange} lists {', '.join(symbols)}."
             raise errors.Reworded(f"{problem} {error}", error) from None
+        _check_listed(symbols, listed, self._futures.exchange)
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
         """Check the symbols without rows: the exchange gives the same response for a flat and for an unknown symbol."""
