@@ -188,11 +188,9 @@ def _check_number(name: str, value: Any, maximum: float, exclude_zero: bool = Fa
         maximum: The upper bound.
         exclude_zero: Whether 0 is refused, too.
     """
-    number = math.nan
-    if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
-        isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
-    ):
-        number = float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    is_text = isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
+    number = float(value) if is_number or is_text else math.nan
     if not 0 <= number <= maximum or (exclude_zero and number == 0):
         bounds = f"above 0 and up to {maximum:.0f}" if exclude_zero else f"from 0 to {maximum:.0f}"
         raise InputRefused(f"{name} must be a number {bounds}")
