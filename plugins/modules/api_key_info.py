@@ -119,7 +119,6 @@ error:
 """
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_no_options
 
 
 def _import_work() -> Work[None]:
@@ -129,7 +128,7 @@ def _import_work() -> Work[None]:
     return check_keys
 
 
-DEFINITION = ModuleDefinition({}, read_options=read_no_options, import_work=_import_work)
+DEFINITION = ModuleDefinition({}, read_options=lambda _options: None, import_work=_import_work)
 
 
 def main() -> None:

@@ -47,10 +47,6 @@ class Trial(NamedTuple):
     is_new: bool = False
 
 
-def read_no_options(_options: Mapping[str, Any]) -> None:
-    """Return None, for a module without options of its own."""
-
-
 def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
     """Return the symbols. Raise InputRefused if there are none."""
     if not options["symbols"]:
