@@ -326,7 +326,7 @@ class _Task:
 
     def _decide_and_write(self, row: Row) -> None:
         """Write, right after a new reading if the last one is too old to decide with it."""
-        reading = row.reading
+        reading = row.evidence.get_reading()
         if reading is None or self._pacer.now() - reading.at > schedule.MAX_READING_AGE_SECONDS:
             self._read(row)
         if row.step is Step.WRITE:

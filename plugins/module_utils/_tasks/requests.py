@@ -66,7 +66,7 @@ class SimulatedRequests(Requests):
         if row.step is Step.READ:
             return super().read(row)
         self._simulate(endpoints.READ_LEVERAGE)
-        reading = row.reading or Reading(0.0)
+        reading = row.evidence.get_reading() or Reading(0.0)
         return reading._replace(at=self._preview.now())
 
     def write(self, row: Row) -> None:

@@ -15,7 +15,7 @@ from typing import Mapping, NamedTuple, Sequence
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 # A write is decided with a reading that is at most this old.
@@ -44,11 +44,6 @@ class Row:
     evidence: Evidence = field(default_factory=Evidence)
     step: Step = Step.READ
     is_counted: bool = False
-
-    @property
-    def reading(self) -> Reading | None:
-        """The last reading that worked."""
-        return self.evidence.get_reading()
 
     @property
     def explains(self) -> bool:
@@ -98,7 +93,7 @@ def _get_price(row: Row, now: float, delays: Mapping[Endpoint, float]) -> Price:
 
 def _get_price_of_write(row: Row, now: float, delays: Mapping[Endpoint, float], pause: float) -> Price:
     """Return the price of a write, or of a step before it, which costs nothing."""
-    reading = row.reading
+    reading = row.evidence.get_reading()
     age = now - reading.at if reading else math.inf
     rank = 1 if age >= URGENT_READING_AGE_SECONDS else 3
     raises = reading is None or reading.leverage is None or reading.leverage < row.goal.leverage
