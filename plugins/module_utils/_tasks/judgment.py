@@ -77,13 +77,11 @@ class _Case:
     def __init__(self, evidence: Evidence, goal: Goal) -> None:
         self.evidence = evidence
         self.goal = goal
-        attempts = evidence.attempts
-        self.reached = [attempt for attempt in attempts if attempt.reached]
-        self.possible = [attempt for attempt in attempts if attempt.is_possible]
-        reading = evidence.get_reading()
-        events_after = evidence.get_events_after(self.reached[-1] if self.reached else None)
-        self.last = reading if any(event is reading for event in events_after) else None
-        self.previous = evidence.get_reading(before=attempts[-1]) if attempts else reading
+        self.reached = [attempt for attempt in evidence.attempts if attempt.reached]
+        self.possible = [attempt for attempt in evidence.attempts if attempt.is_possible]
+        readings = evidence.get_readings_after(self.reached[-1] if self.reached else None)
+        self.last = next((reading for reading in reversed(readings) if reading.worked), None)
+        self.previous = evidence.get_reading(before=evidence.last_attempt)
 
     @property
     def complies(self) -> bool:
@@ -120,7 +118,7 @@ def _was_confirmed(case: _Case) -> Verdict | None:
 def _has_no_reading(case: _Case) -> Verdict | None:
     if case.last is not None:
         return None
-    failures = [event.failure for event in case.evidence.events if isinstance(event, Reading) and event.failure]
+    failures = [reading.failure for reading in case.evidence.get_readings_after(None) if reading.failure]
     error = case.evidence.held or (failures[-1] if failures else None)
     cause = error.kind if error else errors.Stopped.kind
     return case.build(UNKNOWN, NOT_CONFIRMED if case.possible else cause, error)
