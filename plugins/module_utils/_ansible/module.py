@@ -141,7 +141,6 @@ def execute(
         The result, with `failed`, and with `msg` if the task failed.
     """
     redactor = make_redactor(params)
-    clean = redactor.clean
     # In messages only, because hiding a password such as 1000 in data would hide prices.
     text_redactor = make_redactor(params, redaction.get_proxy_passwords(os.environ))
     connection: _connection.Connection | None = None
@@ -150,12 +149,15 @@ def execute(
     try:
         # First, because the action plugins check these options for each task, also for one that runs elsewhere.
         # Without keys, because a message shows only a part of a long value, and a part of a key would not be found.
-        options = definition.read_options(clean(dict(params)))
-        connection = _read_connection(params, refusal, warn)
-        client = connect(connection, clean, may_send)
+        options = definition.read_options(redactor.clean(dict(params)))
+        if refusal is not None:
+            raise errors.InputRefused(refusal)
+        connection = _connection.read_connection(params)
+        if connection.verify is False:
+            warn(UNPROTECTED)
+        client = connect(connection, redactor.clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
-        if progress.can_print:
-            client.real_pacer.on_wait = progress.waiting
+        client.real_pacer.on_wait = progress.waiting if progress.can_print else None
         work = definition.import_work()
         done = work(_futures(client, connection.exchange), options, Context(check_mode, progress))
     except errors.LibraryMissing as error:
@@ -197,18 +199,6 @@ def identify_account(api_key: Any) -> str | None:
     """Return an identifier of an API key that is no secret. Two hosts with the same one use the same account."""
     key = str(api_key or "").strip().lower()
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16] if key else None
-
-
-def _read_connection(
-    params: Mapping[str, Any], refusal: str | None, warn: Callable[[str], object]
-) -> _connection.Connection:
-    """Return the connection options, with a warning if they are not safe. Raise InputRefused if they are not valid."""
-    if refusal is not None:
-        raise errors.InputRefused(refusal)
-    connection = _connection.read_connection(params)
-    if connection.verify is False:
-        warn(UNPROTECTED)
-    return connection
 
 
 def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:
