@@ -11,19 +11,14 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterable
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
-    MAX_SPAN_MS,
-    RECENT_MS,
-    Futures,
-    Instrument,
-)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
 
 # An older order also blocks a change, but each week costs a request.
 WEEKS_OF_ORDERS = 5
-ORDERS_SPAN_MS = RECENT_MS + (WEEKS_OF_ORDERS - 1) * MAX_SPAN_MS
+ORDERS_SPAN_MS = api.RECENT_MS + (WEEKS_OF_ORDERS - 1) * api.MAX_SPAN_MS
 
 # The fields of a blocker, with their names in the response.
 _POSITION = {"position_id": "position_id", "side": "position_side", "size": "position_size", "mark_price": "mark_price"}
@@ -46,11 +41,11 @@ class AccountFacts:
         warnings: What could not be read.
     """
 
-    def __init__(self, futures: Futures, has_several_symbols: bool = False) -> None:
+    def __init__(self, futures: api.Futures, has_several_symbols: bool = False) -> None:
         self._futures = futures
         self._has_several_symbols = has_several_symbols
         self._can_list_all_positions = True
-        self._instruments: dict[str, Instrument] | None = None
+        self._instruments: dict[str, api.Instrument] | None = None
         self._instruments_error: CoinSwitchError | None = None
         self._stopped_by: CoinSwitchError | None = None
         self.positions: dict[str, list[Row]] | None = None
@@ -70,7 +65,7 @@ class AccountFacts:
         text = policy.describe_limit_violation(goal.leverage, instruments[goal.symbol])
         return Violation("limits", text) if text else None
 
-    def _fetch_instruments(self) -> dict[str, Instrument]:
+    def _fetch_instruments(self) -> dict[str, api.Instrument]:
         """Read the instruments once. If that failed, raise the same error again."""
         if self._instruments_error is not None:
             raise self._instruments_error
@@ -147,8 +142,8 @@ class AccountFacts:
             found: The orders by symbol, then by their content, because the two periods can overlap.
         """
         symbol_or_all = None if self._has_several_symbols or len(symbols) > 1 else symbols[0]
-        recent = self._futures.client.now_ms() - RECENT_MS
-        for start, end in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
+        recent = self._futures.client.now_ms() - api.RECENT_MS
+        for start, end in ((recent, None), (recent + api.RECENT_MS - ORDERS_SPAN_MS, recent)):
             for page in self._futures.get_open_orders(start, end, symbol_or_all):
                 for row in page:
                     order = _to_blocker("order", _ORDER, row)

@@ -16,12 +16,9 @@ from functools import partial
 from itertools import chain
 from typing import Any, Callable, Dict, Mapping, TypeVar
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client as _client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
-    MAX_SKEW_SECONDS,
-    get_clock_offset,
-)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
@@ -219,17 +216,15 @@ def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
         exchange_time = futures.get_server_time() / 1000
         offset: float | None = futures.client.timing.midpoint - exchange_time
     except CoinSwitchError as error:
-        offset = get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
+        offset = _client.get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
             f"The exchange did not return its time, so clock_offset is only accurate to one second. {error}"
         )
-    if offset is None:
-        return None, warnings
-    if abs(offset) > RECOMMENDED_SKEW_SECONDS:
+    if offset is not None and abs(offset) > RECOMMENDED_SKEW_SECONDS:
         direction = "ahead of" if offset > 0 else "behind"
         warnings.append(
             f"The clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
-            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s. Synchronize the "
-            "clock (NTP)."
+            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {_client.MAX_SKEW_SECONDS:.0f} s. "
+            "Synchronize the clock (NTP)."
         )
-    return round(offset, 3), warnings
+    return None if offset is None else round(offset, 3), warnings
