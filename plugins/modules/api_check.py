@@ -192,23 +192,16 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import FLOAT, INT, STR
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_trial
-
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial, read_trial
 
 
-def _check(futures: Futures, trial: Trial, context: Context) -> Result:
+def _import_work() -> Work[Trial]:
+    # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_check import check
 
-    return check(futures, trial, context)
+    return check
 
 
 DEFINITION = ModuleDefinition(
@@ -219,7 +212,7 @@ DEFINITION = ModuleDefinition(
         "rate_limit_share": {"type": FLOAT, "default": 0.5},
     },
     read_options=read_trial,
-    work=_check,
+    import_work=_import_work,
     empty_result=lambda options, error: {"handled": False},
 )
 

@@ -148,27 +148,20 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import STR
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_optional_symbols
 
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
-
-def _read(futures: Futures, symbols: list[str] | None, _context: Context) -> Result:
+def _import_work() -> Work[list[str] | None]:
     # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_instruments
 
-    return read_instruments(futures, symbols)
+    return read_instruments
 
 
 DEFINITION = ModuleDefinition(
-    {"symbols": {"type": "list", "elements": STR}}, read_options=read_optional_symbols, work=_read
+    {"symbols": {"type": "list", "elements": STR}}, read_options=read_optional_symbols, import_work=_import_work
 )
 
 

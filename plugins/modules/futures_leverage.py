@@ -350,27 +350,16 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DICT, INT, STR
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
-    Policy,
-    build_empty_result,
-    read_policy,
-)
-
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
 
 
-def _apply(futures: Futures, policy: Policy, context: Context) -> Result:
+def _import_work() -> Work[policy.Policy]:
     # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import apply
 
-    return apply(futures, policy, context)
+    return apply
 
 
 DEFINITION = ModuleDefinition(
@@ -381,9 +370,9 @@ DEFINITION = ModuleDefinition(
         "enforce": {"type": "str", "choices": ["exact", "maximum"], "default": "exact"},
         "on_blocked": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     },
-    read_options=read_policy,
-    work=_apply,
-    empty_result=build_empty_result,
+    read_options=policy.read_policy,
+    import_work=_import_work,
+    empty_result=policy.build_empty_result,
     required_one_of=[("symbol", "leverages")],
     required_together=[("symbol", "leverage")],
     mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],

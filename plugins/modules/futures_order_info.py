@@ -187,29 +187,22 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import INT, STR
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery, read_orders_query
 
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
-
-def _read(futures: Futures, query: OrdersQuery, _context: Context) -> Result:
+def _import_work() -> Work[OrdersQuery]:
     # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_orders
 
-    return read_orders(futures, query)
+    return read_orders
 
 
 DEFINITION = ModuleDefinition(
     {"symbols": {"type": "list", "elements": STR}, "from_time": {"type": INT}, "to_time": {"type": INT}},
     read_options=read_orders_query,
-    work=_read,
+    import_work=_import_work,
 )
 
 

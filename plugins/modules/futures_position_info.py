@@ -189,27 +189,22 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import STR
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_required_symbols
 
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
-
-def _read(futures: Futures, symbols: list[str], _context: Context) -> Result:
+def _import_work() -> Work[list[str]]:
     # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_positions
 
-    return read_positions(futures, symbols)
+    return read_positions
 
 
 DEFINITION = ModuleDefinition(
-    {"symbols": {"type": "list", "elements": STR, "required": True}}, read_options=read_required_symbols, work=_read
+    {"symbols": {"type": "list", "elements": STR, "required": True}},
+    read_options=read_required_symbols,
+    import_work=_import_work,
 )
 
 

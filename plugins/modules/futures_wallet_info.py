@@ -159,25 +159,17 @@ error:
       sample: 401
 """
 
-from typing import TYPE_CHECKING
-
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import read_no_options
-
-if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
 
 
-def _read(futures: Futures, _options: None, _context: Context) -> Result:
+def _import_work() -> Work[None]:
     # Imported here, so that a task with an invalid option fails fast.
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.readers import read_wallet
 
-    return read_wallet(futures)
+    return read_wallet
 
 
-DEFINITION = ModuleDefinition({}, read_options=read_no_options, work=_read)
+DEFINITION = ModuleDefinition({}, read_options=lambda _options: None, import_work=_import_work)
 
 
 def main() -> None:

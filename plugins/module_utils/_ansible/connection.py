@@ -15,6 +15,7 @@ from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import to_digits
 
 
 class UnconvertedType(str):
@@ -76,8 +77,8 @@ def read_connection(options: Mapping[str, Any]) -> Connection:
         empty["api_url"] = os.environ.get(API_URL_VARIABLE) or empty["api_url"]
     values = {**options, **empty}
     return Connection(
-        api_key=_check_key_text("api_key", _get_required(values, "api_key")),
-        secret_key=_check_secret_key(_check_key_text("secret_key", _get_required(values, "secret_key"))),
+        api_key=_read_key(values, "api_key"),
+        secret_key=_check_secret_key(_read_key(values, "secret_key")),
         api_url=_check_url(values["api_url"]),
         exchange=_check_exchange(values["exchange"]),
         timeout=_check_number("timeout", values["timeout"], 3600.0, exclude_zero=True),
@@ -88,22 +89,20 @@ def read_connection(options: Mapping[str, Any]) -> Connection:
     )
 
 
-def _get_required(options: Mapping[str, Any], name: str) -> str:
-    """Return a key. The key of another account in the environment does not replace an empty key."""
-    value = options[name]
-    if value == "":
+def _read_key(options: Mapping[str, Any], name: str) -> str:
+    """Return a key. Raise InputRefused if it contains characters that come from a file or a shell. Never show it.
+
+    The key of another account in the environment does not replace an empty key.
+    """
+    if options[name] == "":
         raise InputRefused(
             f"{name} is empty. Set the variable from which the playbook takes it, for example coinswitch_{name}."
         )
-    if not value:
+    if not options[name]:
         raise InputRefused(
             f"{name} is missing. Set the option {name} or the environment variable COINSWITCH_{name.upper()}."
         )
-    return str(value)
-
-
-def _check_key_text(name: str, text: str) -> str:
-    """Return a key. Raise InputRefused if it contains characters that come from a file or a shell. Never show it."""
+    text = str(options[name])
     if text[0] in _QUOTES or text[-1] in _QUOTES:
         raise InputRefused(f"{name} starts or ends with a quotation mark. Remove the quotation marks from its value.")
     if not re.fullmatch(r"[!-~]+", text):
@@ -189,11 +188,9 @@ def _check_number(name: str, value: Any, maximum: float, exclude_zero: bool = Fa
         maximum: The upper bound.
         exclude_zero: Whether 0 is refused, too.
     """
-    number = math.nan
-    if (isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300) or (
-        isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
-    ):
-        number = float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    is_text = isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,12})?", value)
+    number = float(value) if is_number or is_text else math.nan
     if not 0 <= number <= maximum or (exclude_zero and number == 0):
         bounds = f"above 0 and up to {maximum:.0f}" if exclude_zero else f"from 0 to {maximum:.0f}"
         raise InputRefused(f"{name} must be a number {bounds}")
@@ -201,10 +198,9 @@ def _check_number(name: str, value: Any, maximum: float, exclude_zero: bool = Fa
 
 
 def _check_retries(value: Any) -> int:
-    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if not re.fullmatch(r"[0-9]{1,3}", digits):
+    if not re.fullmatch("[0-9]{1,3}", to_digits(value)):
         raise InputRefused("retries must be a whole number from 0 to 999")
-    return int(digits)
+    return int(value)
 
 
 def _get_verify(validate: bool, ca_path: str | None) -> bool | str:

@@ -18,25 +18,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.errors import AnsibleFallbackNotFound
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import (
-    API_URL_VARIABLE,
-    DEFAULTS,
-    FLOAT,
-    INT,
-    Connection,
-    read_connection,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redaction import (
-    Redactor,
-    get_proxy_passwords,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    InputRefused,
-    InternalError,
-    LibraryMissing,
-    Unreachable,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection as _connection
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import redaction
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DEFAULTS, FLOAT, INT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail, to_plain
 
@@ -45,6 +31,9 @@ if TYPE_CHECKING:
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 
 T = TypeVar("T")
+# Sends the requests of a module, and returns the result. The arguments are the endpoints of the account, the options in
+# the form that `read_options` returns, and the context of the task.
+Work = Callable[["Futures", T, Context], Result]
 
 # The process of ansible-playbook (see Process). The action plugins set it for a module that runs on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER"
@@ -61,7 +50,11 @@ def get_variable(name: str) -> str:
 CONNECTION: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
     "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
-    "api_url": {"type": "str", "default": DEFAULTS["api_url"], "fallback": (get_variable, [API_URL_VARIABLE])},
+    "api_url": {
+        "type": "str",
+        "default": DEFAULTS["api_url"],
+        "fallback": (get_variable, [_connection.API_URL_VARIABLE]),
+    },
     "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
     "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
     "retries": {"type": INT, "default": DEFAULTS["retries"]},
@@ -83,8 +76,8 @@ class ModuleDefinition:
     Args:
         options: The options of the module in the form of an argument spec, without the connection options.
         read_options: Checks the options before any request, and returns them in the form that `work` needs.
-        work: Sends the requests, and returns the result. Its arguments are the endpoints of the account, the options,
-            and the context of the task.
+        import_work: Imports and returns what does the work. It is called after the options were checked, because the
+            import takes longer than the check.
         empty_result: Returns what a task returns that fails before it has a result, from the options and the error.
         rules: The rules of the argument spec, for example mutually_exclusive.
     """
@@ -93,13 +86,13 @@ class ModuleDefinition:
         self,
         options: Mapping[str, Mapping[str, Any]],
         read_options: Callable[[Mapping[str, Any]], T],
-        work: Callable[[Futures, T, Context], Result],
+        import_work: Callable[[], Work[T]],
         empty_result: Callable[[Mapping[str, Any], dict[str, Any]], Mapping[str, Any]] = lambda options, error: {},
         **rules: Any,
     ) -> None:
         self.argument_spec = {**CONNECTION, **options}
         self.read_options = read_options
-        self.work = work
+        self.import_work = import_work
         self.empty_result = empty_result
         self.rules = rules
 
@@ -116,12 +109,12 @@ def run(definition: ModuleDefinition) -> None:
 def refuse(definition: ModuleDefinition, params: Mapping[str, Any], message: str) -> dict[str, Any]:
     """Return the result of a task whose options Ansible does not accept."""
     redactor = make_redactor(params)
-    return _build_result(definition, params, fail(InputRefused(message)), redactor, redactor)
+    return _build_result(definition, params, fail(errors.InputRefused(message)), redactor, redactor)
 
 
-def make_redactor(params: Mapping[str, Any], passwords: Iterable[str] = ()) -> Redactor:
+def make_redactor(params: Mapping[str, Any], passwords: Iterable[str] = ()) -> redaction.Redactor:
     """Return what removes the keys of a task from texts and values."""
-    return Redactor([str(params[name]) for name in ("api_key", "secret_key") if params.get(name)], passwords)
+    return redaction.Redactor([str(params[name]) for name in ("api_key", "secret_key") if params.get(name)], passwords)
 
 
 def execute(
@@ -148,24 +141,30 @@ def execute(
         The result, with `failed`, and with `msg` if the task failed.
     """
     redactor = make_redactor(params)
-    clean = redactor.clean
     # In messages only, because hiding a password such as 1000 in data would hide prices.
-    text_redactor = make_redactor(params, get_proxy_passwords(os.environ))
-    connection: Connection | None = None
+    text_redactor = make_redactor(params, redaction.get_proxy_passwords(os.environ))
+    connection: _connection.Connection | None = None
     client: Client | None = None
     extra: dict[str, Any] = {}
     try:
         # First, because the action plugins check these options for each task, also for one that runs elsewhere.
         # Without keys, because a message shows only a part of a long value, and a part of a key would not be found.
-        options = definition.read_options(clean(dict(params)))
-        connection = _read_connection(params, refusal, warn)
-        client = connect(connection, clean, may_send)
+        options = definition.read_options(redactor.clean(dict(params)))
+        if refusal is not None:
+            raise errors.InputRefused(refusal)
+        connection = _connection.read_connection(params)
+        if connection.verify is False:
+            warn(UNPROTECTED)
+        client = connect(connection, redactor.clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
-        if progress.can_print:
-            client.real_pacer.on_wait = progress.waiting_for_rate_limit
-        done = definition.work(_futures(client, connection.exchange), options, Context(check_mode, progress))
+        client.real_pacer.on_wait = progress.waiting if progress.can_print else None
+        work = definition.import_work()
+        done = work(_futures(client, connection.exchange), options, Context(check_mode, progress))
+    except errors.LibraryMissing as error:
+        done, extra = fail(error, missing_required_lib(error.library)), {"exception": error.import_traceback}
     except Exception as error:
-        done, extra = _describe_failure(error)
+        # The message and the traceback of any other exception can contain a secret.
+        done = fail(error if isinstance(error, CoinSwitchError) else errors.InternalError(error))
     finally:
         if client:
             client.close()
@@ -174,21 +173,13 @@ def execute(
     return {**_build_result(definition, params, done, redactor, text_redactor, connection, client), **extra}
 
 
-def _describe_failure(error: Exception) -> tuple[Result, dict[str, Any]]:
-    """Return the result of a task that raised an error, and what else it returns."""
-    if isinstance(error, LibraryMissing):
-        return fail(error, missing_required_lib(error.library)), {"exception": error.import_traceback}
-    # The message and the traceback of any other exception can contain a secret.
-    return fail(error if isinstance(error, CoinSwitchError) else InternalError(error)), {}
-
-
 def _build_result(
     definition: ModuleDefinition,
     params: Mapping[str, Any],
     done: Result,
-    redactor: Redactor,
-    text_redactor: Redactor,
-    connection: Connection | None = None,
+    redactor: redaction.Redactor,
+    text_redactor: redaction.Redactor,
+    connection: _connection.Connection | None = None,
     client: Client | None = None,
 ) -> dict[str, Any]:
     """Return the end of a task in the form that Ansible returns, without secrets."""
@@ -208,16 +199,6 @@ def identify_account(api_key: Any) -> str | None:
     """Return an identifier of an API key that is no secret. Two hosts with the same one use the same account."""
     key = str(api_key or "").strip().lower()
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16] if key else None
-
-
-def _read_connection(params: Mapping[str, Any], refusal: str | None, warn: Callable[[str], object]) -> Connection:
-    """Return the connection options, with a warning if they are not safe. Raise InputRefused if they are not valid."""
-    if refusal is not None:
-        raise InputRefused(refusal)
-    connection = read_connection(params)
-    if connection.verify is False:
-        warn(UNPROTECTED)
-    return connection
 
 
 def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:
@@ -281,21 +262,15 @@ def check_reader() -> None:
     ansible-playbook is killed, its worker still holds the pipe, so the process in CONTROLLER is checked, too.
     """
     controller = Process.parse(os.environ.get(CONTROLLER, ""))
-    if controller is not None:
-        check_controller(controller)
+    if controller is not None and not controller.is_running():
+        raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
     poller = select.poll()
     poller.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
         raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
-def check_controller(controller: Process) -> None:
-    """Raise Unreachable if ansible-playbook has ended."""
-    if not controller.is_running():
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
-
-
-def connect(connection: Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
+def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
     """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client

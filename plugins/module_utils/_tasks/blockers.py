@@ -11,25 +11,18 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterable
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import to_one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
-    MAX_SPAN_MS,
-    RECENT_MS,
-    Futures,
-    Instrument,
-    to_decimal,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
-    describe_limit_violation,
-    describe_unknown_symbol,
-)
 
 # An older order also blocks a change, but each week costs a request.
 WEEKS_OF_ORDERS = 5
-ORDERS_SPAN_MS = RECENT_MS + (WEEKS_OF_ORDERS - 1) * MAX_SPAN_MS
-_MAX_NAMED = 5
+ORDERS_SPAN_MS = api.RECENT_MS + (WEEKS_OF_ORDERS - 1) * api.MAX_SPAN_MS
+
+# The fields of a blocker, with their names in the response.
+_POSITION = {"position_id": "position_id", "side": "position_side", "size": "position_size", "mark_price": "mark_price"}
+_ORDER = {name: name for name in ("order_id", "side", "quantity", "price", "order_type")}
 
 Row = Dict[str, Any]
 
@@ -43,19 +36,19 @@ class AccountFacts:
             exchange allows that.
 
     Attributes:
-        positions: The open positions, as blockers with their `symbol`. None if they were not read.
+        positions: The open positions by symbol, as blockers. None if they were not read.
         positions_error: Why the positions could not be read.
         warnings: What could not be read.
     """
 
-    def __init__(self, futures: Futures, has_several_symbols: bool = False) -> None:
+    def __init__(self, futures: api.Futures, has_several_symbols: bool = False) -> None:
         self._futures = futures
         self._has_several_symbols = has_several_symbols
         self._can_list_all_positions = True
-        self._instruments: dict[str, Instrument] | None = None
+        self._instruments: dict[str, api.Instrument] | None = None
         self._instruments_error: CoinSwitchError | None = None
         self._stopped_by: CoinSwitchError | None = None
-        self.positions: list[Row] | None = None
+        self.positions: dict[str, list[Row]] | None = None
         self.positions_error: CoinSwitchError | None = None
         self.warnings: list[str] = []
 
@@ -66,14 +59,13 @@ class AccountFacts:
             CoinSwitchError: The instruments could not be read.
         """
         instruments = self._fetch_instruments()
-        instrument = instruments.get(goal.symbol)
-        if instrument is None:
-            text = describe_unknown_symbol(goal.symbol, self._futures.exchange, instruments)
-            return Violation("not_listed", text)
-        text_or_none = describe_limit_violation(goal.leverage, instrument)
-        return None if text_or_none is None else Violation("limits", text_or_none)
+        if goal.symbol not in instruments:
+            unknown = policy.describe_unknown_symbol(goal.symbol, self._futures.exchange, instruments)
+            return Violation("not_listed", unknown)
+        text = policy.describe_limit_violation(goal.leverage, instruments[goal.symbol])
+        return Violation("limits", text) if text else None
 
-    def _fetch_instruments(self) -> dict[str, Instrument]:
+    def _fetch_instruments(self) -> dict[str, api.Instrument]:
         """Read the instruments once. If that failed, raise the same error again."""
         if self._instruments_error is not None:
             raise self._instruments_error
@@ -88,7 +80,7 @@ class AccountFacts:
     def fetch_all_positions(self) -> CoinSwitchError | None:
         """Read the positions of the account with one request, and keep them. Return the error, if there is one."""
         try:
-            self.positions = [_to_position(row) for row in self._futures.get_positions()]
+            self.positions = _group_positions(self._futures.get_positions())
         except CoinSwitchError as error:
             self._can_list_all_positions = not error.is_from_api
             self.positions_error = error
@@ -98,9 +90,7 @@ class AccountFacts:
 
     def get_positions(self, symbol: str) -> list[Row] | None:
         """Return the positions of a symbol that were read. None if they are not known."""
-        if self.positions is None:
-            return None
-        return [_remove_symbol(row) for row in self.positions if row["symbol"] == symbol]
+        return None if self.positions is None else self.positions.get(symbol, [])
 
     def fetch_blockers(self, symbols: list[str], refresh: bool) -> dict[str, list[Row]]:
         """Read what blocks a change of the symbols, and return it by symbol. Add a warning for what cannot be read.
@@ -111,15 +101,11 @@ class AccountFacts:
         """
         if self.positions is None or refresh:
             self._read(("open positions", "open orders"), symbols, lambda: self._fetch_positions(symbols))
-        positions = [row for row in self.positions or [] if row["symbol"] in symbols]
-        orders: list[Row] = []
-        with_position = {row["symbol"] for row in positions}
-        self._read(("open orders",), symbols, lambda: self._fetch_orders(symbols, with_position, orders))
-        found: dict[str, list[Row]] = {symbol: [] for symbol in symbols}
-        for row in [*positions, *orders]:
-            if row["symbol"] in found:
-                found[row["symbol"]].append(_remove_symbol(row))
-        return found
+        positions = self.positions or {}
+        orders: dict[str, dict[str, Row]] = {}
+        unexplained = {symbol for symbol in symbols if not positions.get(symbol)}
+        self._read(("open orders",), symbols, lambda: self._fetch_orders(symbols, unexplained, orders))
+        return {symbol: [*positions.get(symbol, []), *orders.get(symbol, {}).values()] for symbol in symbols}
 
     def _read(self, names: tuple[str, ...], symbols: list[str], read: Any) -> None:
         """Call `read`. Add a warning if it fails. After an error that ends everything, read nothing more."""
@@ -143,92 +129,38 @@ class AccountFacts:
                 return
             if self._can_list_all_positions:
                 raise error
-        others = [row for row in self.positions or [] if row["symbol"] not in symbols]
-        read: list[Row] = []
-        for symbol in symbols:
-            read += [_to_position(row) for row in self._futures.get_positions(symbol)]
-        self.positions = others + read
+        found = {symbol: _group_positions(self._futures.get_positions(symbol)).get(symbol, []) for symbol in symbols}
+        self.positions = {**(self.positions or {}), **found}
         self.positions_error = None
 
-    def _fetch_orders(self, symbols: list[str], with_position: set[str], found: list[Row]) -> None:
-        """Add the open orders to `found`: of the last seven days, then older ones until each symbol has a blocker."""
+    def _fetch_orders(self, symbols: list[str], unexplained: set[str], found: dict[str, dict[str, Row]]) -> None:
+        """Add the open orders of the last seven days to `found`, then older ones until each symbol has a blocker.
+
+        Args:
+            symbols: The symbols.
+            unexplained: The symbols without a position.
+            found: The orders by symbol, then by their content, because the two periods can overlap.
+        """
         symbol_or_all = None if self._has_several_symbols or len(symbols) > 1 else symbols[0]
-        unexplained = set(symbols) - with_position
-        recent = self._futures.client.now_ms() - RECENT_MS
-        seen: set[str] = set()
-        for start, end in ((recent, None), (recent + RECENT_MS - ORDERS_SPAN_MS, recent)):
+        recent = self._futures.client.now_ms() - api.RECENT_MS
+        for start, end in ((recent, None), (recent + api.RECENT_MS - ORDERS_SPAN_MS, recent)):
             for page in self._futures.get_open_orders(start, end, symbol_or_all):
-                new_orders = [order for order in map(_to_order, page) if _is_new(order, seen)]
-                found += new_orders
-                unexplained -= {row["symbol"] for row in new_orders}
-                if end is not None and not unexplained:
+                for row in page:
+                    order = _to_blocker("order", _ORDER, row)
+                    found.setdefault(row["symbol"], {})[json.dumps(order, default=str, sort_keys=True)] = order
+                if end is not None and unexplained <= found.keys():
                     return
-            if not unexplained:
+            if unexplained <= found.keys():
                 return
 
 
-def _is_new(order: Row, seen: set[str]) -> bool:
-    """Return whether an order was not seen yet, and remember it. The two periods can overlap."""
-    identity = json.dumps(order, default=str, sort_keys=True)
-    if identity in seen:
-        return False
-    seen.add(identity)
-    return True
+def _group_positions(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the positions of a response as blockers, by symbol."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["symbol"], []).append(_to_blocker("position", _POSITION, row))
+    return found
 
 
-def _to_position(row: Row) -> Row:
-    return {
-        "symbol": row["symbol"],
-        "kind": "position",
-        "position_id": row.get("position_id"),
-        "side": row.get("position_side"),
-        "size": row.get("position_size"),
-        "mark_price": row.get("mark_price"),
-    }
-
-
-def _to_order(row: Row) -> Row:
-    return {
-        "symbol": row["symbol"],
-        "kind": "order",
-        "order_id": row.get("order_id"),
-        "side": row.get("side"),
-        "quantity": row.get("quantity"),
-        "price": row.get("price"),
-        "order_type": row.get("order_type"),
-    }
-
-
-def _remove_symbol(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != "symbol"}
-
-
-def describe_blockers(blockers: Iterable[Row]) -> str:
-    """Return two sentences: what blocks the change, and what to do about it."""
-    rows = list(blockers)
-    positions = [to_one_line(f"{row['side']} {row['size']}") for row in rows if row["kind"] == "position"]
-    orders = [_describe_order(row) for row in rows if row["kind"] == "order"]
-    groups = [("open position", positions), ("open order", orders)]
-    found = " and ".join(_list_items(name, items) for name, items in groups if items)
-    actions = [
-        action for action, items in zip(("close the position", "cancel the orders"), (positions, orders)) if items
-    ]
-    verb = "blocks" if len(rows) == 1 else "block"
-    return f"{_capitalize(found)} {verb} the change. {_capitalize(' and '.join(actions))} first."
-
-
-def _describe_order(row: Row) -> str:
-    """Return an order such as `BUY 0.01 at 1000, ID 5f3a`. Orders that close a position can have no quantity."""
-    quantity = row["quantity"] if to_decimal(row["quantity"]) else row["order_type"]
-    price = f" at {row['price']}" if to_decimal(row["price"]) else ""
-    return to_one_line(f"{row['side']} {quantity}{price}, ID {row['order_id']}")
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _list_items(name: str, items: list[str]) -> str:
-    more = f"; and {len(items) - _MAX_NAMED} more" if len(items) > _MAX_NAMED else ""
-    count = f"an {name}" if len(items) == 1 else f"{len(items)} {name}s"
-    return f"{count} ({'; '.join(items[:_MAX_NAMED])}{more})"
+def _to_blocker(kind: str, fields: dict[str, str], row: Row) -> Row:
+    return {"kind": kind, **{name: row.get(field) for name, field in fields.items()}}

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Effect
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
 
-KEYS_STATUS = 401
-RATE_LIMIT_STATUS = 429
+# The statuses of a write that did not get past the network, the keys or the rate limit.
+_NOT_REACHED = (None, errors.KeysRefused.status, errors.RateLimited.status)
 
 
 class Goal(NamedTuple):
@@ -39,8 +39,8 @@ class Reading(NamedTuple):
 
     at: float
     leverage: int | None = None
-    failure: CoinSwitchError | None = None
-    unset: CoinSwitchError | None = None
+    failure: errors.CoinSwitchError | None = None
+    unset: errors.CoinSwitchError | None = None
 
     @property
     def worked(self) -> bool:
@@ -57,17 +57,17 @@ class Attempt(NamedTuple):
     """
 
     at: float
-    error: CoinSwitchError | None = None
+    error: errors.CoinSwitchError | None = None
 
     @property
     def is_possible(self) -> bool:
         """Whether the exchange may have carried out the write, without confirming it."""
-        return self.error is not None and self.error.effect is Effect.POSSIBLE
+        return self.error is not None and self.error.effect is errors.Effect.POSSIBLE
 
     @property
     def reached(self) -> bool:
         """Whether the write got past the network, the keys and the rate limit."""
-        return self.error is None or self.is_possible or self.error.status not in (None, KEYS_STATUS, RATE_LIMIT_STATUS)
+        return self.error is None or self.is_possible or self.error.status not in _NOT_REACHED
 
 
 class Pause(NamedTuple):
@@ -97,16 +97,16 @@ class Evidence:
         violation: Why the limits do not allow the desired leverage. None if they allow it, or are not known.
         limits_error: Why the limits could not be read.
         explained: Whether positions and orders were read to explain a refusal.
-        blockers: The positions and orders that were found.
+        blockers: The positions and orders that were found, positions first.
         search_failed: Whether some of them could not be read.
         predicted: Whether the attempts are those of check mode.
     """
 
     events: list[Event] = field(default_factory=list)
-    held: CoinSwitchError | None = None
+    held: errors.CoinSwitchError | None = None
     limits_known: bool = False
     violation: Violation | None = None
-    limits_error: CoinSwitchError | None = None
+    limits_error: errors.CoinSwitchError | None = None
     explained: bool = False
     blockers: list[dict[str, Any]] = field(default_factory=list)
     search_failed: bool = False
@@ -122,9 +122,18 @@ class Evidence:
         """The last attempt. None before the first one."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def last_error(self) -> errors.CoinSwitchError | None:
+        """The error of the last attempt. None before the first one, and if it was confirmed."""
+        return self.attempts[-1].error if self.attempts else None
+
     def get_events_after(self, attempt: Attempt | None) -> list[Event]:
         """Return the events after an attempt, or all events for None."""
         return self.events if attempt is None else self.events[_find(self.events, attempt) + 1 :]
+
+    def get_readings_after(self, attempt: Attempt | None) -> list[Reading]:
+        """Return the readings after an attempt, or all readings for None. Also those that failed."""
+        return [event for event in self.get_events_after(attempt) if isinstance(event, Reading)]
 
     def get_reading(self, before: Attempt | None = None) -> Reading | None:
         """Return the last reading that worked: of all, or before an attempt. None without one."""

@@ -10,11 +10,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    Stopped,
-    Unconfirmed,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
 
@@ -50,7 +46,7 @@ class Verdict(NamedTuple):
     changed: bool = False
     before: int | None = None
     cause: str = ""
-    error: CoinSwitchError | None = None
+    error: errors.CoinSwitchError | None = None
 
 
 def complies(leverage: int | None, goal: Goal) -> bool:
@@ -81,26 +77,18 @@ class _Case:
     def __init__(self, evidence: Evidence, goal: Goal) -> None:
         self.evidence = evidence
         self.goal = goal
-        attempts = evidence.attempts
-        self.reached = [attempt for attempt in attempts if attempt.reached]
-        self.possible = [attempt for attempt in attempts if attempt.is_possible]
-        reading = evidence.get_reading()
-        events_after = evidence.get_events_after(self.reached[-1] if self.reached else None)
-        self.last = reading if any(event is reading for event in events_after) else None
-        self.previous = evidence.get_reading(before=attempts[-1]) if attempts else reading
+        self.reached = [attempt for attempt in evidence.attempts if attempt.reached]
+        self.possible = [attempt for attempt in evidence.attempts if attempt.is_possible]
+        readings = evidence.get_readings_after(self.reached[-1] if self.reached else None)
+        self.last = next((reading for reading in reversed(readings) if reading.worked), None)
+        self.previous = evidence.get_reading(before=evidence.last_attempt)
 
     @property
     def complies(self) -> bool:
         """Whether the last reading complies with the policy."""
         return self.last is not None and complies(self.last.leverage, self.goal)
 
-    @property
-    def last_error(self) -> CoinSwitchError | None:
-        """The error of the last attempt."""
-        attempt = self.evidence.last_attempt
-        return attempt.error if attempt else None
-
-    def build(self, outcome: str, cause: str = "", error: CoinSwitchError | None = None) -> Verdict:
+    def build(self, outcome: str, cause: str = "", error: errors.CoinSwitchError | None = None) -> Verdict:
         """Return a verdict with the last reading.
 
         A symbol that does not comply changed if a write may have been carried out, and the leverage is now another one
@@ -130,9 +118,9 @@ def _was_confirmed(case: _Case) -> Verdict | None:
 def _has_no_reading(case: _Case) -> Verdict | None:
     if case.last is not None:
         return None
-    failures = [event.failure for event in case.evidence.events if isinstance(event, Reading) and event.failure]
+    failures = [reading.failure for reading in case.evidence.get_readings_after(None) if reading.failure]
     error = case.evidence.held or (failures[-1] if failures else None)
-    cause = error.kind if error else Stopped.kind
+    cause = error.kind if error else errors.Stopped.kind
     return case.build(UNKNOWN, NOT_CONFIRMED if case.possible else cause, error)
 
 
@@ -149,8 +137,8 @@ def _needs_no_change(case: _Case) -> Verdict | None:
 
 def _was_refused_in_words(case: _Case) -> Verdict | None:
     """Judge HTTP 200 with only a message. It is a refusal if there is a reason for one."""
-    errors = [attempt.error for attempt in case.possible]
-    if not errors or not all(isinstance(error, Unconfirmed) and error.is_refusal for error in errors):
+    found = [attempt.error for attempt in case.possible]
+    if not found or not all(isinstance(error, errors.Unconfirmed) and error.is_refusal for error in found):
         return None
     return _is_not_allowed(case) or _is_blocked(case)
 
@@ -161,13 +149,13 @@ def _may_be_carried_out(case: _Case) -> Verdict | None:
 
 def _is_not_allowed(case: _Case) -> Verdict | None:
     violation = case.evidence.violation
-    return case.build(REFUSED, violation.cause, case.last_error) if violation else None
+    return case.build(REFUSED, violation.cause, case.evidence.last_error) if violation else None
 
 
 def _was_not_written(case: _Case) -> Verdict | None:
     if case.reached:
         return None
-    error = case.evidence.held or case.last_error
+    error = case.evidence.held or case.evidence.last_error
     if error is not None:
         return case.build(NOT_WRITTEN, error.kind, error)
     if case.goal.enforce != EXACT and case.last is not None and case.last.leverage is None:
@@ -179,17 +167,12 @@ def _is_blocked(case: _Case) -> Verdict | None:
     error = case.reached[-1].error
     if error is None or not error.is_from_api or not case.evidence.blockers:
         return None
-    return case.build(BLOCKED, _name_blocker(case.evidence), error)
+    return case.build(BLOCKED, case.evidence.blockers[0]["kind"], error)
 
 
 def _was_refused(case: _Case) -> Verdict | None:
     error = case.reached[-1].error
     return case.build(REFUSED, error.kind if error else "", error)
-
-
-def _name_blocker(evidence: Evidence) -> str:
-    kinds = {blocker["kind"] for blocker in evidence.blockers}
-    return "position" if "position" in kinds else "order"
 
 
 RULES: tuple[Callable[[_Case], Verdict | None], ...] = (

@@ -11,51 +11,19 @@ collection: anything here may change in any release.
 from __future__ import annotations
 
 import math
-from typing import Callable
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import get_pause
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    INSTRUMENTS,
-    OPEN_ORDERS,
-    POSITIONS,
-    READ_LEVERAGE,
-    WRITE_LEVERAGE,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    Ends,
-    InternalError,
-    KeysRefused,
-    MustWait,
-    Stopped,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment, outcomes, requests, schedule
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import WEEKS_OF_ORDERS, AccountFacts
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
-    KEYS_STATUS,
-    Attempt,
-    Goal,
-    Pause,
-    Reading,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import NOT_CONFIRMED, Verdict, judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Attempt, Goal, Pause, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Done, Wait
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.requests import (
-    Requests,
-    SimulatedRequests,
-    record_limits,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import (
-    MAX_READING_AGE_SECONDS,
-    Price,
-    Row,
-    find_cheapest,
-    get_prices,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Price, Row
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Rules, Step, next_step
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain, make_sentence
 
@@ -65,16 +33,22 @@ READ_BACK_PAUSE_SECONDS = 2.0
 MAX_UNCLEAR = 3
 
 # The endpoints whose HTTP 429 can make a task wait.
-_WAITS = (READ_LEVERAGE, WRITE_LEVERAGE, POSITIONS, INSTRUMENTS, OPEN_ORDERS)
+_WAITS = (
+    endpoints.READ_LEVERAGE,
+    endpoints.WRITE_LEVERAGE,
+    endpoints.POSITIONS,
+    endpoints.INSTRUMENTS,
+    endpoints.OPEN_ORDERS,
+)
 _WRITE_STEPS = (Step.WRITE, Step.PAUSE_WRITE, Step.LIMITS)
 
 
 def apply(futures: Futures, policy: Policy, context: Context) -> Result:
     """Change the leverage of each symbol to what the policy says. In check mode, predict that without writing."""
-    return _Task(futures, policy, context, futures.client.real_pacer).run()
+    return _Task(futures, policy, context).run()
 
 
-def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bool = True) -> Outcome:
+def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bool = True) -> outcomes.Outcome:
     """Change the leverage of one symbol, as a task with one symbol does. Return what is known after that.
 
     Args:
@@ -84,7 +58,7 @@ def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bo
         explains: Whether to read what blocks the change if it is refused.
     """
     entry = DesiredLeverage(goal.symbol, goal.leverage)
-    task = _Task(futures, Policy([entry], goal.enforce, single=True), Context(), futures.client.real_pacer)
+    task = _Task(futures, Policy([entry], goal.enforce, single=True), Context())
     task.rules = task.rules._replace(writes_same=writes_same, explains=explains)
     task.take_all_steps()
     return task.get_outcomes()[0]
@@ -93,7 +67,7 @@ def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bo
 class _Task:
     """Reads and writes the leverages of one account."""
 
-    def __init__(self, futures: Futures, policy: Policy, context: Context, pacer: Pacer) -> None:
+    def __init__(self, futures: Futures, policy: Policy, context: Context) -> None:
         self._futures = futures
         self._client = client = futures.client
         self._policy = policy
@@ -106,14 +80,14 @@ class _Task:
         self._reads_ended: CoinSwitchError | None = None
         self._writes_ended: CoinSwitchError | None = None
         # The last symbols in a row without a valid response.
-        self._unclear_reads: list[str] = []
-        self._unclear_writes: list[str] = []
-        self._pacer: Pacer | Preview = pacer
-        self._requests = Requests(futures, self._facts)
+        self._unclear_reads: set[str] = set()
+        self._unclear_writes: set[str] = set()
+        self._pacer: Pacer | Preview = client.real_pacer
+        self._requests = requests.Requests(futures)
         self._check_mode = context.check_mode
         if context.check_mode:
-            client.pacer = self._pacer = preview = Preview(pacer)
-            self._requests = SimulatedRequests(futures, self._facts, preview, self._get_candidates)
+            client.pacer = self._pacer = preview = Preview(client.real_pacer)
+            self._requests = requests.SimulatedRequests(futures, self._facts, preview, self._get_candidates)
 
     def run(self) -> Result:
         """Run all steps, and return the result. Each symbol has an outcome, even after an unexpected exception."""
@@ -121,32 +95,32 @@ class _Task:
         internal_error = self.take_all_steps()
         if any(outcome.verdict.cause for outcome in self.get_outcomes()):
             self._fetch_positions_last()
-        result = build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
+        result = outcomes.build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
         values = {**result.values, "plan": plan, "check_mode": self._check_mode}
         return result._replace(values=values, warnings=[*self._facts.warnings, *result.warnings])
 
-    def take_all_steps(self) -> InternalError | None:
+    def take_all_steps(self) -> errors.InternalError | None:
         """Take the steps of all symbols until each is done. Return an unexpected exception."""
-        internal_error: InternalError | None = None
+        internal_error: errors.InternalError | None = None
         try:
             self._fetch_positions_first()
             while self._active:
                 self._take_cheapest_step()
         except Exception as error:  # the rows that are done must not be lost
-            internal_error = InternalError(error)
+            internal_error = errors.InternalError(error)
             for row in self._active:
                 row.evidence.held = internal_error
         finally:
             self._client.pacer = self._client.real_pacer
         return internal_error
 
-    def get_outcomes(self) -> list[Outcome]:
+    def get_outcomes(self) -> list[outcomes.Outcome]:
         """Return what is known about each symbol."""
         return [
-            Outcome(
+            outcomes.Outcome(
                 row.goal,
                 row.evidence,
-                judge(row.evidence, row.goal),
+                judgment.judge(row.evidence, row.goal),
                 self._facts.get_positions(row.goal.symbol),
                 has_several_symbols=not self._policy.single,
             )
@@ -156,8 +130,9 @@ class _Task:
     def _start_progress(self) -> str:
         """Print what the task is going to do, and return it as the plan."""
         count, pacer = len(self._rows), self._pacer
-        planned = {READ_LEVERAGE: count, OPEN_ORDERS: WEEKS_OF_ORDERS, WRITE_LEVERAGE: count}
-        reads, orders, writes = (math.ceil(pacer.get_delay(*item)) for item in planned.items())
+        reads = math.ceil(pacer.get_delay(endpoints.READ_LEVERAGE, count))
+        orders = math.ceil(pacer.get_delay(endpoints.OPEN_ORDERS, WEEKS_OF_ORDERS))
+        writes = math.ceil(pacer.get_delay(endpoints.WRITE_LEVERAGE, count))
         # Check mode searches for orders if a leverage differs, and a real run after a refusal. Most tasks do not.
         expected = reads if self._check_mode else max(reads, writes)
         seconds = max(reads, orders, writes)
@@ -177,22 +152,23 @@ class _Task:
     def _show_wait(self, seconds: float) -> None:
         """Print how much is done, why the task waits, and until when."""
         reads = sum(row.step is Step.READ for row in self._active)
-        writes = sum(row.step in _WRITE_STEPS for row in self._active)
-        pending = {READ_LEVERAGE: reads, WRITE_LEVERAGE: 0 if self._check_mode else writes}
+        writes = 0 if self._check_mode else sum(row.step in _WRITE_STEPS for row in self._active)
         pacer = self._client.real_pacer
-        total = max(seconds, *(pacer.get_delay(endpoint, count) for endpoint, count in pending.items()))
+        total = max(pacer.get_delay(endpoints.READ_LEVERAGE, reads), pacer.get_delay(endpoints.WRITE_LEVERAGE, writes))
         refused = [endpoint for endpoint in _WAITS if pacer.is_refused(endpoint)]
         why = f"HTTP 429 of {refused[0]}" if refused else "the rate limit"
-        self._progress.waiting(Wait(why, seconds, total), Done(len(self._rows) - reads, len(self._rows), writes))
+        to_write = "" if self._check_mode else f", {writes} to write"
+        done = f"read {len(self._rows) - reads} of {len(self._rows)}{to_write}, "
+        self._progress.waiting(seconds, total, why, done)
 
     def _fetch_positions_first(self) -> None:
         """Read all positions with one request, so that symbols with a position are read before the others."""
-        if self._policy.single or self._pacer.get_delay(POSITIONS) > 0:
+        if self._policy.single or self._pacer.get_delay(endpoints.POSITIONS) > 0:
             return
         error = self._facts.fetch_all_positions()
         if error is not None:
             self._end_by(error)
-        with_position = {row["symbol"] for row in self._facts.positions or []}
+        with_position = self._facts.positions or {}
         self._active.sort(key=lambda row: row.goal.symbol not in with_position)
 
     def _fetch_positions_last(self) -> None:
@@ -202,8 +178,8 @@ class _Task:
             return
         error = facts.positions_error
         if error is None and self._reads_ended is None:
-            is_late = pacer.get_delay(POSITIONS) > max(0.0, pacer.wait_left)
-            error = pacer.describe_spent(POSITIONS) if is_late else facts.fetch_all_positions()
+            is_late = pacer.get_delay(endpoints.POSITIONS) > max(0.0, pacer.wait_left)
+            error = pacer.describe_spent(endpoints.POSITIONS) if is_late else facts.fetch_all_positions()
         # An error that ended the task is the reason of each symbol already.
         if error is not None and error is not self._reads_ended:
             text = "The open positions could not be read, so it is not known which symbols have one."
@@ -215,11 +191,12 @@ class _Task:
 
     def _take_cheapest_step(self) -> None:
         """Take the cheapest step. If it must wait, wait for it, or give up what does not fit into the max wait."""
-        prices = get_prices(self._active, self._pacer)
-        index = find_cheapest(prices)
-        price = prices[index]
+        prices = schedule.get_prices(self._active, self._pacer)
+        # Among equal prices, this is the first row.
+        cheapest = min(prices, key=lambda row: prices[row][:3])
+        price = prices[cheapest]
         if price.wait <= 0:
-            self._take(self._active[index])
+            self._take(cheapest)
         elif price.slot < price.wait:
             self._client.sleep(price.wait)
         elif price.slot <= self._pacer.wait_left:
@@ -228,11 +205,11 @@ class _Task:
             self._hold_what_does_not_fit(prices)
         self._active = [row for row in self._active if row.step is not Step.END]
 
-    def _hold_what_does_not_fit(self, prices: dict[int, Price]) -> None:
+    def _hold_what_does_not_fit(self, prices: dict[Row, Price]) -> None:
         """End the symbols whose rate limit requires a longer wait than the task can wait."""
-        too_long = {index: price for index, price in prices.items() if price.slot > self._pacer.wait_left}
+        too_long = {row: price for row, price in prices.items() if price.slot > self._pacer.wait_left}
         for endpoint in {price.endpoint for price in too_long.values()}:
-            rows = [self._active[index] for index, price in too_long.items() if price.endpoint is endpoint]
+            rows = [row for row, price in too_long.items() if price.endpoint is endpoint]
             error = self._pacer.describe_spent(endpoint, len(rows))
             for row in rows:
                 self._hold(row, error)
@@ -246,19 +223,18 @@ class _Task:
                 f"block the change. {error}"
             )
         else:
-            refusal = _find_refusal_of_keys(row)
-            row.evidence.held = error if refusal is None or error.kind == KeysRefused.kind else refusal
-            if row.evidence.held is refusal:
+            row.evidence.held = error
+            refusal = row.evidence.last_error
+            is_not_read_back = row.step is Step.READ_BACK and error.kind != errors.KeysRefused.kind
+            if is_not_read_back and refusal and refusal.status == errors.KeysRefused.status:
                 # No reading says that the keys are valid, so the next write would be refused, too.
-                self._writes_ended = refusal
+                row.evidence.held = self._writes_ended = refusal
                 self._update_active()
         self._update(row)
 
     def _take(self, row: Row) -> None:
-        if row.step is Step.READ:
-            self._read(row, lambda: self._requests.read(row.goal))
-        elif row.step is Step.READ_BACK:
-            self._read(row, lambda: self._requests.read_again(row, on_new_connection=True))
+        if row.step in (Step.READ, Step.READ_BACK):
+            self._read(row)
         elif row.step is Step.LIMITS:
             self._fetch_limits()
         elif row.step is Step.EXPLAIN:
@@ -279,49 +255,45 @@ class _Task:
         if ended is not None and row.step is not Step.END:
             self._hold(row, ended)
         elif row.explains or row.step is Step.END:
-            verdict = judge(row.evidence, row.goal)
+            verdict = judgment.judge(row.evidence, row.goal)
             self._count_write(row, verdict)
             if row.step is Step.END and self._progress.is_shown:
                 self._progress.finished(row.goal.symbol, verdict, explain(verdict, row.evidence, row.goal))
 
-    def _count_write(self, row: Row, verdict: Verdict) -> None:
+    def _count_write(self, row: Row, verdict: judgment.Verdict) -> None:
         """Count the symbols in a row with an unclear write. Send no more writes after the third one."""
         attempt = row.evidence.last_attempt
         if attempt is None or attempt.error is None or not attempt.reached or row.is_counted:
             return
         row.is_counted = True
         is_refused_before_api = bool(verdict.cause) and attempt.error.kind == "refused_before_api"
-        if verdict.cause != NOT_CONFIRMED and not is_refused_before_api:
-            self._unclear_writes = []
+        if verdict.cause != judgment.NOT_CONFIRMED and not is_refused_before_api:
+            self._unclear_writes.clear()
             return
-        self._unclear_writes = _add(self._unclear_writes, row.goal.symbol)
+        self._unclear_writes.add(row.goal.symbol)
         if len(self._unclear_writes) >= MAX_UNCLEAR and self._writes_ended is None:
             self._writes_ended = _stop("writes", attempt.error)
             self._update_active()
 
-    def _read(self, row: Row, read: Callable[[], Reading]) -> None:
+    def _read(self, row: Row) -> None:
         """Record a reading, or why there is none."""
         try:
-            reading = read()
+            reading = self._requests.read(row)
         except CoinSwitchError as error:
             if error.ends is Ends.ENDPOINT:
                 # Its rate limit requires too long a wait. So this is no failed reading.
                 self._hold(row, error)
                 return
             row.evidence.events.append(Reading(self._pacer.now(), failure=error))
-            self._count_unclear_read(row, error)
+            self._unclear_reads.add(row.goal.symbol)
+            if error.ends is Ends.ALL:
+                self._end_by(error)
+            elif len(self._unclear_reads) >= MAX_UNCLEAR:
+                self._end_by(_stop("reads", error))
         else:
             row.evidence.events.append(reading)
-            self._unclear_reads = []
+            self._unclear_reads.clear()
         self._update(row)
-
-    def _count_unclear_read(self, row: Row, error: CoinSwitchError) -> None:
-        if error.ends is Ends.ALL:
-            self._end_by(error)
-            return
-        self._unclear_reads = _add(self._unclear_reads, row.goal.symbol)
-        if len(self._unclear_reads) >= MAX_UNCLEAR:
-            self._end_by(_stop("reads", error))
 
     def _end_by(self, error: CoinSwitchError) -> None:
         """Send no more reads and writes, if the next ones would fail with the same error."""
@@ -338,7 +310,7 @@ class _Task:
     def _fetch_limits(self) -> None:
         """Compare all desired leverages with the limits. One symbol's problem holds back no other symbol."""
         for row in self._active:
-            record_limits(self._facts, row)
+            requests.record_limits(self._facts, row)
             error = row.evidence.limits_error
             # After a refusal, positions and orders can still explain it.
             if error is not None and error.ends is Ends.ALL and not row.explains:
@@ -348,16 +320,15 @@ class _Task:
     def _explain(self) -> None:
         """Read once what blocks all symbols whose write was refused so far."""
         rows = [row for row in self._active if row.step is Step.EXPLAIN]
-        self._requests.fetch_blockers(rows)
+        requests.explain_rows(self._facts, rows, refresh=True)
         for row in rows:
-            row.evidence.explained = True
             self._update(row)
 
     def _decide_and_write(self, row: Row) -> None:
         """Write, right after a new reading if the last one is too old to decide with it."""
-        reading = row.reading
-        if reading is None or self._pacer.now() - reading.at > MAX_READING_AGE_SECONDS:
-            self._read(row, lambda: self._requests.read_again(row, on_new_connection=False))
+        reading = row.evidence.get_reading()
+        if reading is None or self._pacer.now() - reading.at > schedule.MAX_READING_AGE_SECONDS:
+            self._read(row)
         if row.step is Step.WRITE:
             self._write(row)
 
@@ -366,13 +337,13 @@ class _Task:
         error: CoinSwitchError | None = None
         try:
             self._requests.write(row)
-        except MustWait:
+        except errors.MustWait:
             # Another process took the slot. Nothing was sent.
             return
         except CoinSwitchError as failure:
             error = failure
         except Exception as failure:
-            row.evidence.events.append(Attempt(self._pacer.now(), InternalError(failure)))
+            row.evidence.events.append(Attempt(self._pacer.now(), errors.InternalError(failure)))
             raise
         if error is not None and error.ends is Ends.ENDPOINT:
             self._hold(row, error)
@@ -384,35 +355,24 @@ class _Task:
     def _end_writes_if_needed(self, row: Row, error: CoinSwitchError | None) -> None:
         """Send no more writes if the next ones would fail as well."""
         if error is None:
-            self._unclear_writes = []
-        elif error.status == KEYS_STATUS and row.step is Step.END:
+            self._unclear_writes.clear()
+        elif error.status == errors.KeysRefused.status and row.step is Step.END:
             self._writes_ended = row.evidence.held = _refuse_writes(error)
             self._update_active()
         elif error.ends is Ends.ALL and row.step is Step.END:
             self._end_by(error)
 
 
-def _stop(what: str, error: CoinSwitchError) -> Stopped:
-    return Stopped(
+def _stop(what: str, error: CoinSwitchError) -> errors.Stopped:
+    return errors.Stopped(
         f"The {what} of {MAX_UNCLEAR} symbols in a row got no valid response, so the task sends no more of them. The "
         f"last error: {make_sentence(error)}"
     )
 
 
-def _find_refusal_of_keys(row: Row) -> CoinSwitchError | None:
-    """Return the refusal of the keys by the last write, if the reading after it was not done."""
-    attempt = row.evidence.last_attempt
-    error = attempt.error if attempt else None
-    return error if error and error.status == KEYS_STATUS and row.step is Step.READ_BACK else None
-
-
-def _add(symbols: list[str], symbol: str) -> list[str]:
-    return symbols if symbol in symbols else [*symbols, symbol]
-
-
-def _refuse_writes(error: CoinSwitchError) -> KeysRefused:
+def _refuse_writes(error: CoinSwitchError) -> errors.KeysRefused:
     """Return the error of keys that can read, but not write. A reading that worked excludes the clock and the pair."""
-    return KeysRefused(
+    return errors.KeysRefused(
         f"{error} These keys can read futures, but not write. Ask the support of the exchange whether this account can "
         "trade futures.",
         error.exchange_message,

@@ -11,13 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, InternalError
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import (
-    BLOCKED,
-    CHANGED,
-    UNCHANGED,
-    Verdict,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, build_error
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain
@@ -45,7 +41,7 @@ class Outcome(NamedTuple):
     @property
     def complies(self) -> bool:
         """Whether the leverage complies with the policy, or would in check mode."""
-        return self.verdict.outcome in (UNCHANGED, CHANGED)
+        return self.verdict.outcome in (judgment.UNCHANGED, judgment.CHANGED)
 
     @property
     def reason(self) -> str:
@@ -64,7 +60,7 @@ class Outcome(NamedTuple):
             "desired_leverage": self.goal.leverage,
             "outcome": verdict.outcome,
         }
-        if verdict.outcome != UNCHANGED and self.has_several_symbols:
+        if verdict.outcome != judgment.UNCHANGED and self.has_several_symbols:
             row.update(positions=self.positions)
         if self.complies:
             return row
@@ -96,7 +92,7 @@ def build_result(
     }
     if policy.single:
         values.update((name, rows[0][name]) for name in _SINGLE_NAMES)
-    tolerated = [item for item in outcomes if item.verdict.outcome == BLOCKED and policy.on_blocked == WARN]
+    tolerated = [item for item in outcomes if item.verdict.outcome == judgment.BLOCKED and policy.on_blocked == WARN]
     failed = [item for item in outcomes if not item.complies and item not in tolerated]
     warnings = [f"{item.goal.symbol}: {item.reason}" for item in tolerated]
     failure = _describe_failure(failed, len(outcomes), ended_by)

@@ -25,7 +25,6 @@ WARN = "warn"
 
 # Much longer than any symbol of the exchange.
 MAX_SYMBOL_LENGTH = 40
-MAX_LEVERAGE = 999999999
 _NO_LEVERAGES = "leverages is empty. Name at least one symbol and its leverage, such as {BTCUSDT: 10}."
 # A message shows at most this many characters of a value.
 _MAX_SHOWN = 80
@@ -196,10 +195,9 @@ def _describe_type(value: Any) -> str:
 def _advise_on_symbol(value: Any) -> str:
     if not isinstance(value, str):
         kind = _describe_type(value)
-        is_name = isinstance(value, (int, float, date))
-        return (
-            f"it is {kind} in YAML, so put the name in quotes" if is_name else f"it is {kind} in YAML, and not a name"
-        )
+        if isinstance(value, (int, float, date)):
+            return f"it is {kind} in YAML, so put the name in quotes"
+        return f"it is {kind} in YAML, and not a name"
     if "{{" in value or "{%" in value:
         return "Ansible does not evaluate a template in a key, so write the whole dictionary as one template"
     text = value[:_MAX_SHOWN]
@@ -239,13 +237,18 @@ def check_unique(names: list[str], option: str) -> None:
 
 def _check_leverage(name: Any, value: Any) -> int:
     """Return the leverage, from a number or from text with plain digits. Raise InputRefused for any other value."""
-    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_LEVERAGE
-    if is_number or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value)):
+    if re.fullmatch("[1-9][0-9]{0,8}", to_digits(value)):
         return int(value)
     raise InputRefused(
         f"leverage {_format_value(value)} of {_format_value(name)} is not a whole number from 1 to 999999999, such as "
         "10"
     )
+
+
+def to_digits(value: Any) -> str:
+    """Return the text of a whole number or of a text. Empty for any other value, and for a number of many digits."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18
+    return str(value) if is_number or isinstance(value, str) else ""
 
 
 def _format_value(value: Any) -> str:

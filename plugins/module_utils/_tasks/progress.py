@@ -17,34 +17,6 @@ MIN_TASK_SECONDS = 5.0
 MIN_SECONDS_BETWEEN_LINES = 10.0
 
 
-class Done(NamedTuple):
-    """How much of a task is done.
-
-    Attributes:
-        read: The symbols that were read.
-        symbols: All symbols.
-        to_write: The symbols that must still be written, as far as is known.
-    """
-
-    read: int
-    symbols: int
-    to_write: int
-
-
-class Wait(NamedTuple):
-    """Why a task waits.
-
-    Attributes:
-        why: What makes it wait.
-        seconds: The seconds until the next request can be sent.
-        total_seconds: The seconds until the last request can be sent.
-    """
-
-    why: str
-    seconds: float
-    total_seconds: float
-
-
 class Progress:
     """Prints lines about the work of one task.
 
@@ -98,21 +70,22 @@ class Progress:
         elif verdict.outcome != "unchanged":
             self._print(f"{symbol} {verdict.outcome}: {reason}")
 
-    def waiting(self, wait: Wait, done: Done | None = None) -> None:
+    def waiting(self, seconds: float, total_seconds: float = 0.0, why: str = "the rate limit", done: str = "") -> None:
         """Print how much is done, why the task waits, and until when. At most one line in ten seconds.
 
         A task that was expected to be short becomes a long one by a long wait.
-        """
-        self._is_long = self._is_long or wait.seconds > MIN_TASK_SECONDS
-        if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
-            writes = "" if self._check_mode or done is None else f", {done.to_write} to write"
-            read = "" if done is None else f"read {done.read} of {done.symbols}{writes}, "
-            until = time.strftime("%H:%M:%S UTC", time.gmtime(self._get_time() + wait.seconds))
-            self._print(f"{read}waits until {until} because of {wait.why}, about {wait.total_seconds:.0f} s left")
 
-    def waiting_for_rate_limit(self, seconds: float) -> None:
-        """Print until when a task waits that does not know how much of it is done."""
-        self.waiting(Wait("the rate limit", seconds, seconds))
+        Args:
+            seconds: The seconds until the next request can be sent.
+            total_seconds: The seconds until the last request can be sent, if that is known.
+            why: What makes the task wait.
+            done: How much is done, as the start of the line. Empty if that is not known.
+        """
+        self._is_long = self._is_long or seconds > MIN_TASK_SECONDS
+        if self._clock() - self._printed_at >= MIN_SECONDS_BETWEEN_LINES:
+            until = time.strftime("%H:%M:%S UTC", time.gmtime(self._get_time() + seconds))
+            left = max(seconds, total_seconds)
+            self._print(f"{done}waits until {until} because of {why}, about {left:.0f} s left")
 
     def _print(self, text: str) -> None:
         if self._print_line is not None and self._is_long:

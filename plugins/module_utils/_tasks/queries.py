@@ -47,10 +47,6 @@ class Trial(NamedTuple):
     is_new: bool = False
 
 
-def read_no_options(_options: Mapping[str, Any]) -> None:
-    """Return None, for a module without options of its own."""
-
-
 def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
     """Return the symbols. Raise InputRefused if there are none."""
     if not options["symbols"]:
@@ -79,17 +75,12 @@ def _check_time(name: str, value: Any) -> int | None:
     """Return a time in Unix milliseconds. Raise InputRefused for a time in seconds, which would be in the year 1970."""
     if value is None:
         return None
-    if not re.fullmatch(r"[1-9][0-9]{12}", _to_digits(value)):
+    if not re.fullmatch(r"[1-9][0-9]{12}", _policy.to_digits(value)):
         raise InputRefused(
             f"{name} must be a time in Unix milliseconds: a whole number of 13 digits, such as 1700000000000 (seconds "
             "times 1000)"
         )
     return int(value)
-
-
-def _to_digits(value: Any) -> str:
-    """Return the text of a whole number or of a text. Empty for any other value."""
-    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
 
 
 def read_trial(options: Mapping[str, Any]) -> Trial:
@@ -107,7 +98,7 @@ def read_trial(options: Mapping[str, Any]) -> Trial:
         raise InputRefused("write_leverage needs write_symbol. Name the symbol to write to.")
     if name is not None and new is not None:
         raise InputRefused("write_symbol and new_symbol exclude each other. Run the check once for each.")
-    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", _to_digits(value)):
+    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", _policy.to_digits(value)):
         raise InputRefused("write_leverage must be a whole number from 1 to 999999999, such as 7.")
     if new is not None:
         return Trial(_policy.check_symbol(new), is_new=True)

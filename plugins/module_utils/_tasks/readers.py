@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the results of the info modules, with as few requests as possible.
 
-Each function takes the Futures of the account and the checked options, and returns the Result of the task. A symbol
-is compared with the list of instruments only if its response does not show whether the symbol exists. Private to this
-collection: anything here may change in any release.
+Each function takes the Futures of the account and the checked options, and returns the Result of the task. A read does
+not depend on the context of the task, such as check mode. A symbol is compared with the list of instruments only if its
+response does not show whether the symbol exists. Private to this collection: anything here may change in any release.
 """
 
 from __future__ import annotations
@@ -13,33 +13,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Mapping, TypeVar
+from itertools import chain
+from typing import Any, Callable, Dict, Mapping, TypeVar
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
-    MAX_SKEW_SECONDS,
-    get_clock_offset,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    OPEN_ORDERS,
-    POSITIONS,
-    READ_LEVERAGE,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    Ends,
-    KeysRefused,
-    NotConfigured,
-    NotListed,
-    Refused,
-    Reworded,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import (
-    MAX_SPAN_MS,
-    ORDERS_PER_PAGE,
-    Futures,
-    Instrument,
-    to_int,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client as _client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
@@ -74,26 +55,25 @@ class _SymbolReader:
         try:
             return read_symbol(symbol)
         except CoinSwitchError as error:
-            if error.ends is not Ends.NOTHING:
+            if error.ends is not errors.Ends.NOTHING:
                 raise
-            if isinstance(error, Refused) and error.is_from_api:
+            if isinstance(error, errors.Refused) and error.is_from_api:
                 self.check_listed(self._names)
-            raise Reworded(f"{symbol}: {error}", error) from None
+            raise errors.Reworded(f"{symbol}: {error}", error) from None
 
     def check_listed(self, symbols: list[str]) -> None:
         """Raise CoinSwitchError if the exchange does not list one of the symbols. Only the first call checks this."""
-        if symbols and self._is_unchecked:
-            self._is_unchecked = False
-            _check_listed(symbols, self._get_listed(symbols), self._futures.exchange)
-
-    def _get_listed(self, symbols: list[str]) -> Mapping[str, Instrument]:
+        if not symbols or not self._is_unchecked:
+            return
+        self._is_unchecked = False
         try:
-            return self._futures.get_instruments()
+            listed = self._futures.get_instruments()
         except CoinSwitchError as error:
-            if error.ends is not Ends.NOTHING:
+            if error.ends is not errors.Ends.NOTHING:
                 raise
             problem = f"It is not known whether {self._futures.exchange} lists {', '.join(symbols)}."
-            raise Reworded(f"{problem} {error}", error) from None
+            raise errors.Reworded(f"{problem} {error}", error) from None
+        _check_listed(symbols, listed, self._futures.exchange)
 
     def check_listed_without_row(self, rows: list[Row]) -> None:
         """Check the symbols without rows: the exchange gives the same response for a flat and for an unknown symbol."""
@@ -106,13 +86,13 @@ def _check_listed(symbols: list[str], listed: Mapping[str, Instrument], exchange
         f"{symbol}: {describe_unknown_symbol(symbol, exchange, listed)}" for symbol in symbols if symbol not in listed
     ]
     if unknown:
-        raise NotListed(" ".join(unknown))
+        raise errors.NotListed(" ".join(unknown))
 
 
-def read_leverages(futures: Futures, names: list[str]) -> Result:
+def read_leverages(futures: Futures, names: list[str], _context: object = None) -> Result:
     """Return `leverages`, a row for each symbol. If the exchange returns no leverage, the row has the `reason`."""
     reader = _SymbolReader(futures, names)
-    futures.client.pacer.check_max_wait({READ_LEVERAGE: len(names)})
+    futures.client.pacer.check_max_wait({endpoints.READ_LEVERAGE: len(names)})
     rows: list[Row] = []
     for symbol in names:
         fields = reader.read(symbol, partial(_read_leverage, futures))
@@ -125,11 +105,11 @@ def read_leverages(futures: Futures, names: list[str]) -> Result:
 def _read_leverage(futures: Futures, symbol: str) -> Row:
     try:
         return {"leverage": futures.get_leverage(symbol)}
-    except NotConfigured as error:
+    except errors.NotConfigured as error:
         return {"leverage": None, "reason": str(error)}
 
 
-def read_instruments(futures: Futures, names: list[str] | None) -> Result:
+def read_instruments(futures: Futures, names: list[str] | None, _context: object = None) -> Result:
     """Return `instruments`: those of the symbols in their order, or all."""
     listed = futures.get_instruments()
     if names is not None:
@@ -143,12 +123,12 @@ def _to_row(instrument: Instrument) -> Row:
     return {**row.pop("fields"), **row}
 
 
-def read_positions(futures: Futures, names: list[str]) -> Result:
+def read_positions(futures: Futures, names: list[str], _context: object = None) -> Result:
     """Return `positions`, the open positions of the symbols."""
     reader = _SymbolReader(futures, names)
     rows = _read_all_positions(futures, names)
     if rows is None:
-        futures.client.pacer.check_max_wait({POSITIONS: len(names)})
+        futures.client.pacer.check_max_wait({endpoints.POSITIONS: len(names)})
         rows = [row for symbol in names for row in reader.read(symbol, futures.get_positions)]
     reader.check_listed_without_row(rows)
     return Result({"positions": rows})
@@ -160,62 +140,58 @@ def _read_all_positions(futures: Futures, names: list[str]) -> list[Row] | None:
         return None
     try:
         return [row for row in futures.get_positions() if row["symbol"] in names]
-    except Refused:
+    except errors.Refused:
         return None
 
 
-def read_orders(futures: Futures, query: OrdersQuery) -> Result:
+def read_orders(futures: Futures, query: OrdersQuery, _context: object = None) -> Result:
     """Return `orders`, the newest first. Without from_time, those of five weeks."""
     names, start, to_time = query
     now = futures.client.now_ms()
     # It is not known whether the exchange includes `to_time` itself. A time in the future means now.
     end = None if to_time is None or to_time >= now else to_time + 1
     if start is None:
-        start = now - ORDERS_SPAN_MS if end is None else end - 5 * MAX_SPAN_MS
-    futures.client.pacer.check_max_wait({OPEN_ORDERS: max(1, math.ceil(((end or now) - start) / MAX_SPAN_MS))})
+        start = now - ORDERS_SPAN_MS if end is None else end - 5 * api.MAX_SPAN_MS
+    futures.client.pacer.check_max_wait(
+        {endpoints.OPEN_ORDERS: max(1, math.ceil(((end or now) - start) / api.MAX_SPAN_MS))}
+    )
     reader = _SymbolReader(futures, names or [])
     if names is not None and len(names) == 1:
-        found = reader.read(names[0], lambda symbol: _flatten(futures.get_open_orders(start, end, symbol)))
+        found = reader.read(names[0], lambda symbol: list(chain(*futures.get_open_orders(start, end, symbol))))
     else:
-        found = _flatten(futures.get_open_orders(start, end))
+        found = list(chain(*futures.get_open_orders(start, end)))
     requested = [row for row in found if names is None or row["symbol"] in names]
     reader.check_listed_without_row(requested)
-    return Result(
-        {"orders": [row for row in requested if _is_within(row, query)]}, warnings=_warn_of_full_milliseconds(found)
-    )
-
-
-def _flatten(pages: Iterable[list[Row]]) -> list[Row]:
-    return [row for page in pages for row in page]
+    orders = [row for row in requested if _is_within(row, query)]
+    return Result({"orders": orders}, warnings=_warn_of_full_milliseconds(found))
 
 
 def _is_within(row: Row, query: OrdersQuery) -> bool:
     """Return whether an order is in the period. If its time is not in Unix milliseconds, it counts as in the period."""
-    created = to_int(row.get("created_at"))
+    created = api.to_int(row.get("created_at"))
     if created is None or not MIN_TIME_MS <= created <= MAX_TIME_MS:
         return True
-    after_start = query.from_time is None or created >= query.from_time
-    return after_start and (query.to_time is None or created <= query.to_time)
+    return (query.from_time or MIN_TIME_MS) <= created <= (query.to_time or MAX_TIME_MS)
 
 
 def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
     """Return a warning for each millisecond with a full page of orders: the exchange may not list all of them."""
-    times = Counter(to_int(row.get("created_at")) for row in rows)
+    times = Counter(api.to_int(row.get("created_at")) for row in rows)
     return [
         f"{count} of the open orders were created in the same millisecond ({time}), and the exchange returns at most "
-        f"{ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing. Read one symbol at a time."
+        f"{api.ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing. Read one symbol at a time."
         for time, count in times.items()
-        if time is not None and count >= ORDERS_PER_PAGE
+        if time is not None and count >= api.ORDERS_PER_PAGE
     ]
 
 
-def read_wallet(futures: Futures) -> Result:
+def read_wallet(futures: Futures, _options: None = None, _context: object = None) -> Result:
     """Return `balances`, a row for each base asset, and `assets`, a row for each symbol with margin."""
     balances, assets = futures.get_wallet()
     return Result({"balances": balances, "assets": assets})
 
 
-def check_keys(futures: Futures) -> Result:
+def check_keys(futures: Futures, _options: None = None, _context: object = None) -> Result:
     """Return whether the keys are valid and a pair, and compare the clock of this machine with that of the exchange.
 
     `clock_offset` and `round_trip` are in seconds. `clock_offset` is positive if this machine is ahead, and None if the
@@ -225,7 +201,7 @@ def check_keys(futures: Futures) -> Result:
     result: Row = {"valid": True, "pair_matches": client.describe_pair().matches}
     try:
         futures.validate_keys()
-    except KeysRefused as error:
+    except errors.KeysRefused as error:
         result.update(valid=False, reason=str(error))
     # This request is the last one, so that its time does not include the time to connect.
     offset, warnings = _read_clock_offset(futures)
@@ -240,17 +216,15 @@ def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
         exchange_time = futures.get_server_time() / 1000
         offset: float | None = futures.client.timing.midpoint - exchange_time
     except CoinSwitchError as error:
-        offset = get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
+        offset = _client.get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
             f"The exchange did not return its time, so clock_offset is only accurate to one second. {error}"
         )
-    if offset is None:
-        return None, warnings
-    if abs(offset) > RECOMMENDED_SKEW_SECONDS:
+    if offset is not None and abs(offset) > RECOMMENDED_SKEW_SECONDS:
         direction = "ahead of" if offset > 0 else "behind"
         warnings.append(
             f"The clock of this machine is {abs(offset):.0f} s {direction} the clock of the exchange, which recommends "
-            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {MAX_SKEW_SECONDS:.0f} s. Synchronize the "
-            "clock (NTP)."
+            f"at most {RECOMMENDED_SKEW_SECONDS:.0f} s and accepts at most {_client.MAX_SKEW_SECONDS:.0f} s. "
+            "Synchronize the clock (NTP)."
         )
-    return round(offset, 3), warnings
+    return None if offset is None else round(offset, 3), warnings

@@ -10,53 +10,37 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    READ_LEVERAGE,
-    WRITE_LEVERAGE,
-    Endpoint,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    NotConfigured,
-    Refused,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Preview
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import AccountFacts
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Row
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 
 class Requests:
     """The requests about one symbol in a real run."""
 
-    def __init__(self, futures: Futures, facts: AccountFacts) -> None:
+    def __init__(self, futures: Futures) -> None:
         self._futures = futures
-        self._facts = facts
 
-    def read(self, goal: Goal) -> Reading:
+    def read(self, row: Row) -> Reading:
         """Read the leverage. Raise CoinSwitchError if that fails."""
-        pacer = self._futures.client.pacer
-        try:
-            leverage = self._futures.get_leverage(goal.symbol)
-        except NotConfigured as error:
-            return Reading(pacer.now(), unset=error)
-        return Reading(pacer.now(), leverage)
-
-    def read_again(self, row: Row, on_new_connection: bool) -> Reading:
-        """Read the leverage again, because the last reading is old or a write came after it."""
-        if on_new_connection:
+        client = self._futures.client
+        if row.step is Step.READ_BACK:
             # The old connection can still deliver the response to the write.
-            self._futures.client.reset_connection()
-        return self.read(row.goal)
+            client.reset_connection()
+        try:
+            leverage = self._futures.get_leverage(row.goal.symbol)
+        except errors.NotConfigured as error:
+            return Reading(client.pacer.now(), unset=error)
+        return Reading(client.pacer.now(), leverage)
 
     def write(self, row: Row) -> None:
         """Write the desired leverage. Raise CoinSwitchError if it is not confirmed."""
         self._futures.set_leverage(row.goal.symbol, row.goal.leverage)
-
-    def fetch_blockers(self, rows: Sequence[Row]) -> None:
-        """Read what blocks the symbols, after their writes were refused."""
-        _explain_rows(self._facts, rows, refresh=True)
 
 
 class SimulatedRequests(Requests):
@@ -72,14 +56,17 @@ class SimulatedRequests(Requests):
     def __init__(
         self, futures: Futures, facts: AccountFacts, preview: Preview, get_candidates: Callable[[], Sequence[Row]]
     ) -> None:
-        super().__init__(futures, facts)
+        super().__init__(futures)
+        self._facts = facts
         self._preview = preview
         self._get_candidates = get_candidates
 
-    def read_again(self, row: Row, on_new_connection: bool) -> Reading:
-        """Repeat the last reading at the simulated time."""
-        self._simulate(READ_LEVERAGE)
-        reading = row.reading or Reading(0.0)
+    def read(self, row: Row) -> Reading:
+        """Read the leverage for the first time, or repeat the last reading at the simulated time."""
+        if row.step is Step.READ:
+            return super().read(row)
+        self._simulate(endpoints.READ_LEVERAGE)
+        reading = row.evidence.get_reading() or Reading(0.0)
         return reading._replace(at=self._preview.now())
 
     def write(self, row: Row) -> None:
@@ -87,12 +74,9 @@ class SimulatedRequests(Requests):
         row.evidence.predicted = True
         if not row.evidence.explained:
             self._search(self._get_candidates())
-        self._simulate(WRITE_LEVERAGE)
+        self._simulate(endpoints.WRITE_LEVERAGE)
         if row.evidence.blockers or row.evidence.violation:
-            raise Refused(400, "", str(WRITE_LEVERAGE))
-
-    def fetch_blockers(self, rows: Sequence[Row]) -> None:
-        """Do nothing: the blockers were read before the simulated write."""
+            raise errors.Refused(400, "", str(endpoints.WRITE_LEVERAGE))
 
     def _simulate(self, endpoint: Endpoint) -> None:
         timing = self._futures.client.timing
@@ -104,12 +88,12 @@ class SimulatedRequests(Requests):
         client.pacer = client.real_pacer
         try:
             with self._preview.stopped():
-                _explain_rows(self._facts, rows, refresh=False)
+                explain_rows(self._facts, rows, refresh=False)
         finally:
             client.pacer = self._preview
 
 
-def _explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> None:
+def explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> None:
     """Record why the exchange refuses, or would refuse, the desired leverages."""
     for row in rows:
         record_limits(facts, row)
@@ -132,5 +116,5 @@ def record_limits(facts: AccountFacts, row: Row) -> None:
     try:
         row.evidence.violation = facts.find_violation(row.goal)
         row.evidence.limits_known = True
-    except CoinSwitchError as error:
+    except errors.CoinSwitchError as error:
         row.evidence.limits_error = error

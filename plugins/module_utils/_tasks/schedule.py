@@ -12,21 +12,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Mapping, NamedTuple, Sequence
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    OPEN_ORDERS,
-    POSITIONS,
-    READ_LEVERAGE,
-    WRITE_LEVERAGE,
-    Endpoint,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
-    KEYS_STATUS,
-    Evidence,
-    Goal,
-    Pause,
-    Reading,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 # A write is decided with a reading that is at most this old.
@@ -34,8 +23,13 @@ MAX_READING_AGE_SECONDS = 10.0
 # A write whose reading is this old goes out before further first reads, so that its reading does not get too old.
 URGENT_READING_AGE_SECONDS = 5.0
 
+# The order of the steps with the same wait. A write has 1 or 3: that depends on the age of its reading.
+_RANKS = {Step.READ_BACK: 0, Step.READ: 2, Step.EXPLAIN: 4}
+# The endpoints of the search for positions and orders that explain refusals.
+_SEARCH = (endpoints.POSITIONS, endpoints.OPEN_ORDERS)
 
-@dataclass
+
+@dataclass(eq=False)  # so that a row can be a key
 class Row:
     """A symbol of the policy.
 
@@ -50,11 +44,6 @@ class Row:
     evidence: Evidence = field(default_factory=Evidence)
     step: Step = Step.READ
     is_counted: bool = False
-
-    @property
-    def reading(self) -> Reading | None:
-        """The last reading that worked."""
-        return self.evidence.get_reading()
 
     @property
     def explains(self) -> bool:
@@ -80,65 +69,41 @@ class Price(NamedTuple):
     endpoint: Endpoint
 
 
-class Delays(NamedTuple):
-    """The time, and the seconds until a request of each kind can be sent."""
-
-    now: float
-    read: float
-    write: float
-    search: float
-    search_endpoint: Endpoint
-
-
-def _get_price(row: Row, delays: Delays) -> Price:
-    last = row.evidence.events[-1] if row.evidence.events else None
-    pause = max(0.0, last.until - delays.now) if isinstance(last, Pause) else 0.0
-    if row.step is Step.READ or row.step is Step.READ_BACK:
-        rank = 2 if row.step is Step.READ else 0
-        return Price(max(delays.read, pause), rank, False, delays.read, READ_LEVERAGE)
-    if row.step is Step.EXPLAIN:
-        return Price(delays.search, 4, False, delays.search, delays.search_endpoint)
-    return _get_price_of_write(row, delays, pause)
-
-
-def _get_price_of_write(row: Row, delays: Delays, pause: float) -> Price:
-    reading = row.reading
-    age = delays.now - reading.at if reading else math.inf
-    rank = 1 if age >= URGENT_READING_AGE_SECONDS else 3
-    raises = reading is None or reading.leverage is None or reading.leverage < row.goal.leverage
-    if row.step is not Step.WRITE:
-        return Price(0.0, rank, raises, 0.0, WRITE_LEVERAGE)
-    slot, endpoint = delays.write, WRITE_LEVERAGE
-    if age + delays.write > MAX_READING_AGE_SECONDS and delays.read > delays.write:
-        # By then, the reading is too old, so the write needs the slot of another one, too.
-        slot, endpoint = delays.read, READ_LEVERAGE
-    return Price(max(slot, pause), rank, raises, slot, endpoint)
-
-
-def get_prices(rows: Sequence[Row], pacer: Pacer | Preview) -> dict[int, Price]:
-    """Return the price of each step that can be taken, by the index of its row."""
-    delays = Delays(
-        pacer.now(), pacer.get_delay(READ_LEVERAGE), pacer.get_delay(WRITE_LEVERAGE), *_get_delay_of_search(rows, pacer)
-    )
+def get_prices(rows: Sequence[Row], pacer: Pacer | Preview) -> dict[Row, Price]:
+    """Return the price of each step that can be taken."""
+    is_searching = any(row.step is Step.EXPLAIN for row in rows)
+    used = (endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE, *(_SEARCH if is_searching else ()))
+    now = pacer.now()
+    delays = {endpoint: pacer.get_delay(endpoint) for endpoint in used}
     # An unclear write is finished before the next symbol is written, so that three in a row are noticed.
     busy = next((row for row in rows if _has_unclear_write(row)), None)
-    return {
-        index: _get_price(row, delays)
-        for index, row in enumerate(rows)
-        if busy is None or row is busy or row.step is not Step.WRITE
-    }
+    can_take = [row for row in rows if busy is None or row is busy or row.step is not Step.WRITE]
+    return {row: _get_price(row, now, delays) for row in can_take}
 
 
-def find_cheapest(prices: Mapping[int, Price]) -> int:
-    """Return the index of the row whose step goes first."""
-    return min(prices, key=lambda index: (*prices[index][:3], index))
+def _get_price(row: Row, now: float, delays: Mapping[Endpoint, float]) -> Price:
+    last = row.evidence.events[-1] if row.evidence.events else None
+    pause = max(0.0, last.until - now) if isinstance(last, Pause) else 0.0
+    if row.step not in _RANKS:
+        return _get_price_of_write(row, now, delays, pause)
+    waits_for = _SEARCH if row.step is Step.EXPLAIN else (endpoints.READ_LEVERAGE,)
+    slot, endpoint = max((delays[endpoint], endpoint) for endpoint in waits_for)
+    return Price(max(slot, pause), _RANKS[row.step], False, slot, endpoint)
 
 
-def _get_delay_of_search(rows: Sequence[Row], pacer: Pacer | Preview) -> tuple[float, Endpoint]:
-    """Return the seconds until the search for blockers can start, and the endpoint that it waits for."""
-    if not any(row.step is Step.EXPLAIN for row in rows):
-        return 0.0, POSITIONS
-    return max((pacer.get_delay(endpoint), endpoint) for endpoint in (POSITIONS, OPEN_ORDERS))
+def _get_price_of_write(row: Row, now: float, delays: Mapping[Endpoint, float], pause: float) -> Price:
+    """Return the price of a write, or of a step before it, which costs nothing."""
+    reading = row.evidence.get_reading()
+    age = now - reading.at if reading else math.inf
+    rank = 1 if age >= URGENT_READING_AGE_SECONDS else 3
+    raises = reading is None or reading.leverage is None or reading.leverage < row.goal.leverage
+    endpoint = endpoints.WRITE_LEVERAGE
+    if row.step is not Step.WRITE:
+        return Price(0.0, rank, raises, 0.0, endpoint)
+    if age + delays[endpoint] > MAX_READING_AGE_SECONDS and delays[endpoints.READ_LEVERAGE] > delays[endpoint]:
+        # By then, the reading is too old, so the write needs the slot of another one, too.
+        endpoint = endpoints.READ_LEVERAGE
+    return Price(max(delays[endpoint], pause), rank, raises, delays[endpoint], endpoint)
 
 
 def _has_unclear_write(row: Row) -> bool:
@@ -149,5 +114,5 @@ def _has_unclear_write(row: Row) -> bool:
     attempt = row.evidence.last_attempt
     if attempt is None or attempt.error is None or row.explains or row.step is Step.END:
         return False
-    concerns_all = attempt.error.status == KEYS_STATUS or not attempt.error.is_from_api
+    concerns_all = attempt.error.status == errors.KeysRefused.status or not attempt.error.is_from_api
     return attempt.is_possible or concerns_all or row.step is Step.WRITE

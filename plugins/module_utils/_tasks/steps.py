@@ -11,17 +11,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Effect
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
-    KEYS_STATUS,
-    RATE_LIMIT_STATUS,
-    Attempt,
-    Event,
-    Evidence,
-    Goal,
-    Pause,
-    Reading,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import complies
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
 
@@ -64,34 +56,24 @@ def next_step(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
         return _get_step_before_first_write(evidence, goal, rules)
     if attempt.error is None:
         return Step.END
-    if not attempt.reached:
-        return _get_step_after_no_effect(evidence, attempt, goal, rules)
-    after = evidence.get_events_after(attempt)
-    readings = [event for event in after if isinstance(event, Reading)]
-    if not readings:
-        return Step.READ_BACK
-    if readings[-1].worked and complies(readings[-1].leverage, goal):
+    readings = evidence.get_readings_after(attempt)
+    reading = readings[-1] if readings else None
+    if reading is not None and reading.worked and complies(reading.leverage, goal):
         return Step.END
-    if attempt.error.effect is Effect.POSSIBLE:
-        return _get_step_after_possible_effect(evidence, attempt, after, rules)
-    return _explain_or_end(evidence, attempt, readings[-1], rules)
-
-
-def _get_step_after_possible_effect(evidence: Evidence, attempt: Attempt, after: list[Event], rules: Rules) -> Step:
-    """Return the step after a write that may have been carried out, and that the last reading does not show."""
-    reading = next(event for event in reversed(after) if isinstance(event, Reading))
-    has_paused = any(isinstance(event, Pause) for event in after)
-    if reading.worked and _can_send_again(evidence, rules):
-        return Step.WRITE if has_paused else Step.PAUSE_WRITE
-    if not has_paused:
-        return Step.PAUSE_READ
-    return Step.READ_BACK if isinstance(after[-1], Pause) else _explain_or_end(evidence, attempt, reading, rules)
+    if not attempt.reached:
+        return _get_step_after_no_effect(evidence, attempt.error, reading, rules)
+    if reading is None:
+        return Step.READ_BACK
+    if attempt.is_possible:
+        return _get_step_after_possible_effect(evidence, attempt.error, reading, rules)
+    return _explain_or_end(evidence, attempt.error, reading, rules)
 
 
 def _get_step_before_first_write(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
-    reading = next((event for event in reversed(evidence.events) if isinstance(event, Reading)), None)
-    if reading is None:
+    readings = evidence.get_readings_after(None)
+    if not readings:
         return Step.READ
+    reading = readings[-1]
     if not reading.worked or (complies(reading.leverage, goal) and not rules.writes_same):
         return Step.END
     is_unset = reading.leverage is None
@@ -102,45 +84,56 @@ def _get_step_before_first_write(evidence: Evidence, goal: Goal, rules: Rules) -
     return Step.WRITE
 
 
-def _get_step_after_no_effect(evidence: Evidence, attempt: Attempt, goal: Goal, rules: Rules) -> Step:
+def _get_step_after_no_effect(
+    evidence: Evidence, error: CoinSwitchError, reading: Reading | None, rules: Rules
+) -> Step:
     """Return the step after a write that did not get past the network, the keys or the rate limit."""
-    error = attempt.error
-    after = evidence.get_events_after(attempt)
-    readings = [event for event in after if isinstance(event, Reading)]
-    if readings and (not readings[-1].worked or complies(readings[-1].leverage, goal)):
+    if reading is not None and not reading.worked:
         return Step.END
-    if error is None or error.status == RATE_LIMIT_STATUS:
+    if error.status == errors.RateLimited.status:
         return Step.WRITE
-    if error.status == KEYS_STATUS:
+    if error.status == errors.KeysRefused.status:
         # A reading that works says that the keys are valid, so the refusal can be an accident.
-        is_first = sum(item.error is not None and item.error.status == KEYS_STATUS for item in evidence.attempts) == 1
-        return (Step.WRITE if readings else Step.READ_BACK) if is_first else Step.END
-    if not error.can_retry or _count_attempts(evidence) > rules.retries:
+        refusals = [item for item in evidence.attempts if item.error and item.error.status == error.status]
+        if len(refusals) > 1:
+            return Step.END
+        return Step.READ_BACK if reading is None else Step.WRITE
+    if not _can_send_again(evidence, error, rules):
         return Step.END
-    return Step.WRITE if any(isinstance(event, Pause) for event in after) else Step.PAUSE_WRITE
+    return Step.WRITE if _has_paused(evidence) else Step.PAUSE_WRITE
 
 
-def _can_send_again(evidence: Evidence, rules: Rules) -> bool:
-    """Return whether to send a write again that may have been carried out: after a broken connection, 408 or 5xx."""
-    attempt = evidence.last_attempt
-    error = attempt.error if attempt else None
-    status = error.status if error else None
-    is_accepted = status is not None and status < 400
-    return error is not None and error.can_retry and not is_accepted and _count_attempts(evidence) <= rules.retries
+def _get_step_after_possible_effect(evidence: Evidence, error: CoinSwitchError, reading: Reading, rules: Rules) -> Step:
+    """Return the step after a write that may have been carried out, and that the last reading does not show."""
+    if reading.worked and _can_send_again(evidence, error, rules):
+        return Step.WRITE if _has_paused(evidence) else Step.PAUSE_WRITE
+    if not _has_paused(evidence):
+        return Step.PAUSE_READ
+    is_pause_over = not isinstance(evidence.events[-1], Pause)
+    return _explain_or_end(evidence, error, reading, rules) if is_pause_over else Step.READ_BACK
 
 
-def _count_attempts(evidence: Evidence) -> int:
-    """Return how often the write was sent, without the refusals of the rate limit: their waits are limited instead."""
-    errors = [attempt.error for attempt in evidence.attempts]
-    return sum(error is None or error.status != RATE_LIMIT_STATUS for error in errors)
+def _has_paused(evidence: Evidence) -> bool:
+    """Return whether there was a pause after the last attempt."""
+    return any(isinstance(event, Pause) for event in evidence.get_events_after(evidence.last_attempt))
 
 
-def _explain_or_end(evidence: Evidence, attempt: Attempt, reading: Reading, rules: Rules) -> Step:
+def _can_send_again(evidence: Evidence, error: CoinSwitchError, rules: Rules) -> bool:
+    """Return whether to send a write again: after a broken connection, 408 or 5xx, if it was not sent too often.
+
+    The refusals of the rate limit do not count: their waits are limited instead.
+    """
+    is_accepted = error.status is not None and error.status < 400
+    writes = [item for item in evidence.attempts if not item.error or item.error.status != errors.RateLimited.status]
+    return error.can_retry and not is_accepted and len(writes) <= rules.retries
+
+
+def _explain_or_end(evidence: Evidence, error: CoinSwitchError, reading: Reading, rules: Rules) -> Step:
     """Return the step that explains a refusal: first the limits, then positions and orders if the limits allow it.
 
     A server in front of the API does not know the positions, so its refusal is not explained.
     """
-    is_explainable = rules.explains and attempt.error is not None and (attempt.is_possible or attempt.error.is_from_api)
+    is_explainable = rules.explains and (error.effect is errors.Effect.POSSIBLE or error.is_from_api)
     if not reading.worked or not is_explainable or evidence.explained or evidence.violation:
         return Step.END
     return Step.EXPLAIN if evidence.limits_known or evidence.limits_error else Step.LIMITS

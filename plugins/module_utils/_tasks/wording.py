@@ -8,22 +8,18 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import describe_blockers
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import to_decimal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import (
-    BLOCKED,
-    LIMITS_UNKNOWN,
-    NEVER_CONFIGURED,
-    NOT_WRITTEN,
-    REFUSED,
-    UNKNOWN,
-    Verdict,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
 
 READ_BEFORE_YOU_TRADE = "Read the leverage before you trade."
+# How many positions, and how many orders, a reason names.
+_MAX_NAMED = 5
 
 
 def explain(verdict: Verdict, evidence: Evidence, goal: Goal) -> str:
@@ -38,18 +34,21 @@ def explain(verdict: Verdict, evidence: Evidence, goal: Goal) -> str:
 def make_sentence(text: object) -> str:
     """Return a text as a sentence: with a capital letter and a period."""
     line = str(text)
-    return line[:1].upper() + line[1:] + ("" if line.endswith((".", "?", "!")) else ".")
+    return _capitalize(line) + ("" if line.endswith((".", "?", "!")) else ".")
 
 
-def _explain_blocked(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[str]:
-    return [_describe_state(verdict, goal), describe_blockers(evidence.blockers), _describe_observation(evidence)]
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
-def _explain_refused(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[str]:
-    if evidence.violation is not None:
-        state = "" if evidence.violation.cause == "not_listed" else _describe_state(verdict, goal)
-        return [state, evidence.violation.text, _describe_observation(evidence)]
-    return [_describe_state(verdict, goal), _describe_search(evidence), _describe_observation(evidence)]
+def _explain_blocked_or_refused(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[str]:
+    violation = evidence.violation
+    is_listed = violation is None or violation.cause != "not_listed"
+    if verdict.outcome == judgment.BLOCKED:
+        why = describe_blockers(evidence.blockers)
+    else:
+        why = violation.text if violation else _describe_search(evidence)
+    return [_describe_state(verdict, goal) if is_listed else "", why, _describe_observation(evidence)]
 
 
 def _describe_search(evidence: Evidence) -> str:
@@ -62,19 +61,17 @@ def _describe_search(evidence: Evidence) -> str:
 
 
 def _explain_not_written(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[str]:
-    if verdict.cause == NEVER_CONFIGURED:
+    if verdict.cause == judgment.NEVER_CONFIGURED:
         return [
             f"the symbol was never configured, so there is no leverage to compare with {goal.leverage}.",
             "Set it once with enforce=exact.",
         ]
-    state = _describe_state(verdict, goal)
-    if verdict.cause == LIMITS_UNKNOWN:
-        return [
-            state,
-            "The task did not write it, because the limits of the symbol could not be read.",
-            _quote(verdict.error),
-        ]
-    return [state, _quote(verdict.error)]
+    are_limits_unknown = verdict.cause == judgment.LIMITS_UNKNOWN
+    return [
+        _describe_state(verdict, goal),
+        "The task did not write it, because the limits of the symbol could not be read." if are_limits_unknown else "",
+        _quote(verdict.error),
+    ]
 
 
 def _explain_unknown(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[str]:
@@ -82,7 +79,7 @@ def _explain_unknown(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[s
     if attempt is None:
         return ["the current leverage is not known.", _quote(verdict.error)]
     possible = next((item for item in reversed(evidence.attempts) if item.is_possible), attempt)
-    readings = [event for event in evidence.get_events_after(attempt) if isinstance(event, Reading)]
+    readings = evidence.get_readings_after(attempt)
     worked = next((reading for reading in reversed(readings) if reading.worked), None)
     failure = readings[-1].failure if readings else evidence.held
     return [
@@ -113,9 +110,32 @@ def _describe_state(verdict: Verdict, goal: Goal) -> str:
     return f"the leverage is now {now}, not {goal.leverage} (it was {before})."
 
 
+def describe_blockers(blockers: list[dict[str, Any]]) -> str:
+    """Return two sentences: what blocks the change, and what to do about it."""
+    positions = [to_one_line(f"{row['side']} {row['size']}") for row in blockers if row["kind"] == "position"]
+    orders = [_describe_order(row) for row in blockers if row["kind"] == "order"]
+    groups = [("open position", "close the position", positions), ("open order", "cancel the orders", orders)]
+    found = " and ".join(_list_items(name, items) for name, _action, items in groups if items)
+    actions = " and ".join(action for _name, action, items in groups if items)
+    verb = "blocks" if len(blockers) == 1 else "block"
+    return f"{_capitalize(found)} {verb} the change. {_capitalize(actions)} first."
+
+
+def _describe_order(row: dict[str, Any]) -> str:
+    """Return an order such as `BUY 0.01 at 1000, ID 5f3a`. Orders that close a position can have no quantity."""
+    quantity = row["quantity"] if to_decimal(row["quantity"]) else row["order_type"]
+    price = f" at {row['price']}" if to_decimal(row["price"]) else ""
+    return to_one_line(f"{row['side']} {quantity}{price}, ID {row['order_id']}")
+
+
+def _list_items(name: str, items: list[str]) -> str:
+    more = f"; and {len(items) - _MAX_NAMED} more" if len(items) > _MAX_NAMED else ""
+    count = f"an {name}" if len(items) == 1 else f"{len(items)} {name}s"
+    return f"{count} ({'; '.join(items[:_MAX_NAMED])}{more})"
+
+
 def _describe_observation(evidence: Evidence) -> str:
-    attempt = evidence.last_attempt
-    return "" if attempt is None or evidence.predicted else _quote(attempt.error)
+    return "" if evidence.predicted else _quote(evidence.last_error)
 
 
 def _quote(error: CoinSwitchError | None) -> str:
@@ -127,8 +147,8 @@ def _format(leverage: int | None) -> str:
 
 
 _BY_OUTCOME: dict[str, Callable[[Verdict, Evidence, Goal], list[str]]] = {
-    BLOCKED: _explain_blocked,
-    REFUSED: _explain_refused,
-    NOT_WRITTEN: _explain_not_written,
-    UNKNOWN: _explain_unknown,
+    judgment.BLOCKED: _explain_blocked_or_refused,
+    judgment.REFUSED: _explain_blocked_or_refused,
+    judgment.NOT_WRITTEN: _explain_not_written,
+    judgment.UNKNOWN: _explain_unknown,
 }

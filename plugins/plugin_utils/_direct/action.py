@@ -24,15 +24,8 @@ from ansible.utils.vars import merge_hash
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
-from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import (
-    NotPlain,
-    Task,
-    has_other_connection,
-    is_on,
-    plain,
-    reason_for_module,
-    to_text,
-)
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct import route
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import Task, plain
 
 _MODULE_UTILS = _module.__name__.rpartition("._ansible")[0]
 # Ansible imports this file in the process that forks the workers, so each worker has these files already.
@@ -80,7 +73,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
                 return {**result, **self._finish(refused, options, task_vars)}
             empty_keys = _describe_empty_keys(arguments, task_vars)
             is_refused = empty_keys is not None or self._is_refused(options)
-            reason = None if is_refused else _get_reason_for_module(Task(self, task_vars, environment), arguments)
+            reason = None if is_refused else route.reason_for_module(Task(self, task_vars, environment))
             if reason is None:
                 self._print_way(task_vars, REFUSED if is_refused else "runs directly in the controller")
                 return {**result, **self._run_directly(options, task_vars, empty_keys)}
@@ -96,7 +89,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         variables: dict[str, Any] = {}
         self._compute_environment_string(variables)
         keys = {option: variables.pop(name) for name, option in KEYS.items() if variables.get(name)}
-        environment = {str(name): value for name, value in plain(variables, fallback=to_text).items()}
+        environment = {str(name): value for name, value in plain(variables, fallback=route.to_text).items()}
         self._task.args = {**keys, **self._task.args}
         self._task.environment = [environment]
         return environment
@@ -131,7 +124,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         """Do what Ansible does for a module that has no action plugin."""
         wrap_async = self._task.async_val and not self._connection.has_native_async
         # An asynchronous task may run longer than ansible-playbook. Another host or container has other processes.
-        is_watched = not wrap_async and not has_other_connection(self._connection)
+        is_watched = not wrap_async and not route.has_other_connection(self._connection)
         controller = {_module.CONTROLLER: _module.Process.find(_get_controller())} if is_watched else {}
         try:
             with _set_environment(controller):
@@ -140,7 +133,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
                 )
         except AnsibleError as error:
             # Without an ssh client, or without sshpass, Ansible does not call it a failure of the connection.
-            if isinstance(error, AnsibleAction) or not has_other_connection(self._connection):
+            if isinstance(error, AnsibleAction) or not route.has_other_connection(self._connection):
                 raise
             kind = AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else AnsibleError
             raise kind(f"{str(error).rstrip('.')}. {NOT_LOCAL}") from None
@@ -150,7 +143,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
 
     def _get_line_printer(self, task_vars: dict[str, Any]) -> Callable[[str], None] | None:
         """Return what prints a line of progress to stderr, because stdout can be JSON. None if it is switched off."""
-        if self._task.no_log or not is_on(Task(self, task_vars, {}), "coinswitch_progress"):
+        if self._task.no_log or not route.is_on(Task(self, task_vars, {}), "coinswitch_progress"):
             return None
         host = task_vars.get("inventory_hostname", "")
         return lambda text: Display().display(f"{host}: {text}", stderr=True)
@@ -200,15 +193,6 @@ def _describe_empty_keys(arguments: Mapping[str, Any], variables: Mapping[str, A
     return f"{' and '.join(names)} of {variables.get('inventory_hostname')} {are} not set. Set {them} for this host."
 
 
-def _get_reason_for_module(task: Task, arguments: Mapping[str, Any]) -> str | None:
-    """Return why a task must run as a module. None if it can run directly."""
-    try:
-        plain(arguments)
-    except NotPlain:
-        return "the value of an option is not plain text, a number, a list or a dictionary"
-    return reason_for_module(task)
-
-
 def _describe_unknown_options(name: str, unknown: list[str], known: Iterable[str]) -> str:
     """Return the message of Ansible for options that do not exist, with the options that were probably meant."""
     similar = {option: difflib.get_close_matches(option, known, n=1) for option in unknown}
@@ -231,7 +215,7 @@ def _hide_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mappi
     """Return the options without secrets, also without those that are a part of another option."""
     clean = _module.make_redactor(options).clean
     return {
-        name: HIDDEN if value is not None and argument_spec[name].get("no_log") else clean(plain(value, to_text))
+        name: HIDDEN if value is not None and argument_spec[name].get("no_log") else clean(plain(value, route.to_text))
         for name, value in options.items()
     }
 

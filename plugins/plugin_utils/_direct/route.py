@@ -28,10 +28,6 @@ PREFIX = "COINSWITCH_"
 MAX_NUMBER_BITS = 14000
 
 
-class NotPlain(Exception):
-    """The value of an option cannot be expressed in JSON."""
-
-
 class Task(NamedTuple):
     """The action plugin, the variables of the task, and the variables that its keyword `environment` sets."""
 
@@ -45,13 +41,12 @@ def reason_for_module(task: Task) -> str | None:
     return next((reason for applies, reason in REASONS if applies(task)), None)
 
 
-def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
+def plain(value: Any, fallback: Callable[[Any], Any]) -> Any:
     """Return a copy of a value without the tags that templating adds.
 
     Args:
         value: The value of an option or a variable.
-        fallback: Converts what JSON cannot express: a date, or a number with thousands of digits. Without it, this
-            raises NotPlain.
+        fallback: Converts what JSON cannot express: a date, or a number with thousands of digits.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -63,9 +58,7 @@ def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
         return {plain(name, fallback): plain(item, fallback) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, fallback) for item in value]
-    if fallback is not None:
-        return fallback(value)
-    raise NotPlain
+    return fallback(value)
 
 
 def to_text(value: Any) -> str:
@@ -90,6 +83,13 @@ def is_on(task: Task, switch: str) -> bool:
 def has_other_connection(connection: Any) -> bool:
     """Return whether a connection plugin is not ansible.builtin.local. Another plugin can have the same name."""
     return inspect.getfile(type(connection)) != inspect.getfile(local)
+
+
+def _has_unusual_value(task: Task) -> bool:
+    """Return whether JSON cannot express the value of an option."""
+    unusual: list[Any] = []
+    plain(task.action._task.args, fallback=unusual.append)
+    return bool(unusual)
 
 
 def _sets_other_variables(task: Task) -> bool:
@@ -123,6 +123,7 @@ def _lacks_a_library(_task: Task) -> bool:
 
 
 REASONS: tuple[tuple[Callable[[Task], object], str], ...] = (
+    (_has_unusual_value, "the value of an option is not plain text, a number, a list or a dictionary"),
     (lambda task: not is_on(task, SWITCH), f"{SWITCH} or {SWITCH.upper()} is false"),
     (lambda task: sys.platform == "darwin", "the system is macOS, where a proxy look-up in a forked process fails"),
     (lambda task: task.action._task.async_val, "the task is asynchronous"),

@@ -133,7 +133,7 @@ def test_empty_variable_does_not_make_an_empty_api_url_valid(monkeypatch: pytest
     assert get_refusal(api_url="").startswith("api_url must be https://HOST")
 
 
-# --- _get_required ---
+# --- _read_key ---
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret_key"])
@@ -156,7 +156,7 @@ def test_empty_key_is_refused_with_the_variable_of_the_playbook(name: str) -> No
     )
 
 
-# --- _check_key_text ---
+# --- _read_key: characters that no key has ---
 
 
 @pytest.mark.parametrize("key", [API_KEY, API_KEY.upper(), "an-old-key", "~!", "a'b"])

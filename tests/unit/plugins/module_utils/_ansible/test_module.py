@@ -98,11 +98,11 @@ def run_module(
 
 def make_main(work: Callable[..., Result], **definition: Any) -> Callable[[], None]:
     """Return the main function of a module that calls `work`."""
-    return lambda: _module.run(_module.ModuleDefinition({}, read_options=lambda params: None, work=work, **definition))
+    return lambda: _module.run(_module.ModuleDefinition({}, lambda params: None, lambda: work, **definition))
 
 
 def make_failing_work(error: Exception) -> Callable[..., Result]:
-    """Return a function for ModuleDefinition.work that raises an error."""
+    """Return a function that raises an error, for example as the work of a ModuleDefinition."""
 
     def work(*_arguments: object) -> Result:
         raise error

@@ -11,13 +11,10 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unclear
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import RECENT_MS
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import (
-    ORDERS_SPAN_MS,
-    AccountFacts,
-    describe_blockers,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS, AccountFacts
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import describe_blockers
 from sandbox import FAULTS
 
 from ..client_setup import INSTRUMENTS, NOW, ORDERS, POSITIONS, ClientSetup, Fault, NewSetup, Quirks
@@ -232,41 +229,3 @@ def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: An
         dict.fromkeys(ORDER, value) | {"kind": "order"},
     ]
     assert "\n" not in describe_blockers(blockers)
-
-
-# --- describe_blockers ---
-
-
-@pytest.mark.parametrize(
-    ("blockers", "words"),
-    [
-        ([POSITION], "An open position (LONG 1) blocks the change. Close the position first."),
-        ([ORDER], "An open order (BUY 0.01 at 1000, ID 5f3a) blocks the change. Cancel the orders first."),
-        (
-            [{**ORDER, "quantity": "0", "price": "0", "order_type": "TAKE_PROFIT_MARKET"}],
-            "An open order (BUY TAKE_PROFIT_MARKET, ID 5f3a) blocks the change. Cancel the orders first.",
-        ),
-        (
-            [POSITION, {**POSITION, "side": "SHORT", "size": "0.5"}, ORDER],
-            (
-                "2 open positions (LONG 1; SHORT 0.5) and an open order (BUY 0.01 at 1000, ID 5f3a) block the change. "
-                "Close the position and cancel the orders first."
-            ),
-        ),
-        (
-            [POSITION] * 7,
-            (
-                "7 open positions (LONG 1; LONG 1; LONG 1; LONG 1; LONG 1; and 2 more) block the change. "
-                "Close the position first."
-            ),
-        ),
-    ],
-)
-def test_description_names_the_blockers_and_what_to_do(blockers: list[dict[str, Any]], words: str) -> None:
-    assert describe_blockers(blockers) == words
-
-
-def test_description_is_one_short_line_if_the_exchange_sends_long_text_with_line_breaks() -> None:
-    words = describe_blockers([{**POSITION, "size": "1\n2", "side": "LONG\x1b[31m\r\n" * 500}])
-    assert words.isprintable()
-    assert len(words) < 400

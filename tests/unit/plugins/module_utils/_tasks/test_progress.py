@@ -148,7 +148,7 @@ def test_wait_of_check_mode_for_the_search_for_orders_is_printed(new_setup: NewS
 def test_wait_of_a_task_that_reads_is_printed(new_setup: NewSetup) -> None:
     setup, _policy = prepare_symbols(new_setup, 1)
     lines = collect_lines(setup)
-    setup.pacer.on_wait = setup.progress.waiting_for_rate_limit
+    setup.pacer.on_wait = setup.progress.waiting
     setup.pacer.wait(4)
     assert lines == []
     setup.pacer.wait(25)

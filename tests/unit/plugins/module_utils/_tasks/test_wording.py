@@ -25,7 +25,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import judge
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain, make_sentence
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import (
+    describe_blockers,
+    explain,
+    make_sentence,
+)
 
 GOAL = Goal("BTCUSDT", 10)
 LOST = Unclear("No complete response within 10 s (timeout)")
@@ -34,6 +38,7 @@ SPENT = BudgetSpent("There is no time left.")
 FAILED = Reading(0.0, failure=LOST)
 UNSET = Reading(0.0)
 POSITION = {"kind": "position", "position_id": "a", "side": "LONG", "size": "1", "mark_price": "5"}
+ORDER = {"kind": "order", "order_id": "5f3a", "side": "BUY", "quantity": "0.01", "price": "1000", "order_type": "LIMIT"}
 LIMITS = Violation("limits", "The exchange allows 1 to 5 for this symbol.")
 NOT_LISTED = Violation("not_listed", "EXCHANGE_2 does not list this symbol. Check the name.")
 
@@ -162,3 +167,41 @@ def test_reason_of_a_never_configured_symbol_under_maximum() -> None:
 )
 def test_sentence_has_a_capital_letter_and_a_period(text: str, sentence: str) -> None:
     assert make_sentence(text) == sentence
+
+
+# --- describe_blockers ---
+
+
+@pytest.mark.parametrize(
+    ("blockers", "words"),
+    [
+        ([POSITION], "An open position (LONG 1) blocks the change. Close the position first."),
+        ([ORDER], "An open order (BUY 0.01 at 1000, ID 5f3a) blocks the change. Cancel the orders first."),
+        (
+            [{**ORDER, "quantity": "0", "price": "0", "order_type": "TAKE_PROFIT_MARKET"}],
+            "An open order (BUY TAKE_PROFIT_MARKET, ID 5f3a) blocks the change. Cancel the orders first.",
+        ),
+        (
+            [POSITION, {**POSITION, "side": "SHORT", "size": "0.5"}, ORDER],
+            (
+                "2 open positions (LONG 1; SHORT 0.5) and an open order (BUY 0.01 at 1000, ID 5f3a) block the change. "
+                "Close the position and cancel the orders first."
+            ),
+        ),
+        (
+            [POSITION] * 7,
+            (
+                "7 open positions (LONG 1; LONG 1; LONG 1; LONG 1; LONG 1; and 2 more) block the change. "
+                "Close the position first."
+            ),
+        ),
+    ],
+)
+def test_description_names_the_blockers_and_what_to_do(blockers: list[dict[str, Any]], words: str) -> None:
+    assert describe_blockers(blockers) == words
+
+
+def test_description_is_one_short_line_if_the_exchange_sends_long_text_with_line_breaks() -> None:
+    words = describe_blockers([{**POSITION, "size": "1\n2", "side": "LONG\x1b[31m\r\n" * 500}])
+    assert words.isprintable()
+    assert len(words) < 400
