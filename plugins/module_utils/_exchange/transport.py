@@ -123,8 +123,7 @@ class _Attempt:
     def mark_sent(self) -> None:
         """Record that the first byte is sent next. Raise TimeoutError if the timeout has passed."""
         with self._lock:
-            if self.expired:
-                raise TimeoutError
+            self.raise_if_expired()
             self.sock = self.connection.sock
             self.sent = True
 
@@ -252,7 +251,7 @@ class Transport:
                 return self._exchange(request, attempt)
         except Exception as error:  # any exception of the libraries means that there is no response
             self.reset_connection()
-            raise self._explain(error, attempt) from None
+            raise self.explain(error) from None
         except BaseException:
             # The task was interrupted. The response can still arrive on this connection.
             self.reset_connection()
@@ -313,8 +312,14 @@ class Transport:
             raise
         return sock
 
-    def explain_unsent(self, error: Exception, is_past_proxy: bool) -> CoinSwitchError:
-        """Return why nothing was sent.
+    def explain_tunnel(self, status: int) -> Unreachable:
+        """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
+        variable = self._proxy.variable if self._proxy else ""
+        advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
+        return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
+
+    def explain(self, error: Exception, is_past_proxy: bool = True) -> CoinSwitchError:
+        """Return the error in our own words. The message of a library can contain the password of a proxy.
 
         Args:
             error: What the libraries raised.
@@ -323,113 +328,49 @@ class Transport:
         if isinstance(error, CoinSwitchError):
             return error
         cause = _get_innermost(error)
-        failure = _Failure(
-            self._url,
-            self._timeout / 2,
-            None if is_past_proxy else self._proxy,
-            self._authorities,
-            cause,
-            self._attempt.expired or _is_timeout(cause),
-        )
-        text, can_retry = next((text, can_retry) for applies, text, can_retry in _UNSENT if applies(failure))
-        return Unreachable(text(failure), can_retry)
-
-    def explain_tunnel(self, status: int) -> Unreachable:
-        """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
-        variable = self._proxy.variable if self._proxy else ""
-        advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
-        return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
-
-    def _explain(self, error: Exception, attempt: _Attempt) -> CoinSwitchError:
-        """Return the error in our own words. The message of a library can contain the password of a proxy."""
-        if isinstance(error, CoinSwitchError):
-            return error
-        if not attempt.sent:
-            return self.explain_unsent(error, is_past_proxy=True)
-        cause = _get_innermost(error)
-        if attempt.expired or _is_timeout(cause):
+        timed_out = self._attempt.expired or _is_timeout(cause)
+        if not self._attempt.sent:
+            return self._explain_unsent(cause, timed_out, None if is_past_proxy else self._proxy)
+        if timed_out:
             return Unclear(f"No complete response within {self._timeout:g} s (timeout).")
         return Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
 
+    def _explain_unsent(self, cause: BaseException, timed_out: bool, proxy: Proxy | None) -> Unreachable:
+        """Return why nothing was sent.
 
-class _Failure(NamedTuple):
-    """Why nothing was sent.
-
-    Attributes:
-        url: The address of the exchange.
-        seconds: The time for the connection.
-        proxy: The proxy, if the connection to it failed.
-        authorities: The certificate authorities, if certificates are verified.
-        cause: The innermost error.
-        timed_out: Whether the time was over.
-    """
-
-    url: str
-    seconds: float
-    proxy: Proxy | None
-    authorities: Authorities | None
-    cause: BaseException
-    timed_out: bool
-
-    @property
-    def server(self) -> str:
-        """Whose certificate was checked."""
-        return f"the proxy in {self.proxy.variable}" if self.proxy else self.url
-
-    @property
-    def setting(self) -> str:
-        """The setting to check. A SOCKS proxy does not tell whether it or the exchange was not found."""
-        if not self.proxy:
-            return "api_url"
-        return f"api_url and {self.proxy.variable}" if self.proxy.is_socks else self.proxy.variable
-
-    @property
-    def reason(self) -> str:
-        """The innermost cause."""
-        return _describe_cause(self.cause)
+        Args:
+            cause: The innermost error.
+            timed_out: Whether the time was over.
+            proxy: The proxy, if the connection to it failed.
+        """
+        setting = proxy.settings if proxy else "api_url"
+        certificate_error = _describe_certificate_error(cause)
+        if certificate_error:
+            server = f"the proxy in {proxy.variable}" if proxy else self._url
+            return Unreachable(
+                f"The TLS certificate of {server} is not trusted ({certificate_error}). Check {setting}, and set "
+                "ca_path if your own authority signed the certificate.",
+                can_retry=False,
+            )
+        if self._authorities and not self._authorities.are_readable():
+            return Unreachable(
+                f"No request was sent to {self._url}, because the certificate authorities in "
+                f"{self._authorities.source} cannot be read. Check that the path exists, is readable, and contains "
+                "certificates in PEM format.",
+                can_retry=False,
+            )
+        reason = _describe_cause(cause)
+        if proxy:
+            return Unreachable(f"No connection to {self._url} through the proxy ({reason}). Check {setting}.")
+        if timed_out:
+            return Unreachable(
+                f"No connection to {self._url} within {self._timeout / 2:g} s (half of timeout). Check the network."
+            )
+        # The libraries refuse an address with a ValueError.
+        can_retry = not isinstance(cause, ValueError)
+        return Unreachable(f"No connection to {self._url} ({reason}). Check api_url and the network.", can_retry)
 
 
-def _describe_failure(failure: _Failure) -> str:
-    return f"No connection to {failure.url} ({failure.reason}). Check api_url and the network."
-
-
-# The first row that applies explains why nothing was sent: a condition, the message, and whether a retry can succeed.
-_UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bool], ...] = (
-    (
-        lambda failure: _describe_certificate_error(failure.cause),
-        lambda failure: (
-            f"The TLS certificate of {failure.server} is not trusted ({_describe_certificate_error(failure.cause)}). "
-            f"Check {failure.setting}, and set ca_path if your own authority signed the certificate."
-        ),
-        False,
-    ),
-    (
-        lambda failure: failure.authorities and not failure.authorities.are_readable(),
-        lambda failure: (
-            f"No request was sent to {failure.url}, because the certificate authorities in "
-            f"{failure.authorities and failure.authorities.source} cannot be read. Check that the path exists, is "
-            "readable, and contains certificates in PEM format."
-        ),
-        False,
-    ),
-    (
-        lambda failure: failure.proxy,
-        lambda failure: (
-            f"No connection to {failure.url} through the proxy ({failure.reason}). Check {failure.setting}."
-        ),
-        True,
-    ),
-    (
-        lambda failure: failure.timed_out,
-        lambda failure: (
-            f"No connection to {failure.url} within {failure.seconds:g} s (half of timeout). Check the network."
-        ),
-        True,
-    ),
-    # The libraries refuse an address with a ValueError.
-    (lambda failure: isinstance(failure.cause, ValueError), _describe_failure, False),
-    (lambda failure: True, _describe_failure, True),
-)
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
 _REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
 _TUNNEL_ADVICE = {
@@ -464,7 +405,7 @@ class _Connection(HTTPConnection):
         try:
             super().connect()
         except Exception as error:  # the libraries raise many types
-            raise self._transport.explain_unsent(error, self._is_past_proxy) from None
+            raise self._transport.explain(error, self._is_past_proxy) from None
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, if the transport allows it."""
