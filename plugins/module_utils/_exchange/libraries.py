@@ -32,10 +32,9 @@ try:
     from requests.adapters import HTTPAdapter
     from requests.auth import AuthBase
     from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     if has_pysocks():
-        from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSHTTPSConnectionPool
+        from urllib3.contrib.socks import SOCKSHTTPSConnection
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
@@ -45,12 +44,9 @@ __all__ = [
     "Ed25519PublicKey",
     "HTTPAdapter",
     "HTTPConnection",
-    "HTTPConnectionPool",
     "HTTPSConnection",
-    "HTTPSConnectionPool",
     "InvalidSignature",
     "SOCKSHTTPSConnection",
-    "SOCKSHTTPSConnectionPool",
     "Session",
     "requests",
     "require_libraries",

@@ -26,37 +26,14 @@ from http.cookiejar import DefaultCookiePolicy
 from threading import Lock, Timer
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import (
-    Authorities,
-    Proxy,
-    check_proxy,
-    find_authorities,
-    find_proxy,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import environment, libraries, sockets
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import Proxy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     CoinSwitchError,
     Unclear,
     Unreachable,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    AuthBase,
-    HTTPAdapter,
-    HTTPConnection,
-    HTTPConnectionPool,
-    HTTPSConnection,
-    HTTPSConnectionPool,
-    Session,
-    SOCKSHTTPSConnection,
-    SOCKSHTTPSConnectionPool,
-    requests,
-    require_libraries,
-    urllib3,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sockets import (
-    connect_first,
-    resolve,
-    start_thread,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import requests, urllib3
 
 # The largest response, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
 MAX_RESPONSE_BYTES = 2 << 20
@@ -112,7 +89,7 @@ class _Attempt:
         self._watchdog.daemon = True
 
     def __enter__(self) -> _Attempt:
-        start_thread(self._watchdog)
+        sockets.start_thread(self._watchdog)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -148,7 +125,7 @@ class _Attempt:
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
 
-class _Session(Session):
+class _Session(libraries.Session):
     """A session of requests that never follows a redirect."""
 
     # When the last response was received, in monotonic seconds. Before the first response, there is no idle time.
@@ -168,23 +145,26 @@ class Transport:
         verify: Whether to verify TLS certificates, or the path of a file or folder with trusted authorities.
         may_send: Called before the first byte of each request. An exception keeps the request from being sent.
         clock: Returns monotonic seconds.
+
+    Attributes:
+        proxy: The proxy that all requests go through. None without one.
     """
 
     def __init__(
         self,
         url: str,
-        auth: AuthBase,
+        auth: libraries.AuthBase,
         timeout: float,
         verify: bool | str,
         may_send: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        require_libraries()
+        libraries.require_libraries()
         self._url = url
         self._auth = auth
         self._timeout = timeout
-        self._proxy = find_proxy(url)
-        self._authorities = find_authorities(url, verify)
+        self.proxy = environment.find_proxy(url)
+        self._authorities = environment.find_authorities(url, verify)
         self._verify = verify and (self._authorities.path if self._authorities else True)
         self._may_send = may_send
         self._clock = clock
@@ -202,11 +182,6 @@ class Transport:
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return session
-
-    @property
-    def has_proxy(self) -> bool:
-        """Whether requests go through a proxy."""
-        return self._proxy is not None
 
     @property
     def sent(self) -> bool:
@@ -249,24 +224,23 @@ class Transport:
         try:
             with attempt:
                 return self._exchange(request, attempt)
-        except Exception as error:  # any exception of the libraries means that there is no response
+        except BaseException as error:
+            # The response can still arrive on this connection, also if the task was interrupted.
             self.reset_connection()
-            raise self.explain(error) from None
-        except BaseException:
-            # The task was interrupted. The response can still arrive on this connection.
-            self.reset_connection()
+            if isinstance(error, Exception):  # any exception of the libraries means that there is no response
+                raise self.explain(error) from None
             raise
 
     def _exchange(self, request: Request, attempt: _Attempt) -> Response:
-        if self._proxy:
-            check_proxy(self._proxy, self._url)
+        if self.proxy:
+            environment.check_proxy(self.proxy, self._url)
         with self._session.request(
             request.method,
             self._url + request.path,
             params=dict(request.params),
             data=request.body,
             headers=_HEADERS,
-            proxies={"https": self._proxy.url} if self._proxy else {},
+            proxies={"https": self.proxy.url} if self.proxy else {},
             auth=self._auth,
             timeout=(self._timeout / 2, self._timeout),
             allow_redirects=False,
@@ -303,7 +277,7 @@ class Transport:
         """Return a connected socket to the exchange or to its proxy. Raise OSError or Unreachable if that fails."""
         self._attempt.connection = connection
         deadline = self._attempt.connect_deadline
-        sock = connect_first(resolve(host, port, deadline), deadline)
+        sock = sockets.connect_first(sockets.resolve(host, port, deadline), deadline)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(max(0.001, deadline - time.monotonic()))
@@ -314,7 +288,7 @@ class Transport:
 
     def explain_tunnel(self, status: int) -> Unreachable:
         """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
-        variable = self._proxy.variable if self._proxy else ""
+        variable = self.proxy.variable if self.proxy else ""
         advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
         return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
 
@@ -330,7 +304,7 @@ class Transport:
         cause = _get_innermost(error)
         timed_out = self._attempt.expired or _is_timeout(cause)
         if not self._attempt.sent:
-            return self._explain_unsent(cause, timed_out, None if is_past_proxy else self._proxy)
+            return self._explain_unsent(cause, timed_out, None if is_past_proxy else self.proxy)
         if timed_out:
             return Unclear(f"No complete response within {self._timeout:g} s (timeout).")
         return Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
@@ -379,13 +353,13 @@ _TUNNEL_ADVICE = {
 }
 
 
-class _Connection(HTTPConnection):
+class _Connection(libraries.HTTPConnection):
     """A connection that asks its transport before it sends."""
 
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._transport = transport
-        self._is_past_proxy = not transport.has_proxy
+        self._is_past_proxy = transport.proxy is None
 
     def _new_conn(self) -> socket.socket:
         return self._transport.open_socket(self, self._dns_host, int(self.port))
@@ -415,16 +389,16 @@ class _Connection(HTTPConnection):
         super().request(*args, **options)
 
 
-class _TlsConnection(_Connection, HTTPSConnection):
+class _TlsConnection(_Connection, libraries.HTTPSConnection):
     """The same, with TLS."""
 
 
-class _SocksConnection(_Connection, SOCKSHTTPSConnection):
+class _SocksConnection(_Connection, libraries.SOCKSHTTPSConnection):
     """The same, with TLS through a SOCKS proxy. PySocks opens the socket, and has its own timeout."""
 
     def _new_conn(self) -> socket.socket:
         try:
-            sock: socket.socket = SOCKSHTTPSConnection._new_conn(self)
+            sock: socket.socket = libraries.SOCKSHTTPSConnection._new_conn(self)
         except urllib3.exceptions.HTTPError as error:
             # urllib3 does not set the cause. The error of PySocks says more, and the one inside of it says most.
             raise getattr(error.__context__, "socket_err", None) or error.__context__ or error from None
@@ -432,51 +406,25 @@ class _SocksConnection(_Connection, SOCKSHTTPSConnection):
         return sock
 
 
-class _Pool(HTTPConnectionPool):
-    """A connection pool whose connections know their transport."""
-
-    ConnectionCls: Any = _Connection
-
-    def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.ConnectionCls = partial(self.ConnectionCls, transport)
+# By the class of urllib3 that each of them extends.
+_CONNECTIONS: dict[type, type[_Connection]] = {
+    libraries.HTTPConnection: _Connection,
+    libraries.HTTPSConnection: _TlsConnection,
+    libraries.SOCKSHTTPSConnection: _SocksConnection,
+}
 
 
-class _TlsPool(_Pool, HTTPSConnectionPool):
-    """The same, with TLS."""
-
-    ConnectionCls: Any = _TlsConnection
-
-
-class _SocksPool(_Pool, SOCKSHTTPSConnectionPool):
-    """The same, with TLS through a SOCKS proxy."""
-
-    ConnectionCls: Any = _SocksConnection
-
-
-class _Adapter(HTTPAdapter):
+class _Adapter(libraries.HTTPAdapter):
     """Opens the connections of a session. Each connection knows its transport."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
         super().__init__(max_retries=0)
+        self._transport = transport
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Create the connection pools for requests without a proxy."""
-        super().init_poolmanager(*args, **options)
-        self._set_pools(self.poolmanager, _TlsPool)
-
-    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        """Return the connection pools for requests through a proxy."""
-        manager = super().proxy_manager_for(proxy, **options)
-        self._set_pools(manager, _SocksPool if proxy.lower().startswith("socks") else _TlsPool)
-        return manager
-
-    def _set_pools(self, manager: Any, tls_pool: type) -> None:
-        manager.pool_classes_by_scheme = {
-            "http": partial(_Pool, self._transport),
-            "https": partial(tls_pool, self._transport),
-        }
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Prepare a connection pool. requests calls this before each request, with and without a proxy."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call] # in the stubs of requests
+        conn.ConnectionCls = partial(_CONNECTIONS[type(conn).ConnectionCls], self._transport)
 
 
 def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
@@ -486,22 +434,20 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
         raise Unclear(
             "The response is compressed, but the request asked for an uncompressed one. Check api_url and the proxy."
         )
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
         chunk = response.raw.read(_CHUNK_BYTES, decode_content=False)
         attempt.raise_if_expired()
         if not chunk:
             break
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > max_bytes:
+        body += chunk
+        if len(body) > max_bytes:
             raise Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
     length = response.headers.get("Content-Length", "")
     # urllib3 1.26 treats the end of the connection as the end of the response.
-    if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
+    if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and len(body) < int(length):
         raise EOFError
-    return b"".join(chunks)
+    return bytes(body)
 
 
 def _get_innermost(error: BaseException) -> BaseException:
