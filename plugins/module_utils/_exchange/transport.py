@@ -64,7 +64,10 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The response to a request. The body of a refusal is empty if it could not be read."""
+    """The response to a request. The body of a refusal is empty if it could not be read.
+
+    Upper and lower case do not matter in the names of the headers.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -260,7 +263,7 @@ class Transport:
             if attempt.has_unread_bytes():
                 # They would be read as the response to the next request.
                 self.reset_connection()
-            return Response(status, dict(response.headers), body)
+            return Response(status, response.headers, body)
 
     def before_first_byte(self, connection: Any) -> None:
         """Called by an open connection right before it sends the first byte of a request."""
