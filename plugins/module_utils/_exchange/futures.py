@@ -15,23 +15,13 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    INSTRUMENTS,
-    OPEN_ORDERS,
-    POSITIONS,
-    READ_LEVERAGE,
-    TIME,
-    VALIDATE,
-    WALLET,
-    WRITE_LEVERAGE,
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
+    Client,
+    find_message,
+    to_one_line,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    NotConfigured,
-    Refused,
-    Unconfirmed,
-    Unexpected,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
 
 # Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50
@@ -76,15 +66,15 @@ class Futures:
             Unexpected: The response is not about this symbol, or its leverage is not a whole number.
         """
         try:
-            value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
-        except Refused as error:
+            value = self.client.request(endpoints.READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
+        except errors.Refused as error:
             if error.is_from_api and (error.status or 0) >= 400:
-                raise NotConfigured(str(error), error.exchange_message, error.status) from None
+                raise errors.NotConfigured(str(error), error.exchange_message, error.status) from None
             raise
         data = _get_data(value)
         if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
             text = f"The exchange returned no leverage: {_quote_response(value)}."
-            raise NotConfigured(text, _describe_response(value), self.client.status)
+            raise errors.NotConfigured(text, _describe_response(value), self.client.status)
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
             raise Unexpected(
@@ -95,17 +85,17 @@ class Futures:
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Write a leverage once (Update Leverage). Raise Unconfirmed if the response does not repeat it."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
-        value = self.client.request(WRITE_LEVERAGE, body=body)
+        value = self.client.request(endpoints.WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
         if self._find_leverage(data, symbol) != leverage:
-            has_message = isinstance(value, dict) and isinstance(value.get("message"), str)
+            has_message = find_message(value) is not None
             status = self.client.status
             is_refusal = status == 200 and has_message and data is None
-            raise Unconfirmed(_describe_response(value), status, has_message, is_refusal)
+            raise errors.Unconfirmed(_describe_response(value), status, has_message, is_refusal)
 
     def get_instruments(self) -> dict[str, Instrument]:
         """Return all instruments by their symbols (Get Instrument Info)."""
-        data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
+        data = _get_data(self.client.request(endpoints.INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
             raise Unexpected(f"The response contains no instruments: {_quote_response(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
@@ -115,7 +105,7 @@ class Futures:
         params = {"exchange": self.exchange}
         if symbol is not None:
             params["symbol"] = symbol
-        rows = _get_rows(_get_data(self.client.request(POSITIONS, params)), "positions")
+        rows = _get_rows(_get_data(self.client.request(endpoints.POSITIONS, params)), "positions")
         return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
 
     def get_open_orders(
@@ -168,7 +158,7 @@ class Futures:
         body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **period}
         if symbol is not None:
             body["symbol"] = symbol
-        value = self.client.request(OPEN_ORDERS, body=body)
+        value = self.client.request(endpoints.OPEN_ORDERS, body=body)
         data = _get_data(value) if value != {} else None
         page, cursor = (data.get("orders"), to_int(data.get("cursor"))) if isinstance(data, dict) else (data, None)
         rows = _get_rows(page, "orders")
@@ -181,7 +171,7 @@ class Futures:
 
     def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""
-        data = _get_data(self.client.request(WALLET))
+        data = _get_data(self.client.request(endpoints.WALLET))
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
@@ -192,7 +182,7 @@ class Futures:
 
     def get_server_time(self) -> int:
         """Return the time of the exchange in Unix milliseconds (Server time)."""
-        value = self.client.request(TIME)
+        value = self.client.request(endpoints.TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
             raise Unexpected(f"The response contains no time: {_quote_response(value)}")
@@ -200,7 +190,7 @@ class Futures:
 
     def validate_keys(self) -> None:
         """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
-        value = self.client.request(VALIDATE)
+        value = self.client.request(endpoints.VALIDATE)
         if not isinstance(value, dict):
             raise Unexpected(f"The response does not show whether the keys are valid: {_quote_response(value)}")
 
@@ -242,11 +232,9 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
         start: The start of the period of the page, in Unix milliseconds.
         end: The end of the period of the page, in Unix milliseconds.
     """
-    times = [time for time in (to_int(row.get("created_at")) for row in rows) if time is not None]
-    times_in_period = [time for time in times if start <= time <= end]
-    candidates = [min(times_in_period)] if times_in_period else []
-    if cursor is not None and start <= cursor <= end:
-        candidates.append(cursor)
+    times = [to_int(row.get("created_at")) for row in rows]
+    oldest = min((time for time in times if time is not None and start <= time <= end), default=None)
+    candidates = [time for time in (oldest, cursor) if time is not None and start <= time <= end]
     if not candidates:
         raise Unexpected(
             "A full page of open orders has neither a cursor nor a usable time, so orders may be missing. Read one "
@@ -305,7 +293,7 @@ def _to_whole_step(step: Decimal | None) -> int | None:
 
 def _get_data(value: Any) -> Any:
     """Return the `data` of a response. None if there is nothing to return: it is null, or there is only a message."""
-    if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
+    if isinstance(value, dict) and ("data" in value or find_message(value) is not None):
         return value.get("data")
     raise Unexpected(f"The response contains no data: {_quote_response(value)}")
 
@@ -330,8 +318,8 @@ def _is_open(row: dict[str, Any]) -> bool:
 
 def _describe_response(value: Any) -> str:
     """Return the message of a response on one line. Without a message, return its JSON."""
-    message = value.get("message") if isinstance(value, dict) else None
-    return to_one_line(message if isinstance(message, str) else json.dumps(value, ensure_ascii=False, default=float))
+    message = find_message(value)
+    return to_one_line(json.dumps(value, ensure_ascii=False, default=float) if message is None else message)
 
 
 def _quote_response(value: Any) -> str:

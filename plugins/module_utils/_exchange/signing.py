@@ -11,12 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 from urllib.parse import unquote_plus
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    AuthBase,
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-    InvalidSignature,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries
 
 SEED_DIGITS = 64
 
@@ -67,14 +62,14 @@ def _matches(public_key: str, secret_key: str) -> bool:
     """Return whether a key is the public key of a secret key. False if one of them is not valid."""
     # The check uses a signature, because the import of the module that can export a key takes longer.
     try:
-        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(private.sign(b""), b"")
-    except (ValueError, InvalidSignature):
+        private = libraries.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
+        libraries.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(private.sign(b""), b"")
+    except (ValueError, libraries.InvalidSignature):
         return False
     return True
 
 
-class SignedAuth(AuthBase):
+class SignedAuth(libraries.AuthBase):
     """Signs each request when requests prepares it.
 
     Args:
@@ -86,7 +81,7 @@ class SignedAuth(AuthBase):
     def __init__(self, api_key: str, secret_key: str, clock: Callable[[], float]) -> None:
         self._api_key = api_key
         self._secret_key = secret_key
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
+        self._key = libraries.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
         self._clock = clock
 
     def __call__(self, r: Any) -> Any:
