@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import defaultdict
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import MemoryBudgets, parse_budget
@@ -53,12 +54,11 @@ class _Refusals:
         burst_size: How many requests these were.
     """
 
-    def __init__(self) -> None:
-        self.in_a_row = 0
-        self.pause = 1.0
-        self.spacing = 0.0
-        self.burst_start = 0.0
-        self.burst_size = 0
+    in_a_row = 0
+    pause = 1.0
+    spacing = 0.0
+    burst_start = 0.0
+    burst_size = 0
 
 
 class Pacer:
@@ -89,7 +89,7 @@ class Pacer:
         self.max_wait = max_wait
         self.now = clock
         self._sleep = sleep
-        self._refusals: dict[str, _Refusals] = {}
+        self._refusals: defaultdict[Endpoint, _Refusals] = defaultdict(_Refusals)
         self.waited = 0.0
         self.on_wait: Callable[[float], None] | None = None
 
@@ -147,7 +147,7 @@ class Pacer:
             if taken_at in budget.request_times:
                 budget.request_times.remove(taken_at)
             budgets[endpoint.name] = [[*budget.request_times, self.now()], budget.closed_until]
-        if accepted and endpoint.name in self._refusals:
+        if accepted and self.is_refused(endpoint):
             self._learn_spacing(endpoint)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
@@ -169,7 +169,7 @@ class Pacer:
             endpoint: The endpoint.
             retry_after: The seconds of the Retry-After header, or None without a valid header.
         """
-        refusals = self._refusals.setdefault(endpoint.name, _Refusals())
+        refusals = self._refusals[endpoint]
         refusals.in_a_row += 1
         with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
@@ -187,11 +187,10 @@ class Pacer:
             budgets[endpoint.name] = [budget.request_times, max(budget.closed_until, until)]
 
     def _learn_spacing(self, endpoint: Endpoint) -> None:
-        """After refusals, spread the next requests as the exchange did, but not slower than the documented limit."""
-        refusals = self._refusals[endpoint.name]
-        if refusals.in_a_row:
-            refusals.pause = min(WINDOW_SECONDS, refusals.pause * (2.0 ** min(refusals.in_a_row, _MAX_DOUBLINGS) - 1))
-        if refusals.in_a_row and refusals.burst_size:
+        """Spread the next requests as the exchange did, but not slower than the documented limit."""
+        refusals = self._refusals[endpoint]
+        refusals.pause = min(WINDOW_SECONDS, refusals.pause * (2.0 ** min(refusals.in_a_row, _MAX_DOUBLINGS) - 1))
+        if refusals.burst_size:
             observed = (self.now() - refusals.burst_start) / refusals.burst_size
             refusals.spacing = min(observed, WINDOW_SECONDS / self.get_max_requests(endpoint))
         refusals.in_a_row = 0
@@ -208,17 +207,14 @@ class Pacer:
         seconds = math.ceil(self.get_delay(endpoint, count))
         left = f"rate_limit_timeout ({self.max_wait:g} s) allows only {max(0, math.floor(self.wait_left))} s more"
         advice = "Increase rate_limit_timeout, or run the task again later."
-        refused = self._refusals[endpoint.name].in_a_row if endpoint.name in self._refusals else 0
+        refused = self._refusals[endpoint].in_a_row
         requests = "1 more request" if count == 1 else f"{count} more requests"
         if refused:
             times = "" if refused == 1 else f" {refused} times in a row"
+            when = f"{requests} take about {seconds} s"
             first = math.ceil(self.get_delay(endpoint))
-            is_about_first = count == 1 or first > self.wait_left
-            when = (
-                f"The next request is due in about {first} s"
-                if is_about_first
-                else f"{requests} take about {seconds} s"
-            )
+            if count == 1 or first > self.wait_left:
+                when = f"The next request is due in about {first} s"
             return BudgetSpent(
                 f"The exchange answered {endpoint} with HTTP 429 (too many requests){times}. {when}, but {left}. "
                 f"{advice} Check whether another program uses the same key."
@@ -228,7 +224,7 @@ class Pacer:
 
     def is_refused(self, endpoint: Endpoint) -> bool:
         """Return whether the last request to an endpoint was refused with HTTP 429."""
-        return endpoint.name in self._refusals and self._refusals[endpoint.name].in_a_row > 0
+        return self._refusals[endpoint].in_a_row > 0
 
     def wait_for(self, endpoint: Endpoint) -> None:
         """Wait until one request can be sent. Raise BudgetSpent if that takes longer than the rest of the max wait."""
@@ -257,7 +253,7 @@ class Pacer:
     def _calculate_delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
         now = self.now()
         allowed = self.get_max_requests(endpoint)
-        spacing = self._refusals[endpoint.name].spacing if endpoint.name in self._refusals else 0.0
+        spacing = self._refusals[endpoint].spacing
         start = max(now, budget.closed_until)
         times = list(budget.request_times)
         for _request in range(count):
