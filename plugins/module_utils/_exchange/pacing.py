@@ -290,8 +290,8 @@ class Preview:
         self._simulated = Pacer(copy, real.share, real.max_wait, self.now, lambda seconds: None)
         self._simulated.waited = real.waited
         self._simulated_times: dict[float, float] = {}
+        self.max_wait = real.max_wait
         self.get_delay = self._simulated.get_delay
-        self.get_max_requests = self._simulated.get_max_requests
         self.check_max_wait = self._simulated.check_max_wait
         self.describe_spent = self._simulated.describe_spent
         self.is_refused = self._simulated.is_refused
@@ -304,23 +304,9 @@ class Preview:
         return self._simulated.waited
 
     @property
-    def max_wait(self) -> float:
-        """The seconds that the task can wait in total."""
-        return self.real.max_wait
-
-    @property
     def wait_left(self) -> float:
         """The seconds that a real run could still wait."""
         return self.max_wait - self.waited
-
-    @property
-    def on_wait(self) -> Callable[[float], None] | None:
-        """Called during a wait of check mode itself."""
-        return self.real.on_wait
-
-    @on_wait.setter
-    def on_wait(self, callback: Callable[[float], None] | None) -> None:
-        self.real.on_wait = callback
 
     def now(self) -> float:
         """Return the time of a real run, in seconds of the monotonic clock."""
