@@ -13,12 +13,9 @@ import re
 import ssl
 from typing import NamedTuple
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    has_pysocks,
-    requests,
-    urllib3,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import requests, urllib3
 
 _SOCKS_SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
 
@@ -83,7 +80,7 @@ def check_proxy(proxy: Proxy, url: str) -> None:
             f"the proxy in {proxy.variable} has an unknown scheme. Use http://, https://, or socks5h:// for a SOCKS "
             "proxy."
         )
-    elif parts.scheme in _SOCKS_SCHEMES and not has_pysocks():
+    elif parts.scheme in _SOCKS_SCHEMES and not libraries.has_pysocks():
         problem = (
             f"the SOCKS proxy in {proxy.variable} needs the Python library PySocks. Install PySocks for the Python "
             "that runs the module, or use an http:// proxy."
