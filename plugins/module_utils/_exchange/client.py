@@ -263,8 +263,8 @@ class Client:
 
     def _find_cause_of_refused_keys(self, endpoint: Endpoint) -> str:
         pair = self.describe_pair()
-        for fact, advice in _ADVICE_ON_PAIRS.items():
-            if getattr(pair, fact):
+        for (fact, value), advice in _ADVICE_ON_PAIRS.items():
+            if getattr(pair, fact) is value:
                 return advice
         offset = self._offset
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
@@ -290,10 +290,10 @@ class Client:
 
 # By the facts about the two keys, the most certain first.
 _ADVICE_ON_PAIRS = {
-    "is_swapped": "api_key and secret_key are swapped. Put each one in the place of the other.",
-    "is_same": "api_key and secret_key are the same key. Copy both keys of the pair.",
-    "differs": "secret_key and api_key are not a pair. Copy both from the same pair.",
-    "has_upper_case": "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
+    ("is_swapped", True): "api_key and secret_key are swapped. Put each one in the place of the other.",
+    ("is_same", True): "api_key and secret_key are the same key. Copy both keys of the pair.",
+    ("matches", False): "secret_key and api_key are not a pair. Copy both from the same pair.",
+    ("has_upper_case", True): "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
 }
 # By the response of Validate keys. A new pair revokes the old one at once, in every program that uses it.
 _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {

@@ -31,7 +31,7 @@ class KeyPair(NamedTuple):
     """What two keys show without a request. None of it is certain to be wrong: some older pairs are valid with it.
 
     Attributes:
-        matches: The API key is the public key of the secret key.
+        matches: The API key is the public key of the secret key. Some older pairs are valid although it is not.
         is_swapped: The keys match if they are exchanged: each one is in the place of the other.
         is_same: One of the two keys is in both places.
         has_upper_case: The API key has upper-case letters. CoinSwitch PRO shows it in lower case.
@@ -41,11 +41,6 @@ class KeyPair(NamedTuple):
     is_swapped: bool
     is_same: bool
     has_upper_case: bool
-
-    @property
-    def differs(self) -> bool:
-        """Whether the keys are no pair. Some older pairs are valid nevertheless."""
-        return not self.matches
 
 
 def describe_pair(api_key: str, secret_key: str) -> KeyPair:
