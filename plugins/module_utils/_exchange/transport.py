@@ -289,12 +289,6 @@ class Transport:
             raise
         return sock
 
-    def explain_tunnel(self, status: int) -> Unreachable:
-        """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
-        variable = self.proxy.variable if self.proxy else ""
-        advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
-        return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
-
     def explain(self, error: Exception, is_past_proxy: bool = True) -> CoinSwitchError:
         """Return the error in our own words. The message of a library can contain the password of a proxy.
 
@@ -320,6 +314,12 @@ class Transport:
             timed_out: Whether the time was over.
             proxy: The proxy, if the connection to it failed.
         """
+        refusal = _REFUSED_TUNNEL.search(str(cause))
+        if refusal and proxy:
+            advice = _TUNNEL_ADVICE.get(refusal[1], "Check api_url and the proxy.")
+            return Unreachable(
+                f"The proxy in {proxy.variable} did not connect to {self._url} (HTTP {refusal[1]}). {advice}"
+            )
         setting = proxy.settings if proxy else "api_url"
         certificate_error = _describe_certificate_error(cause)
         if certificate_error:
@@ -349,10 +349,10 @@ class Transport:
 
 
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
-_REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
+_REFUSED_TUNNEL = re.compile("connection failed: ([0-9]{3})")
 _TUNNEL_ADVICE = {
-    403: "Check api_url, and allow its host in the rules of the proxy.",
-    407: "Correct the user and the password of the proxy.",
+    "403": "Check api_url, and allow its host in the rules of the proxy.",
+    "407": "Correct the user and the password of the proxy.",
 }
 
 
@@ -368,13 +368,7 @@ class _Connection(libraries.HTTPConnection):
         return self._transport.open_socket(self, self._dns_host, int(self.port))
 
     def _tunnel(self) -> None:
-        try:
-            super()._tunnel()
-        except OSError as error:
-            refusal = _REFUSED_TUNNEL.search(str(error))
-            if refusal:
-                raise self._transport.explain_tunnel(int(refusal[1])) from None
-            raise
+        super()._tunnel()
         self._is_past_proxy = True
 
     def connect(self) -> None:
