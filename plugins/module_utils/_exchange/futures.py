@@ -269,9 +269,8 @@ def to_int(value: Any) -> int | None:
 def _to_instrument(symbol: str, fields: Any) -> Instrument:
     if not isinstance(fields, dict):
         raise Unexpected(f"The entry for instrument {to_one_line(symbol)} is not an object: {_quote_response(fields)}")
-    minimum, maximum, step = (
-        to_decimal(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")
-    )
+    names = ("min_leverage", "max_leverage", "leverage_step")
+    minimum, maximum, step = (to_decimal(fields.get(name)) for name in names)
     return Instrument(
         symbol,
         None if minimum is None else math.ceil(minimum),
