@@ -14,7 +14,7 @@ import random
 import re
 import time
 from decimal import Decimal
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors, pacing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import VALIDATE, Endpoint
@@ -32,6 +32,8 @@ _MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 8.0
+# How JSON is parsed: numbers with a fraction are Decimals. int() refuses NaN and Infinity, which are not JSON.
+_NUMBERS: dict[str, Any] = {"parse_float": Decimal, "parse_int": parse_integer, "parse_constant": int}
 
 
 class Timing(NamedTuple):
@@ -97,8 +99,6 @@ class Client:
         self.request_count = 0
         self.timing = Timing(0.0, 0.0, "")
         self.status = 0
-        # The offset of the clock when the keys were refused.
-        self._offset: float | None = None
         self.on_response: Callable[[Request, Response], None] = lambda request, response: None
 
     def request(
@@ -198,7 +198,7 @@ class Client:
             self.pacer.handle_refusal(endpoint, error.retry_after)
             raise
 
-    def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+    def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool) -> None:
         self.request_count += 1
         self.pacer.record_response(endpoint, taken_at, accepted)
 
@@ -218,24 +218,15 @@ class Client:
         quote = format_quote(text)
         is_from_api = _get_message(response.body) is not None
         if status == 401:
-            self._offset = get_clock_offset(response.headers.get("Date", ""), self._clock())
             raise errors.KeysRefused(f"The exchange refused the keys with HTTP 401{quote}.", text, is_from_api)
         if 300 <= status < 500 and status != 408:
             raise errors.Refused(status, text, str(request), is_from_api)
         raise errors.Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
 
     def _parse_json(self, response: Response) -> Any:
-        """Return the JSON value of a body. Numbers with a fraction are Decimals."""
+        """Return the JSON value of a body."""
         try:
-            return self._clean(
-                json.loads(
-                    response.body,
-                    parse_float=Decimal,
-                    parse_int=parse_integer,
-                    parse_constant=_reject_constant,
-                    object_pairs_hook=self._to_object,
-                )
-            )
+            return self._clean(json.loads(response.body, object_pairs_hook=self._to_object, **_NUMBERS))
         except (ValueError, ArithmeticError, RecursionError):
             quote = format_quote(self._describe_body(response.body))
             raise errors.Unclear(
@@ -266,7 +257,7 @@ class Client:
         for (fact, value), advice in _ADVICE_ON_PAIRS.items():
             if getattr(pair, fact) is value:
                 return advice
-        offset = self._offset
+        offset = get_clock_offset(self.timing.date, self.timing.received)
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             return (
@@ -314,10 +305,6 @@ def get_pause(attempt: int) -> float:
     """Return the seconds of the pause before a retry."""
     longest = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
     return longest * random.uniform(0.5, 1.0)
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def _get_message(body: bytes) -> str | None:
