@@ -36,7 +36,19 @@ def start_thread(thread: Thread) -> None:
         ) from None
 
 
-def resolve(host: str, port: int, deadline: float) -> list[Any]:
+def open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a socket that is connected to a host until the deadline. Raise OSError or Unreachable if that fails."""
+    sock = connect_first(_resolve(host, port, deadline), deadline)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(max(0.001, deadline - time.monotonic()))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[Any]:
     """Return the addresses of a host. A look-up has no timeout, so a thread does it until the deadline."""
     results: SimpleQueue[Any] = SimpleQueue()
     start_thread(Thread(target=_look_up, args=(host.strip("[]"), port, results), daemon=True))

@@ -26,14 +26,8 @@ from http.cookiejar import DefaultCookiePolicy
 from threading import Lock, Timer
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import environment, libraries, sockets
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import Proxy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    Unclear,
-    Unreachable,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import requests, urllib3
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import environment, errors, libraries
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sockets import open_socket, start_thread
 
 # The largest response, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
 MAX_RESPONSE_BYTES = 2 << 20
@@ -92,7 +86,7 @@ class _Attempt:
         self._watchdog.daemon = True
 
     def __enter__(self) -> _Attempt:
-        sockets.start_thread(self._watchdog)
+        start_thread(self._watchdog)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -183,7 +177,7 @@ class Transport:
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.mount(self._url, _Adapter(self))
         if self._verify is False:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            libraries.urllib3.disable_warnings(libraries.urllib3.exceptions.InsecureRequestWarning)
         return session
 
     @property
@@ -274,63 +268,56 @@ class Transport:
 
     def _raise_if_closed(self) -> None:
         if self._closed:
-            raise Unreachable("The task has ended, so no more requests are sent.", can_retry=False)
+            raise errors.Unreachable("The task has ended, so no more requests are sent.", can_retry=False)
 
     def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
         """Return a connected socket to the exchange or to its proxy. Raise OSError or Unreachable if that fails."""
         self._attempt.connection = connection
-        deadline = self._attempt.connect_deadline
-        sock = sockets.connect_first(sockets.resolve(host, port, deadline), deadline)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return open_socket(host, port, self._attempt.connect_deadline)
 
-    def explain(self, error: Exception, is_past_proxy: bool = True) -> CoinSwitchError:
+    def explain(self, error: Exception, is_past_proxy: bool = True) -> errors.CoinSwitchError:
         """Return the error in our own words. The message of a library can contain the password of a proxy.
 
         Args:
             error: What the libraries raised.
             is_past_proxy: Whether the proxy did its part, so that the error is not about the proxy.
         """
-        if isinstance(error, CoinSwitchError):
+        if isinstance(error, errors.CoinSwitchError):
             return error
         cause = _get_innermost(error)
         timed_out = self._attempt.expired or _is_timeout(cause)
         if not self._attempt.sent:
-            return self._explain_unsent(cause, timed_out, None if is_past_proxy else self.proxy)
+            return self._explain_unsent(cause, timed_out, is_past_proxy)
         if timed_out:
-            return Unclear(f"No complete response within {self._timeout:g} s (timeout).")
-        return Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
+            return errors.Unclear(f"No complete response within {self._timeout:g} s (timeout).")
+        return errors.Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
 
-    def _explain_unsent(self, cause: BaseException, timed_out: bool, proxy: Proxy | None) -> Unreachable:
+    def _explain_unsent(self, cause: BaseException, timed_out: bool, is_past_proxy: bool) -> errors.Unreachable:
         """Return why nothing was sent.
 
         Args:
             cause: The innermost error.
             timed_out: Whether the time was over.
-            proxy: The proxy, if the connection to it failed.
+            is_past_proxy: As for `explain`.
         """
+        proxy = None if is_past_proxy else self.proxy
         refusal = _REFUSED_TUNNEL.search(str(cause))
         if refusal and proxy:
             advice = _TUNNEL_ADVICE.get(refusal[1], "Check api_url and the proxy.")
-            return Unreachable(
+            return errors.Unreachable(
                 f"The proxy in {proxy.variable} did not connect to {self._url} (HTTP {refusal[1]}). {advice}"
             )
         setting = proxy.settings if proxy else "api_url"
         certificate_error = _describe_certificate_error(cause)
         if certificate_error:
             server = f"the proxy in {proxy.variable}" if proxy else self._url
-            return Unreachable(
+            return errors.Unreachable(
                 f"The TLS certificate of {server} is not trusted ({certificate_error}). Check {setting}, and set "
                 "ca_path if your own authority signed the certificate.",
                 can_retry=False,
             )
         if self._authorities and not self._authorities.are_readable():
-            return Unreachable(
+            return errors.Unreachable(
                 f"No request was sent to {self._url}, because the certificate authorities in "
                 f"{self._authorities.source} cannot be read. Check that the path exists, is readable, and contains "
                 "certificates in PEM format.",
@@ -338,14 +325,14 @@ class Transport:
             )
         reason = _describe_cause(cause)
         if proxy:
-            return Unreachable(f"No connection to {self._url} through the proxy ({reason}). Check {setting}.")
+            return errors.Unreachable(f"No connection to {self._url} through the proxy ({reason}). Check {setting}.")
         if timed_out:
-            return Unreachable(
+            return errors.Unreachable(
                 f"No connection to {self._url} within {self._timeout / 2:g} s (half of timeout). Check the network."
             )
         # The libraries refuse an address with a ValueError.
         can_retry = not isinstance(cause, ValueError)
-        return Unreachable(f"No connection to {self._url} ({reason}). Check api_url and the network.", can_retry)
+        return errors.Unreachable(f"No connection to {self._url} ({reason}). Check api_url and the network.", can_retry)
 
 
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
@@ -396,7 +383,7 @@ class _SocksConnection(_Connection, libraries.SOCKSHTTPSConnection):
     def _new_conn(self) -> socket.socket:
         try:
             sock: socket.socket = libraries.SOCKSHTTPSConnection._new_conn(self)
-        except urllib3.exceptions.HTTPError as error:
+        except libraries.urllib3.exceptions.HTTPError as error:
             # urllib3 does not set the cause. The error of PySocks says more, and the one inside of it says most.
             raise getattr(error.__context__, "socket_err", None) or error.__context__ or error from None
         self._is_past_proxy = True
@@ -424,11 +411,11 @@ class _Adapter(libraries.HTTPAdapter):
         conn.ConnectionCls = partial(_CONNECTIONS[type(conn).ConnectionCls], self._transport)
 
 
-def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
+def _read_body(response: libraries.requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
     """Return the body of a response. Raise Unclear if it is compressed or larger than `max_bytes`."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise Unclear(
+        raise errors.Unclear(
             "The response is compressed, but the request asked for an uncompressed one. Check api_url and the proxy."
         )
     body = bytearray()
@@ -439,7 +426,7 @@ def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -
             break
         body += chunk
         if len(body) > max_bytes:
-            raise Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
+            raise errors.Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
     length = response.headers.get("Content-Length", "")
     # urllib3 1.26 treats the end of the connection as the end of the response.
     if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and len(body) < int(length):
@@ -455,7 +442,7 @@ def _get_innermost(error: BaseException) -> BaseException:
 
 
 def _is_timeout(cause: BaseException) -> bool:
-    return isinstance(cause, (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError))
+    return isinstance(cause, (socket.timeout, TimeoutError, libraries.urllib3.exceptions.TimeoutError))
 
 
 def _describe_certificate_error(cause: BaseException) -> str:
