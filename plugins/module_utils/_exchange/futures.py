@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
@@ -176,9 +176,8 @@ class Futures:
             return [], []
         if not isinstance(data, dict):
             raise Unexpected(f"The response contains no wallet: {_quote_response(data)}")
-        return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
-            data.get("asset"), "assets"
-        )
+        balances = _get_objects(data.get("base_asset_balances"), "balances", "base_asset")
+        return balances, _get_rows(data.get("asset"), "assets")
 
     def get_server_time(self) -> int:
         """Return the time of the exchange in Unix milliseconds (Server time)."""
@@ -253,10 +252,7 @@ def to_decimal(value: Any) -> Decimal | None:
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None
+    number = Decimal(value)
     return number if number.is_finite() and abs(number.adjusted()) < 40 else None
 
 

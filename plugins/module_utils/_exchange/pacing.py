@@ -173,16 +173,14 @@ class Pacer:
         refusals.in_a_row += 1
         with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
-            # The last request is the refused one.
-            accepted = budget.request_times[: max(0, len(budget.request_times) - refusals.in_a_row)]
+            seconds = min(WINDOW_SECONDS, refusals.pause * 2.0 ** min(refusals.in_a_row - 1, _MAX_DOUBLINGS))
             if refusals.in_a_row == 1:
+                # The last request is the refused one.
+                accepted = budget.request_times[:-1]
                 refusals.burst_start = accepted[0] if accepted else self.now()
                 refusals.burst_size = len(accepted)
-            if refusals.in_a_row == 1 and retry_after is not None:
                 # Use only the first Retry-After. A wrong value could repeat forever.
-                seconds = retry_after
-            else:
-                seconds = min(WINDOW_SECONDS, refusals.pause * 2.0 ** min(refusals.in_a_row - 1, _MAX_DOUBLINGS))
+                seconds = seconds if retry_after is None else retry_after
             until = self.now() + min(seconds, MAX_CLOSURE_SECONDS)
             budgets[endpoint.name] = [budget.request_times, max(budget.closed_until, until)]
 
