@@ -13,7 +13,7 @@ import json
 import math
 import re
 from decimal import Decimal
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
@@ -33,6 +33,9 @@ _OVERLAP_MS = 5 * 60 * 1000
 RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
 # If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
+
+
+Row = Dict[str, Any]
 
 
 class Instrument(NamedTuple):
@@ -100,7 +103,7 @@ class Futures:
             raise Unexpected(f"The response contains no instruments: {_quote_response(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
-    def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
+    def get_positions(self, symbol: str | None = None) -> list[Row]:
         """Return the open positions of one symbol, or of all symbols if the exchange allows that (Get Positions)."""
         params = {"exchange": self.exchange}
         if symbol is not None:
@@ -110,7 +113,7 @@ class Futures:
 
     def get_open_orders(
         self, from_time: int, to_time: int | None = None, symbol: str | None = None
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Iterator[list[Row]]:
         """Yield the open orders, one list for each page, newest first (Open Orders). No order is repeated.
 
         Every order that the exchange lists is open, even if its time is outside the period. The times are used only to
@@ -146,9 +149,7 @@ class Futures:
                 )
             end = _get_next_end(rows, cursor, start, latest) if is_full else start
 
-    def get_orders_page(
-        self, period: Mapping[str, int], symbol: str | None = None
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    def get_orders_page(self, period: Mapping[str, int], symbol: str | None = None) -> tuple[list[Row], int | None]:
         """Return one page of open orders, and its cursor if it has one (Open Orders).
 
         Args:
@@ -169,7 +170,7 @@ class Futures:
             )
         return rows, cursor
 
-    def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def get_wallet(self) -> tuple[list[Row], list[Row]]:
         """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""
         data = _get_data(self.client.request(endpoints.WALLET))
         if data is None or data == []:
@@ -214,11 +215,11 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (not isinstance(value, bool) and to_decimal(value) == 0)
 
 
-def _get_order_id(order: dict[str, Any]) -> str:
+def _get_order_id(order: Row) -> str:
     return str(order.get("order_id", order))
 
 
-def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int) -> int:
+def _get_next_end(rows: list[Row], cursor: int | None, start: int, end: int) -> int:
     """Return the `to_time` of the next page. It is always earlier than `end`.
 
     The next page ends at the cursor or at the oldest row. The later of the two is used, so that a wrong value skips no
@@ -293,12 +294,12 @@ def _get_data(value: Any) -> Any:
     raise Unexpected(f"The response contains no data: {_quote_response(value)}")
 
 
-def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
+def _get_rows(value: Any, name: str) -> list[Row]:
     """Return the rows of a list, with symbols in upper case. Null counts as an empty list."""
     return [{**row, "symbol": str(row["symbol"]).upper()} for row in _get_objects(value, name, "symbol")]
 
 
-def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
+def _get_objects(value: Any, name: str, key: str) -> list[Row]:
     """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
@@ -306,7 +307,7 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_open(row: dict[str, Any]) -> bool:
+def _is_open(row: Row) -> bool:
     """Return whether a position is open. A size that cannot be parsed counts as open, because it can block a change."""
     return to_decimal(row.get("position_size")) != 0
 
