@@ -287,7 +287,8 @@ class Preview:
             copy = MemoryBudgets(budgets)
         self._simulated = Pacer(copy, real.share, real.max_wait, self.now, lambda seconds: None)
         self._simulated.waited = real.waited
-        self._simulated_times: dict[float, float] = {}
+        # The time of the request that is being sent, in the copy of the budgets. Requests are sent one after the other.
+        self._simulated_at = 0.0
         self.max_wait = real.max_wait
         self.get_delay = self._simulated.get_delay
         self.check_max_wait = self._simulated.check_max_wait
@@ -335,10 +336,8 @@ class Preview:
 
     def take(self, endpoint: Endpoint) -> float:
         """Do what `Pacer.take` does, for a real request."""
-        simulated_at = self._simulated.take(endpoint)
-        taken_at = self.real.take(endpoint)
-        self._simulated_times[taken_at] = simulated_at
-        return taken_at
+        self._simulated_at = self._simulated.take(endpoint)
+        return self.real.take(endpoint)
 
     def take_now(self, endpoint: Endpoint) -> float:
         """Refuse a write: check mode sends none."""
@@ -347,12 +346,12 @@ class Preview:
     def record_response(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
         """Do what `Pacer.record_response` does."""
         self.real.record_response(endpoint, taken_at, accepted)
-        self._simulated.record_response(endpoint, self._simulated_times.pop(taken_at, taken_at), accepted)
+        self._simulated.record_response(endpoint, self._simulated_at, accepted)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Do what `Pacer.release` does."""
         self.real.release(endpoint, taken_at)
-        self._simulated.release(endpoint, self._simulated_times.pop(taken_at, taken_at))
+        self._simulated.release(endpoint, self._simulated_at)
 
     def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
         """Do what `Pacer.handle_refusal` does."""
