@@ -143,9 +143,7 @@ class Pacer:
             accepted: Whether the response is another one than HTTP 429.
         """
         with self.budget_store.open() as budgets:
-            budget = self._get_budget(budgets, endpoint)
-            if taken_at in budget.request_times:
-                budget.request_times.remove(taken_at)
+            budget = self._get_budget(budgets, endpoint, without=taken_at)
             budgets[endpoint.name] = [[*budget.request_times, self.now()], budget.closed_until]
         if accepted and self.is_refused(endpoint):
             self._learn_spacing(endpoint)
@@ -153,9 +151,7 @@ class Pacer:
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Remove a request that was taken but not sent."""
         with self.budget_store.open() as budgets:
-            budget = self._get_budget(budgets, endpoint)
-            if taken_at in budget.request_times:
-                budget.request_times.remove(taken_at)
+            budget = self._get_budget(budgets, endpoint, without=taken_at)
             budgets[endpoint.name] = [budget.request_times, budget.closed_until]
 
     def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
@@ -240,10 +236,18 @@ class Pacer:
             self.on_wait(seconds)
         self._sleep(seconds)
 
-    def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
-        """Return the budget of an endpoint without requests that no longer count, and without impossible times."""
+    def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint, without: float | None = None) -> Budget:
+        """Return the budget of an endpoint without requests that no longer count, and without impossible times.
+
+        Args:
+            budgets: The budgets of all endpoints.
+            endpoint: The endpoint.
+            without: The time of a request that is not counted either.
+        """
         now = self.now()
         sent, closed = parse_budget(budgets.get(endpoint.name))
+        if without in sent:
+            sent.remove(without)
         # Older requests than these cannot delay the next one. The limit also bounds the time for a large file.
         request_times = sorted(t for t in sent if now - WINDOW_SECONDS - MARGIN_SECONDS < t <= now)[-endpoint.limit :]
         return Budget(request_times, closed if now < closed <= now + MAX_CLOSURE_SECONDS else 0.0)
