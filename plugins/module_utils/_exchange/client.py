@@ -215,7 +215,7 @@ class Client:
         if 200 <= status < 300:
             return self._parse_json(response)
         text = self._describe_body(response.body)
-        quote = format_quote(text)
+        quote = errors.format_quote(text)
         is_from_api = _get_message(response.body) is not None
         if status == 401:
             raise errors.KeysRefused(f"The exchange refused the keys with HTTP 401{quote}.", text, is_from_api)
@@ -228,7 +228,7 @@ class Client:
         try:
             return self._clean(json.loads(response.body, object_pairs_hook=self._to_object, **_NUMBERS))
         except (ValueError, ArithmeticError, RecursionError):
-            quote = format_quote(self._describe_body(response.body))
+            quote = errors.format_quote(self._describe_body(response.body))
             raise errors.Unclear(
                 f"The response of the exchange is not JSON{quote}. Check api_url and the proxy.", response.status
             ) from None
@@ -319,11 +319,6 @@ def find_message(value: Any) -> str | None:
     """Return the field `message` of a JSON value, or None without one. Each error of the API has this field."""
     message = value.get("message") if isinstance(value, dict) else None
     return message if isinstance(message, str) else None
-
-
-def format_quote(text: str) -> str:
-    """Return a text of the exchange as the end of a message. Empty if there is no text."""
-    return f': "{text}"' if text else ""
 
 
 def to_one_line(text: str) -> str:

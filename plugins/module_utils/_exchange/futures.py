@@ -34,7 +34,6 @@ RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
 # If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
 
-
 Row = Dict[str, Any]
 
 
