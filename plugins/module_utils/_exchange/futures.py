@@ -108,7 +108,8 @@ class Futures:
         if symbol is not None:
             params["symbol"] = symbol
         rows = _get_rows(_get_data(self.client.request(endpoints.POSITIONS, params)), "positions")
-        return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
+        # A size that cannot be parsed counts as open, because it can block a change.
+        return [row for row in rows if to_decimal(row.get("position_size")) != 0 and symbol in (None, row["symbol"])]
 
     def get_open_orders(
         self, from_time: int, to_time: int | None = None, symbol: str | None = None
@@ -304,11 +305,6 @@ def _get_objects(value: Any, name: str, key: str) -> list[Row]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
         raise Unexpected(f"The response contains no list of {name}: {_quote_response(value)}")
     return rows
-
-
-def _is_open(row: Row) -> bool:
-    """Return whether a position is open. A size that cannot be parsed counts as open, because it can block a change."""
-    return to_decimal(row.get("position_size")) != 0
 
 
 def _describe_response(value: Any) -> str:

@@ -72,7 +72,6 @@ class _Attempt:
     """One attempt to send a request: its deadlines, and whether its first byte was sent. Times are monotonic."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
         # The other half is for the response. An attempt that did not connect sent nothing, so it can be repeated.
         self.connect_deadline = time.monotonic() + timeout / 2
         self.sent = False
