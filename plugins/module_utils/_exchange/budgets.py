@@ -69,26 +69,26 @@ class BudgetStore(MemoryBudgets):
     def open(self) -> Iterator[dict[str, Any]]:
         """Return the budgets by the name of the endpoint, and lock them. The caller can change them."""
         file = self._open_locked()
-        before = None if file is None else _read_budgets(file)
-        if file is None or before is None:
-            # Count in memory, so that the task still counts its own requests. Never write a file that cannot be read.
+        try:
+            shared = None if file is None else _read_budgets(file)
+            if file is None or shared is None:
+                # Count in memory, so that the task still counts its own requests. A file that cannot be read is never
+                # written.
+                before = dict(self._memory)
+                yield self._memory
+                self._has_unshared = self._has_unshared or self._memory != before
+            else:
+                budgets = _merge_budgets(shared, self._memory) if self._has_unshared else dict(shared)
+                yield budgets
+                self._memory = budgets
+                self._has_unshared = budgets != shared and not _write_budgets(file, budgets)
+        finally:
             if file is not None:
                 _unlock_and_close(file)
-            before = dict(self._memory)
-            yield self._memory
-            self._has_unshared = self._has_unshared or self._memory != before
-            return
-        try:
-            budgets = _merge_budgets(before, self._memory) if self._has_unshared else dict(before)
-            yield budgets
-            self._memory = budgets
-            self._has_unshared = budgets != before and not _write_budgets(file, budgets)
-        finally:
-            _unlock_and_close(file)
 
     def _open_locked(self) -> int | None:
         """Return the descriptor of the locked file. None if there is no file that can be trusted and locked."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             for _attempt in range(_OPEN_ATTEMPTS if self._directory else 0):
                 file = self._open_file()
                 if self._try_lock(file):
@@ -96,8 +96,6 @@ class BudgetStore(MemoryBudgets):
                 _unlock_and_close(file)
                 if not self._max_lock_wait:
                     break
-        except (OSError, ValueError):
-            pass
         return None
 
     def _open_file(self) -> int:
@@ -129,11 +127,10 @@ def _find_directory() -> str:
     It must be the same for each process of the user. A job of cron has no runtime directory, and a service can have a
     temporary directory of its own, so the state directory comes first.
     """
-    try:
-        temporary = [os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}")]
-    except OSError:
-        temporary = []
-    for directory in (*_list_state_directories(), *temporary):
+    directories = _list_state_directories()
+    with contextlib.suppress(OSError):
+        directories.append(os.path.join(tempfile.gettempdir(), f"tradeops.coinswitch-{os.geteuid()}"))
+    for directory in directories:
         with contextlib.suppress(OSError, ValueError):
             _make_private_directory(directory)
             return directory
@@ -142,10 +139,9 @@ def _find_directory() -> str:
 
 def _list_state_directories() -> list[str]:
     """Return the directory below the state directory of this user (XDG base directories). Empty without a home."""
-    try:
+    home = ""
+    with contextlib.suppress(KeyError):
         home = os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
-    except KeyError:
-        home = ""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
     # With sudo, both variables can be those of another user. A directory of root there would be in the way.
     return [os.path.join(state, "tradeops.coinswitch")] if os.path.isabs(state) and _is_own(state) else []
@@ -173,11 +169,9 @@ def _remove_old_files(directory: str) -> None:
     If a process uses such a file at the same moment, one request is not counted after a day without any.
     """
     with contextlib.suppress(OSError), os.scandir(directory) as files:
+        oldest = time.time() - _MAX_AGE_SECONDS
         for file in files:
-            if (
-                file.name.endswith(".json")
-                and time.time() - file.stat(follow_symlinks=False).st_mtime > _MAX_AGE_SECONDS
-            ):
+            if file.name.endswith(".json") and file.stat(follow_symlinks=False).st_mtime < oldest:
                 os.unlink(file.path)
 
 
@@ -186,15 +180,11 @@ def _get_clock_identity() -> str:
 
     Processes can compare their times only if the identifier is the same: on the same boot, in the same time namespace.
     """
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot_id = file.read(64).strip()
-    except (OSError, ValueError):
-        boot_id = ""
-    try:
+    boot_id, time_namespace = "", 0
+    with contextlib.suppress(OSError, ValueError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot_id = file.read(64).strip()
+    with contextlib.suppress(OSError):
         time_namespace = os.stat("/proc/self/ns/time").st_ino
-    except OSError:
-        time_namespace = 0
     # Without a boot ID, use the host and the minute in which its monotonic clock started.
     return f"{boot_id or (os.uname().nodename, (time.time() - time.monotonic()) // 60)} {time_namespace}"
 

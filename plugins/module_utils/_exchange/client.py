@@ -14,22 +14,10 @@ import random
 import re
 import time
 from decimal import Decimal
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors, pacing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import VALIDATE, Endpoint
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    BudgetSpent,
-    CoinSwitchError,
-    KeysRefused,
-    RateLimited,
-    Refused,
-    Unclear,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import (
-    MAX_CLOSURE_SECONDS,
-    Pacer,
-    Preview,
-)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
@@ -44,6 +32,8 @@ _MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 8.0
+# How JSON is parsed: numbers with a fraction are Decimals. int() refuses NaN and Infinity, which are not JSON.
+_NUMBERS: dict[str, Any] = {"parse_float": Decimal, "parse_int": parse_integer, "parse_constant": int}
 
 
 class Timing(NamedTuple):
@@ -84,13 +74,14 @@ class Client:
         request_count: How many requests were sent.
         timing: The times of the last response. Zeros before the first one.
         status: The HTTP status of the last response. Zero before the first one.
+        sleep: Sleeps for some seconds that are not a wait for a rate limit.
         on_response: Called with each request and its response, before the response is interpreted.
     """
 
     def __init__(
         self,
         transport: Transport,
-        pacer: Pacer,
+        pacer: pacing.Pacer,
         retries: int,
         describe_pair: Callable[[], KeyPair],
         clean: Callable[[Any], Any],
@@ -99,18 +90,16 @@ class Client:
     ) -> None:
         self._transport = transport
         self.real_pacer = pacer
-        self.pacer: Pacer | Preview = pacer
+        self.pacer: pacing.Pacer | pacing.Preview = pacer
         self.retries = retries
         self.describe_pair = describe_pair
         self._clean = clean
         self._clock = clock
-        self._sleep = sleep
+        self.sleep = sleep
         self.request_count = 0
         self.timing = Timing(0.0, 0.0, "")
         self.status = 0
-        # The offset of the clock when the keys were refused.
-        self._offset: float | None = None
-        self.on_response: Callable[[Request, Response], None] = _ignore_response
+        self.on_response: Callable[[Request, Response], None] = lambda request, response: None
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -135,12 +124,13 @@ class Client:
             return self._send(endpoint, http_request, self.pacer.take_now(endpoint))
         try:
             return self._read(endpoint, http_request)
-        except KeysRefused as refusal:
+        except errors.KeysRefused as refusal:
             # One refusal can be an accident. The next request is signed with a new time.
             try:
                 return self._read(endpoint, http_request)
-            except (KeysRefused, BudgetSpent):
-                raise self._explain_keys_refused(endpoint, refusal) from None
+            except (errors.KeysRefused, errors.BudgetSpent):
+                text = f"{refusal} {self._find_cause_of_refused_keys(endpoint)}"
+                raise errors.KeysRefused(text, refusal.exchange_message, refusal.is_from_api) from None
 
     def _read(self, endpoint: Endpoint, request: Request) -> Any:
         """Send a read, and retry it if it gets no valid response or no connection."""
@@ -148,10 +138,10 @@ class Client:
         while True:
             try:
                 return self._send(endpoint, request, self.pacer.take(endpoint))
-            except RateLimited:
+            except errors.RateLimited:
                 # The pacer knows the refusal, so the next `take` waits.
                 continue
-            except CoinSwitchError as error:
+            except errors.CoinSwitchError as error:
                 attempt += 1
                 if not error.can_retry or attempt > self.retries:
                     raise
@@ -183,13 +173,9 @@ class Client:
         """Prevent all further requests, because the task has ended."""
         self._transport.close()
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep for some seconds that are not a wait for a rate limit."""
-        self._sleep(seconds)
-
     def pause(self, attempt: int) -> None:
         """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
-        self._sleep(get_pause(attempt))
+        self.sleep(get_pause(attempt))
 
     def _send(self, endpoint: Endpoint, request: Request, taken_at: float) -> Any:
         """Send a request that the pacer has taken, and return the JSON value of the response."""
@@ -203,60 +189,59 @@ class Client:
                 self.pacer.release(endpoint, taken_at)
             raise
         self._count_request(endpoint, taken_at, accepted=response.status != 429)
-        self.timing = Timing(sent, self._clock(), _get_header(response, "Date"))
+        self.timing = Timing(sent, self._clock(), response.headers.get("Date", ""))
         self.status = response.status
         self.on_response(request, response)
         try:
             return self._interpret_response(request, response)
-        except RateLimited as error:
+        except errors.RateLimited as error:
             self.pacer.handle_refusal(endpoint, error.retry_after)
             raise
 
-    def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
+    def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool) -> None:
         self.request_count += 1
         self.pacer.record_response(endpoint, taken_at, accepted)
 
     def _interpret_response(self, request: Request, response: Response) -> Any:
         status = response.status
         if status == 429:
-            raise RateLimited(_parse_retry_after(_get_header(response, "Retry-After"), self._clock()))
-        if _get_header(response, "Age"):
-            raise Unclear(
+            raise errors.RateLimited(_parse_retry_after(response.headers.get("Retry-After", ""), self._clock()))
+        if response.headers.get("Age"):
+            raise errors.Unclear(
                 f"A cache answered {request} instead of the exchange (the response has the header Age). "
                 "Check the proxy.",
                 status,
             )
-        if status == 401:
-            self._raise_keys_refused(response)
         if 200 <= status < 300:
             return self._parse_json(response)
+        text = self._describe_body(response.body)
+        quote = errors.format_quote(text)
+        is_from_api = _get_message(response.body) is not None
+        if status == 401:
+            raise errors.KeysRefused(f"The exchange refused the keys with HTTP 401{quote}.", text, is_from_api)
         if 300 <= status < 500 and status != 408:
-            raise Refused(
-                status, self._describe_body(response.body), str(request), _get_message(response.body) is not None
-            )
-        quote = format_quote(self._describe_body(response.body))
-        raise Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
+            raise errors.Refused(status, text, str(request), is_from_api)
+        raise errors.Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
 
     def _parse_json(self, response: Response) -> Any:
-        """Return the JSON value of a body. Numbers with a fraction are Decimals."""
+        """Return the JSON value of a body."""
         try:
-            return self._clean(
-                json.loads(
-                    response.body,
-                    parse_float=Decimal,
-                    parse_int=parse_integer,
-                    parse_constant=_reject_constant,
-                    object_pairs_hook=_reject_repeated_keys,
-                )
-            )
-        except _RepeatedKey as error:
-            name = to_one_line(self._clean(str(error)))
-            raise Unclear(f"The response repeats the key {name!r}, so it is ambiguous.", response.status) from None
+            return self._clean(json.loads(response.body, object_pairs_hook=self._to_object, **_NUMBERS))
         except (ValueError, ArithmeticError, RecursionError):
-            quote = format_quote(self._describe_body(response.body))
-            raise Unclear(
+            quote = errors.format_quote(self._describe_body(response.body))
+            raise errors.Unclear(
                 f"The response of the exchange is not JSON{quote}. Check api_url and the proxy.", response.status
             ) from None
+
+    def _to_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return an object of a response. Raise Unclear if a key repeats: programs differ in which value they use."""
+        result: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in result:
+                shown = to_one_line(self._clean(name))
+                raise errors.Unclear(f"The response repeats the key {shown!r}, so it is ambiguous.", self.status)
+            result[name] = value
+        return result
 
     def _describe_body(self, body: bytes) -> str:
         """Return the message of a body on one line. Without a message, return its text without markup."""
@@ -267,23 +252,12 @@ class Client:
         text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
         return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
-    def _raise_keys_refused(self, response: Response) -> NoReturn:
-        self._offset = get_clock_offset(_get_header(response, "Date"), self._clock())
-        words = self._describe_body(response.body)
-        is_from_api = _get_message(response.body) is not None
-        raise KeysRefused(f"The exchange refused the keys with HTTP 401{format_quote(words)}.", words, is_from_api)
-
-    def _explain_keys_refused(self, endpoint: Endpoint, error: KeysRefused) -> KeysRefused:
-        """Return the error with its most likely cause and what to do."""
-        return KeysRefused(
-            f"{error} {self._find_cause_of_refused_keys(endpoint)}", error.exchange_message, error.is_from_api
-        )
-
     def _find_cause_of_refused_keys(self, endpoint: Endpoint) -> str:
-        advice = next((advice for fact, advice in _ADVICE_ON_PAIRS.items() if getattr(self.describe_pair(), fact)), "")
-        if advice:
-            return advice
-        offset = self._offset
+        pair = self.describe_pair()
+        for (fact, value), advice in _ADVICE_ON_PAIRS.items():
+            if getattr(pair, fact) is value:
+                return advice
+        offset = get_clock_offset(self.timing.date, self.timing.received)
         if offset is not None and abs(offset) > MAX_SKEW_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             return (
@@ -298,19 +272,19 @@ class Client:
             return False
         try:
             self._read(VALIDATE, Request(VALIDATE.method, VALIDATE.path, {}, None))
-        except KeysRefused:
+        except errors.KeysRefused:
             return False
-        except CoinSwitchError:
+        except errors.CoinSwitchError:
             return None
         return True
 
 
 # By the facts about the two keys, the most certain first.
 _ADVICE_ON_PAIRS = {
-    "is_swapped": "api_key and secret_key are swapped. Put each one in the place of the other.",
-    "is_same": "api_key and secret_key are the same key. Copy both keys of the pair.",
-    "differs": "secret_key and api_key are not a pair. Copy both from the same pair.",
-    "has_upper_case": "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
+    ("is_swapped", True): "api_key and secret_key are swapped. Put each one in the place of the other.",
+    ("is_same", True): "api_key and secret_key are the same key. Copy both keys of the pair.",
+    ("matches", False): "secret_key and api_key are not a pair. Copy both from the same pair.",
+    ("has_upper_case", True): "api_key has upper-case letters, but the exchange shows it in lower case. Copy it again.",
 }
 # By the response of Validate keys. A new pair revokes the old one at once, in every program that uses it.
 _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
@@ -333,40 +307,18 @@ def get_pause(attempt: int) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def _ignore_response(request: Request, response: Response) -> None:
-    """Do nothing."""
-
-
-class _RepeatedKey(Exception):
-    """An object of a response has the same key twice. Programs differ in which value they use."""
-
-
-def _reject_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in result:
-            raise _RepeatedKey(name)
-        result[name] = value
-    return result
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
 def _get_message(body: bytes) -> str | None:
-    """Return the field `message` of a body, or None without one. Each error of the API has this field."""
+    """Return the field `message` of a body, or None without one."""
     try:
-        value = json.loads(body, parse_int=parse_integer)
+        return find_message(json.loads(body, parse_int=parse_integer))
     except (ValueError, RecursionError):
         return None
+
+
+def find_message(value: Any) -> str | None:
+    """Return the field `message` of a JSON value, or None without one. Each error of the API has this field."""
     message = value.get("message") if isinstance(value, dict) else None
     return message if isinstance(message, str) else None
-
-
-def format_quote(text: str) -> str:
-    """Return a text of the exchange as the end of a message. Empty if there is no text."""
-    return f': "{text}"' if text else ""
 
 
 def to_one_line(text: str) -> str:
@@ -375,30 +327,18 @@ def to_one_line(text: str) -> str:
     return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
-def _get_header(response: Response, name: str) -> str:
-    return next((value for key, value in response.headers.items() if key.lower() == name.lower()), "")
-
-
-def _parse_http_time(text: str) -> float | None:
+def get_clock_offset(date: str, now: float) -> float | None:
+    """Return how many seconds this machine is ahead of the `Date` header of a response. None without a valid header."""
     from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(text).timestamp()
+        return now - parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
 
 
-def get_clock_offset(date: str, now: float) -> float | None:
-    """Return how many seconds this machine is ahead of the `Date` header of a response. None without a valid header."""
-    exchange_time = _parse_http_time(date)
-    return None if exchange_time is None else now - exchange_time
-
-
 def _parse_retry_after(text: str, now: float) -> float | None:
     """Return the seconds of a Retry-After header, at least 1. None if the value is not valid, or above five minutes."""
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        seconds: float | None = float(text)
-    else:
-        exchange_time = _parse_http_time(text)
-        seconds = None if exchange_time is None else exchange_time - now
-    return max(1.0, seconds) if seconds is not None and 0.0 <= seconds <= MAX_CLOSURE_SECONDS else None
+    # The header contains seconds or a time.
+    offset = -float(text) if re.fullmatch(r"[0-9]{1,9}", text) else get_clock_offset(text, now)
+    return max(1.0, -offset) if offset is not None and 0.0 <= -offset <= pacing.MAX_CLOSURE_SECONDS else None

@@ -13,12 +13,9 @@ import re
 import ssl
 from typing import NamedTuple
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    has_pysocks,
-    requests,
-    urllib3,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import requests, urllib3
 
 _SOCKS_SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
 
@@ -30,9 +27,9 @@ class Proxy(NamedTuple):
     variable: str
 
     @property
-    def is_socks(self) -> bool:
-        """Whether the address starts with the name of a SOCKS protocol."""
-        return self.url.lower().startswith("socks")
+    def settings(self) -> str:
+        """What to check if it fails. A SOCKS proxy does not tell whether it or the exchange was not found."""
+        return f"api_url and {self.variable}" if self.url.lower().startswith("socks") else self.variable
 
 
 class Authorities(NamedTuple):
@@ -67,7 +64,6 @@ def find_proxy(url: str) -> Proxy | None:
 
 def check_proxy(proxy: Proxy, url: str) -> None:
     """Raise Unreachable if a proxy cannot be used. No message shows its address, which can contain a password."""
-    prefix = f"No request was sent to {url}, because"
     try:
         parts = urllib3.util.parse_url(proxy.url)
         host = (parts.host or "").encode("idna")
@@ -75,23 +71,23 @@ def check_proxy(proxy: Proxy, url: str) -> None:
         host = b""
     # Old versions of urllib3 accept spaces.
     if not host or re.search(r"[^!-~\w]", proxy.url) or "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        raise Unreachable(
-            f"{prefix} the address of the proxy in {proxy.variable} is not valid. Correct it, and percent-encode the "
-            "special characters of its password.",
-            can_retry=False,
+        problem = (
+            f"the address of the proxy in {proxy.variable} is not valid. Correct it, and percent-encode the special "
+            "characters of its password."
         )
-    if parts.scheme not in ("http", "https", *_SOCKS_SCHEMES):
-        raise Unreachable(
-            f"{prefix} the proxy in {proxy.variable} has an unknown scheme. Use http://, https://, or socks5h:// for a "
-            "SOCKS proxy.",
-            can_retry=False,
+    elif parts.scheme not in ("http", "https", *_SOCKS_SCHEMES):
+        problem = (
+            f"the proxy in {proxy.variable} has an unknown scheme. Use http://, https://, or socks5h:// for a SOCKS "
+            "proxy."
         )
-    if parts.scheme in _SOCKS_SCHEMES and not has_pysocks():
-        raise Unreachable(
-            f"{prefix} the SOCKS proxy in {proxy.variable} needs the Python library PySocks. Install PySocks for the "
-            "Python that runs the module, or use an http:// proxy.",
-            can_retry=False,
+    elif parts.scheme in _SOCKS_SCHEMES and not libraries.has_pysocks():
+        problem = (
+            f"the SOCKS proxy in {proxy.variable} needs the Python library PySocks. Install PySocks for the Python "
+            "that runs the module, or use an http:// proxy."
         )
+    else:
+        return
+    raise Unreachable(f"No request was sent to {url}, because {problem}", can_retry=False)
 
 
 def find_authorities(url: str, verify: bool | str) -> Authorities | None:

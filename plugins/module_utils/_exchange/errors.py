@@ -133,9 +133,13 @@ class Refused(CoinSwitchError):
         # A redirect does not say what the server did.
         self.effect = Effect.POSSIBLE if status < 400 else Effect.NONE
         who = "The exchange" if is_from_api else "A server in front of the API"
-        quote = f': "{exchange_message}"' if exchange_message else ""
         advice = "" if is_from_api and status >= 400 else _ADVICE.get(status, _ADVICE.get(status // 100, ""))
-        super().__init__(f"{who} refused {request} with HTTP {status}{quote}.{advice}")
+        super().__init__(f"{who} refused {request} with HTTP {status}{format_quote(exchange_message)}.{advice}")
+
+
+def format_quote(text: str) -> str:
+    """Return a text of the exchange as the end of a message. Empty if there is no text."""
+    return f': "{text}"' if text else ""
 
 
 _ADVICE = {

@@ -12,26 +12,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal, InvalidOperation
-from typing import Any, Iterator, Mapping, NamedTuple
+from decimal import Decimal
+from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, to_one_line
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import (
-    INSTRUMENTS,
-    OPEN_ORDERS,
-    POSITIONS,
-    READ_LEVERAGE,
-    TIME,
-    VALIDATE,
-    WALLET,
-    WRITE_LEVERAGE,
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
+    Client,
+    find_message,
+    to_one_line,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    NotConfigured,
-    Refused,
-    Unconfirmed,
-    Unexpected,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
 
 # Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50
@@ -43,6 +33,8 @@ _OVERLAP_MS = 5 * 60 * 1000
 RECENT_MS = MAX_SPAN_MS - _OVERLAP_MS
 # If the exchange includes `to_time`, orders of the same millisecond can repeat a page this often.
 _MAX_REPEATED_PAGES = 2
+
+Row = Dict[str, Any]
 
 
 class Instrument(NamedTuple):
@@ -76,15 +68,15 @@ class Futures:
             Unexpected: The response is not about this symbol, or its leverage is not a whole number.
         """
         try:
-            value = self.client.request(READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
-        except Refused as error:
+            value = self.client.request(endpoints.READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
+        except errors.Refused as error:
             if error.is_from_api and (error.status or 0) >= 400:
-                raise NotConfigured(str(error), error.exchange_message, error.status) from None
+                raise errors.NotConfigured(str(error), error.exchange_message, error.status) from None
             raise
         data = _get_data(value)
         if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
             text = f"The exchange returned no leverage: {_quote_response(value)}."
-            raise NotConfigured(text, _describe_response(value), self.client.status)
+            raise errors.NotConfigured(text, _describe_response(value), self.client.status)
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
             raise Unexpected(
@@ -95,32 +87,33 @@ class Futures:
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Write a leverage once (Update Leverage). Raise Unconfirmed if the response does not repeat it."""
         body = {"symbol": symbol, "exchange": self.exchange, "leverage": leverage}
-        value = self.client.request(WRITE_LEVERAGE, body=body)
+        value = self.client.request(endpoints.WRITE_LEVERAGE, body=body)
         data = value.get("data") if isinstance(value, dict) else None
         if self._find_leverage(data, symbol) != leverage:
-            has_message = isinstance(value, dict) and isinstance(value.get("message"), str)
+            has_message = find_message(value) is not None
             status = self.client.status
             is_refusal = status == 200 and has_message and data is None
-            raise Unconfirmed(_describe_response(value), status, has_message, is_refusal)
+            raise errors.Unconfirmed(_describe_response(value), status, has_message, is_refusal)
 
     def get_instruments(self) -> dict[str, Instrument]:
         """Return all instruments by their symbols (Get Instrument Info)."""
-        data = _get_data(self.client.request(INSTRUMENTS, {"exchange": self.exchange}))
+        data = _get_data(self.client.request(endpoints.INSTRUMENTS, {"exchange": self.exchange}))
         if not isinstance(data, dict):
             raise Unexpected(f"The response contains no instruments: {_quote_response(data)}")
         return {symbol.upper(): _to_instrument(symbol.upper(), fields) for symbol, fields in data.items()}
 
-    def get_positions(self, symbol: str | None = None) -> list[dict[str, Any]]:
+    def get_positions(self, symbol: str | None = None) -> list[Row]:
         """Return the open positions of one symbol, or of all symbols if the exchange allows that (Get Positions)."""
         params = {"exchange": self.exchange}
         if symbol is not None:
             params["symbol"] = symbol
-        rows = _get_rows(_get_data(self.client.request(POSITIONS, params)), "positions")
-        return [row for row in rows if _is_open(row) and symbol in (None, row["symbol"])]
+        rows = _get_rows(_get_data(self.client.request(endpoints.POSITIONS, params)), "positions")
+        # A size that cannot be parsed counts as open, because it can block a change.
+        return [row for row in rows if to_decimal(row.get("position_size")) != 0 and symbol in (None, row["symbol"])]
 
     def get_open_orders(
         self, from_time: int, to_time: int | None = None, symbol: str | None = None
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Iterator[list[Row]]:
         """Yield the open orders, one list for each page, newest first (Open Orders). No order is repeated.
 
         Every order that the exchange lists is open, even if its time is outside the period. The times are used only to
@@ -156,9 +149,7 @@ class Futures:
                 )
             end = _get_next_end(rows, cursor, start, latest) if is_full else start
 
-    def get_orders_page(
-        self, period: Mapping[str, int], symbol: str | None = None
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    def get_orders_page(self, period: Mapping[str, int], symbol: str | None = None) -> tuple[list[Row], int | None]:
         """Return one page of open orders, and its cursor if it has one (Open Orders).
 
         Args:
@@ -168,7 +159,7 @@ class Futures:
         body: dict[str, Any] = {"exchange": self.exchange, "limit": ORDERS_PER_PAGE, **period}
         if symbol is not None:
             body["symbol"] = symbol
-        value = self.client.request(OPEN_ORDERS, body=body)
+        value = self.client.request(endpoints.OPEN_ORDERS, body=body)
         data = _get_data(value) if value != {} else None
         page, cursor = (data.get("orders"), to_int(data.get("cursor"))) if isinstance(data, dict) else (data, None)
         rows = _get_rows(page, "orders")
@@ -179,20 +170,19 @@ class Futures:
             )
         return rows, cursor
 
-    def get_wallet(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def get_wallet(self) -> tuple[list[Row], list[Row]]:
         """Return the balances of each base asset, and the margins of each symbol (Wallet Balance)."""
-        data = _get_data(self.client.request(WALLET))
+        data = _get_data(self.client.request(endpoints.WALLET))
         if data is None or data == []:
             return [], []
         if not isinstance(data, dict):
             raise Unexpected(f"The response contains no wallet: {_quote_response(data)}")
-        return _get_objects(data.get("base_asset_balances"), "balances", "base_asset"), _get_rows(
-            data.get("asset"), "assets"
-        )
+        balances = _get_objects(data.get("base_asset_balances"), "balances", "base_asset")
+        return balances, _get_rows(data.get("asset"), "assets")
 
     def get_server_time(self) -> int:
         """Return the time of the exchange in Unix milliseconds (Server time)."""
-        value = self.client.request(TIME)
+        value = self.client.request(endpoints.TIME)
         time = to_int(value.get("serverTime")) if isinstance(value, dict) else None
         if time is None:
             raise Unexpected(f"The response contains no time: {_quote_response(value)}")
@@ -200,7 +190,7 @@ class Futures:
 
     def validate_keys(self) -> None:
         """Check the keys (Validate keys). Raise KeysRefused if the exchange refuses them."""
-        value = self.client.request(VALIDATE)
+        value = self.client.request(endpoints.VALIDATE)
         if not isinstance(value, dict):
             raise Unexpected(f"The response does not show whether the keys are valid: {_quote_response(value)}")
 
@@ -225,11 +215,11 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (not isinstance(value, bool) and to_decimal(value) == 0)
 
 
-def _get_order_id(order: dict[str, Any]) -> str:
+def _get_order_id(order: Row) -> str:
     return str(order.get("order_id", order))
 
 
-def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, end: int) -> int:
+def _get_next_end(rows: list[Row], cursor: int | None, start: int, end: int) -> int:
     """Return the `to_time` of the next page. It is always earlier than `end`.
 
     The next page ends at the cursor or at the oldest row. The later of the two is used, so that a wrong value skips no
@@ -242,11 +232,9 @@ def _get_next_end(rows: list[dict[str, Any]], cursor: int | None, start: int, en
         start: The start of the period of the page, in Unix milliseconds.
         end: The end of the period of the page, in Unix milliseconds.
     """
-    times = [time for time in (to_int(row.get("created_at")) for row in rows) if time is not None]
-    times_in_period = [time for time in times if start <= time <= end]
-    candidates = [min(times_in_period)] if times_in_period else []
-    if cursor is not None and start <= cursor <= end:
-        candidates.append(cursor)
+    times = [to_int(row.get("created_at")) for row in rows]
+    oldest = min((time for time in times if time is not None and start <= time <= end), default=None)
+    candidates = [time for time in (oldest, cursor) if time is not None and start <= time <= end]
     if not candidates:
         raise Unexpected(
             "A full page of open orders has neither a cursor nor a usable time, so orders may be missing. Read one "
@@ -265,10 +253,7 @@ def to_decimal(value: Any) -> Decimal | None:
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None
+    number = Decimal(value)
     return number if number.is_finite() and abs(number.adjusted()) < 40 else None
 
 
@@ -281,9 +266,8 @@ def to_int(value: Any) -> int | None:
 def _to_instrument(symbol: str, fields: Any) -> Instrument:
     if not isinstance(fields, dict):
         raise Unexpected(f"The entry for instrument {to_one_line(symbol)} is not an object: {_quote_response(fields)}")
-    minimum, maximum, step = (
-        to_decimal(fields.get(name)) for name in ("min_leverage", "max_leverage", "leverage_step")
-    )
+    names = ("min_leverage", "max_leverage", "leverage_step")
+    minimum, maximum, step = (to_decimal(fields.get(name)) for name in names)
     return Instrument(
         symbol,
         None if minimum is None else math.ceil(minimum),
@@ -305,17 +289,17 @@ def _to_whole_step(step: Decimal | None) -> int | None:
 
 def _get_data(value: Any) -> Any:
     """Return the `data` of a response. None if there is nothing to return: it is null, or there is only a message."""
-    if isinstance(value, dict) and ("data" in value or isinstance(value.get("message"), str)):
+    if isinstance(value, dict) and ("data" in value or find_message(value) is not None):
         return value.get("data")
     raise Unexpected(f"The response contains no data: {_quote_response(value)}")
 
 
-def _get_rows(value: Any, name: str) -> list[dict[str, Any]]:
+def _get_rows(value: Any, name: str) -> list[Row]:
     """Return the rows of a list, with symbols in upper case. Null counts as an empty list."""
     return [{**row, "symbol": str(row["symbol"]).upper()} for row in _get_objects(value, name, "symbol")]
 
 
-def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
+def _get_objects(value: Any, name: str, key: str) -> list[Row]:
     """Return the rows of a list, each with `key`. Null counts as an empty list. `name` is for the message."""
     rows = [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) and key in row for row in rows):
@@ -323,15 +307,10 @@ def _get_objects(value: Any, name: str, key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_open(row: dict[str, Any]) -> bool:
-    """Return whether a position is open. A size that cannot be parsed counts as open, because it can block a change."""
-    return to_decimal(row.get("position_size")) != 0
-
-
 def _describe_response(value: Any) -> str:
     """Return the message of a response on one line. Without a message, return its JSON."""
-    message = value.get("message") if isinstance(value, dict) else None
-    return to_one_line(message if isinstance(message, str) else json.dumps(value, ensure_ascii=False, default=float))
+    message = find_message(value)
+    return to_one_line(json.dumps(value, ensure_ascii=False, default=float) if message is None else message)
 
 
 def _quote_response(value: Any) -> str:

@@ -32,30 +32,15 @@ try:
     from requests.adapters import HTTPAdapter
     from requests.auth import AuthBase
     from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     if has_pysocks():
-        from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSHTTPSConnectionPool
+        from urllib3.contrib.socks import SOCKSHTTPSConnection
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
-__all__ = [
-    "AuthBase",
-    "Ed25519PrivateKey",
-    "Ed25519PublicKey",
-    "HTTPAdapter",
-    "HTTPConnection",
-    "HTTPConnectionPool",
-    "HTTPSConnection",
-    "HTTPSConnectionPool",
-    "InvalidSignature",
-    "SOCKSHTTPSConnection",
-    "SOCKSHTTPSConnectionPool",
-    "Session",
-    "requests",
-    "require_libraries",
-    "urllib3",
-]
+# The classes that other files extend, and what else they use.
+__all__ = ["AuthBase", "HTTPAdapter", "HTTPConnection", "HTTPSConnection", "SOCKSHTTPSConnection", "Session"]
+__all__ += ["Ed25519PrivateKey", "Ed25519PublicKey", "InvalidSignature", "requests", "require_libraries", "urllib3"]
 for _name in __all__:
     # Without a library, the files that use it can still be imported. `require_libraries` then raises the error.
     globals().setdefault(_name, object)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import defaultdict
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import MemoryBudgets, parse_budget
@@ -53,12 +54,11 @@ class _Refusals:
         burst_size: How many requests these were.
     """
 
-    def __init__(self) -> None:
-        self.in_a_row = 0
-        self.pause = 1.0
-        self.spacing = 0.0
-        self.burst_start = 0.0
-        self.burst_size = 0
+    in_a_row = 0
+    pause = 1.0
+    spacing = 0.0
+    burst_start = 0.0
+    burst_size = 0
 
 
 class Pacer:
@@ -89,7 +89,7 @@ class Pacer:
         self.max_wait = max_wait
         self.now = clock
         self._sleep = sleep
-        self._refusals: dict[str, _Refusals] = {}
+        self._refusals: defaultdict[Endpoint, _Refusals] = defaultdict(_Refusals)
         self.waited = 0.0
         self.on_wait: Callable[[float], None] | None = None
 
@@ -143,19 +143,15 @@ class Pacer:
             accepted: Whether the response is another one than HTTP 429.
         """
         with self.budget_store.open() as budgets:
-            budget = self._get_budget(budgets, endpoint)
-            if taken_at in budget.request_times:
-                budget.request_times.remove(taken_at)
+            budget = self._get_budget(budgets, endpoint, without=taken_at)
             budgets[endpoint.name] = [[*budget.request_times, self.now()], budget.closed_until]
-        if accepted and endpoint.name in self._refusals:
+        if accepted and self.is_refused(endpoint):
             self._learn_spacing(endpoint)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Remove a request that was taken but not sent."""
         with self.budget_store.open() as budgets:
-            budget = self._get_budget(budgets, endpoint)
-            if taken_at in budget.request_times:
-                budget.request_times.remove(taken_at)
+            budget = self._get_budget(budgets, endpoint, without=taken_at)
             budgets[endpoint.name] = [budget.request_times, budget.closed_until]
 
     def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
@@ -169,29 +165,26 @@ class Pacer:
             endpoint: The endpoint.
             retry_after: The seconds of the Retry-After header, or None without a valid header.
         """
-        refusals = self._refusals.setdefault(endpoint.name, _Refusals())
+        refusals = self._refusals[endpoint]
         refusals.in_a_row += 1
         with self.budget_store.open() as budgets:
             budget = self._get_budget(budgets, endpoint)
-            # The last request is the refused one.
-            accepted = budget.request_times[: max(0, len(budget.request_times) - refusals.in_a_row)]
+            seconds = min(WINDOW_SECONDS, refusals.pause * 2.0 ** min(refusals.in_a_row - 1, _MAX_DOUBLINGS))
             if refusals.in_a_row == 1:
+                # The last request is the refused one.
+                accepted = budget.request_times[:-1]
                 refusals.burst_start = accepted[0] if accepted else self.now()
                 refusals.burst_size = len(accepted)
-            if refusals.in_a_row == 1 and retry_after is not None:
                 # Use only the first Retry-After. A wrong value could repeat forever.
-                seconds = retry_after
-            else:
-                seconds = min(WINDOW_SECONDS, refusals.pause * 2.0 ** min(refusals.in_a_row - 1, _MAX_DOUBLINGS))
+                seconds = seconds if retry_after is None else retry_after
             until = self.now() + min(seconds, MAX_CLOSURE_SECONDS)
             budgets[endpoint.name] = [budget.request_times, max(budget.closed_until, until)]
 
     def _learn_spacing(self, endpoint: Endpoint) -> None:
-        """After refusals, spread the next requests as the exchange did, but not slower than the documented limit."""
-        refusals = self._refusals[endpoint.name]
-        if refusals.in_a_row:
-            refusals.pause = min(WINDOW_SECONDS, refusals.pause * (2.0 ** min(refusals.in_a_row, _MAX_DOUBLINGS) - 1))
-        if refusals.in_a_row and refusals.burst_size:
+        """Spread the next requests as the exchange did, but not slower than the documented limit."""
+        refusals = self._refusals[endpoint]
+        refusals.pause = min(WINDOW_SECONDS, refusals.pause * (2.0 ** min(refusals.in_a_row, _MAX_DOUBLINGS) - 1))
+        if refusals.burst_size:
             observed = (self.now() - refusals.burst_start) / refusals.burst_size
             refusals.spacing = min(observed, WINDOW_SECONDS / self.get_max_requests(endpoint))
         refusals.in_a_row = 0
@@ -208,17 +201,14 @@ class Pacer:
         seconds = math.ceil(self.get_delay(endpoint, count))
         left = f"rate_limit_timeout ({self.max_wait:g} s) allows only {max(0, math.floor(self.wait_left))} s more"
         advice = "Increase rate_limit_timeout, or run the task again later."
-        refused = self._refusals[endpoint.name].in_a_row if endpoint.name in self._refusals else 0
+        refused = self._refusals[endpoint].in_a_row
         requests = "1 more request" if count == 1 else f"{count} more requests"
         if refused:
             times = "" if refused == 1 else f" {refused} times in a row"
+            when = f"{requests} take about {seconds} s"
             first = math.ceil(self.get_delay(endpoint))
-            is_about_first = count == 1 or first > self.wait_left
-            when = (
-                f"The next request is due in about {first} s"
-                if is_about_first
-                else f"{requests} take about {seconds} s"
-            )
+            if count == 1 or first > self.wait_left:
+                when = f"The next request is due in about {first} s"
             return BudgetSpent(
                 f"The exchange answered {endpoint} with HTTP 429 (too many requests){times}. {when}, but {left}. "
                 f"{advice} Check whether another program uses the same key."
@@ -228,7 +218,7 @@ class Pacer:
 
     def is_refused(self, endpoint: Endpoint) -> bool:
         """Return whether the last request to an endpoint was refused with HTTP 429."""
-        return endpoint.name in self._refusals and self._refusals[endpoint.name].in_a_row > 0
+        return self._refusals[endpoint].in_a_row > 0
 
     def wait_for(self, endpoint: Endpoint) -> None:
         """Wait until one request can be sent. Raise BudgetSpent if that takes longer than the rest of the max wait."""
@@ -246,10 +236,18 @@ class Pacer:
             self.on_wait(seconds)
         self._sleep(seconds)
 
-    def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint) -> Budget:
-        """Return the budget of an endpoint without requests that no longer count, and without impossible times."""
+    def _get_budget(self, budgets: dict[str, Any], endpoint: Endpoint, without: float | None = None) -> Budget:
+        """Return the budget of an endpoint without requests that no longer count, and without impossible times.
+
+        Args:
+            budgets: The budgets of all endpoints.
+            endpoint: The endpoint.
+            without: The time of a request that is not counted either.
+        """
         now = self.now()
         sent, closed = parse_budget(budgets.get(endpoint.name))
+        if without in sent:
+            sent.remove(without)
         # Older requests than these cannot delay the next one. The limit also bounds the time for a large file.
         request_times = sorted(t for t in sent if now - WINDOW_SECONDS - MARGIN_SECONDS < t <= now)[-endpoint.limit :]
         return Budget(request_times, closed if now < closed <= now + MAX_CLOSURE_SECONDS else 0.0)
@@ -257,7 +255,7 @@ class Pacer:
     def _calculate_delay(self, budget: Budget, endpoint: Endpoint, count: int) -> float:
         now = self.now()
         allowed = self.get_max_requests(endpoint)
-        spacing = self._refusals[endpoint.name].spacing if endpoint.name in self._refusals else 0.0
+        spacing = self._refusals[endpoint].spacing
         start = max(now, budget.closed_until)
         times = list(budget.request_times)
         for _request in range(count):
@@ -293,9 +291,10 @@ class Preview:
             copy = MemoryBudgets(budgets)
         self._simulated = Pacer(copy, real.share, real.max_wait, self.now, lambda seconds: None)
         self._simulated.waited = real.waited
-        self._simulated_times: dict[float, float] = {}
+        # The time of the request that is being sent, in the copy of the budgets. Requests are sent one after the other.
+        self._simulated_at = 0.0
+        self.max_wait = real.max_wait
         self.get_delay = self._simulated.get_delay
-        self.get_max_requests = self._simulated.get_max_requests
         self.check_max_wait = self._simulated.check_max_wait
         self.describe_spent = self._simulated.describe_spent
         self.is_refused = self._simulated.is_refused
@@ -308,23 +307,9 @@ class Preview:
         return self._simulated.waited
 
     @property
-    def max_wait(self) -> float:
-        """The seconds that the task can wait in total."""
-        return self.real.max_wait
-
-    @property
     def wait_left(self) -> float:
         """The seconds that a real run could still wait."""
         return self.max_wait - self.waited
-
-    @property
-    def on_wait(self) -> Callable[[float], None] | None:
-        """Called during a wait of check mode itself."""
-        return self.real.on_wait
-
-    @on_wait.setter
-    def on_wait(self, callback: Callable[[float], None] | None) -> None:
-        self.real.on_wait = callback
 
     def now(self) -> float:
         """Return the time of a real run, in seconds of the monotonic clock."""
@@ -355,10 +340,8 @@ class Preview:
 
     def take(self, endpoint: Endpoint) -> float:
         """Do what `Pacer.take` does, for a real request."""
-        simulated_at = self._simulated.take(endpoint)
-        taken_at = self.real.take(endpoint)
-        self._simulated_times[taken_at] = simulated_at
-        return taken_at
+        self._simulated_at = self._simulated.take(endpoint)
+        return self.real.take(endpoint)
 
     def take_now(self, endpoint: Endpoint) -> float:
         """Refuse a write: check mode sends none."""
@@ -367,12 +350,12 @@ class Preview:
     def record_response(self, endpoint: Endpoint, taken_at: float, accepted: bool = True) -> None:
         """Do what `Pacer.record_response` does."""
         self.real.record_response(endpoint, taken_at, accepted)
-        self._simulated.record_response(endpoint, self._simulated_times.pop(taken_at, taken_at), accepted)
+        self._simulated.record_response(endpoint, self._simulated_at, accepted)
 
     def release(self, endpoint: Endpoint, taken_at: float) -> None:
         """Do what `Pacer.release` does."""
         self.real.release(endpoint, taken_at)
-        self._simulated.release(endpoint, self._simulated_times.pop(taken_at, taken_at))
+        self._simulated.release(endpoint, self._simulated_at)
 
     def handle_refusal(self, endpoint: Endpoint, retry_after: float | None) -> None:
         """Do what `Pacer.handle_refusal` does."""

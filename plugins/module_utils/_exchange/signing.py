@@ -11,12 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 from urllib.parse import unquote_plus
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    AuthBase,
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-    InvalidSignature,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries
 
 SEED_DIGITS = 64
 
@@ -36,7 +31,7 @@ class KeyPair(NamedTuple):
     """What two keys show without a request. None of it is certain to be wrong: some older pairs are valid with it.
 
     Attributes:
-        matches: The API key is the public key of the secret key.
+        matches: The API key is the public key of the secret key. Some older pairs are valid although it is not.
         is_swapped: The keys match if they are exchanged: each one is in the place of the other.
         is_same: One of the two keys is in both places.
         has_upper_case: The API key has upper-case letters. CoinSwitch PRO shows it in lower case.
@@ -46,11 +41,6 @@ class KeyPair(NamedTuple):
     is_swapped: bool
     is_same: bool
     has_upper_case: bool
-
-    @property
-    def differs(self) -> bool:
-        """Whether the keys are no pair. Some older pairs are valid nevertheless."""
-        return not self.matches
 
 
 def describe_pair(api_key: str, secret_key: str) -> KeyPair:
@@ -67,14 +57,14 @@ def _matches(public_key: str, secret_key: str) -> bool:
     """Return whether a key is the public key of a secret key. False if one of them is not valid."""
     # The check uses a signature, because the import of the module that can export a key takes longer.
     try:
-        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(private.sign(b""), b"")
-    except (ValueError, InvalidSignature):
+        private = libraries.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
+        libraries.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(private.sign(b""), b"")
+    except (ValueError, libraries.InvalidSignature):
         return False
     return True
 
 
-class SignedAuth(AuthBase):
+class SignedAuth(libraries.AuthBase):
     """Signs each request when requests prepares it.
 
     Args:
@@ -86,7 +76,7 @@ class SignedAuth(AuthBase):
     def __init__(self, api_key: str, secret_key: str, clock: Callable[[], float]) -> None:
         self._api_key = api_key
         self._secret_key = secret_key
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
+        self._key = libraries.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_key[:SEED_DIGITS]))
         self._clock = clock
 
     def __call__(self, r: Any) -> Any:

@@ -36,7 +36,19 @@ def start_thread(thread: Thread) -> None:
         ) from None
 
 
-def resolve(host: str, port: int, deadline: float) -> list[Any]:
+def open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a socket that is connected to a host until the deadline. Raise OSError or Unreachable if that fails."""
+    sock = connect_first(_resolve(host, port, deadline), deadline)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(max(0.001, deadline - time.monotonic()))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[Any]:
     """Return the addresses of a host. A look-up has no timeout, so a thread does it until the deadline."""
     results: SimpleQueue[Any] = SimpleQueue()
     start_thread(Thread(target=_look_up, args=(host.strip("[]"), port, results), daemon=True))
@@ -70,7 +82,10 @@ def connect_first(addresses: Sequence[Any], deadline: float) -> socket.socket:
         try:
             while waiting or selector.get_map():
                 if waiting:
-                    _start_connecting(waiting.pop(0), selector, errors)
+                    try:
+                        _start_connecting(waiting.pop(0), selector)
+                    except OSError as error:
+                        errors.append(error)
                 sock = _wait_for_socket(selector, time.monotonic() + pause if waiting else deadline, errors)
                 if sock is not None:
                     return sock
@@ -89,21 +104,16 @@ def _interleave(addresses: Sequence[Any]) -> list[Any]:
     return [address for pair in zip_longest(first, others) for address in pair if address]
 
 
-def _start_connecting(address: Any, selector: selectors.BaseSelector, errors: list[OSError]) -> None:
-    """Register a socket that connects to an address, or add the error to the list."""
+def _start_connecting(address: Any, selector: selectors.BaseSelector) -> None:
+    """Register a socket that connects to an address. Raise OSError if that fails."""
     family, kind, protocol, _name, location = address
-    try:
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        errors.append(error)
-        return
+    sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
     code = sock.connect_ex(location)
-    if code in (0, errno.EINPROGRESS):
-        selector.register(sock, selectors.EVENT_WRITE)
-    else:
+    if code not in (0, errno.EINPROGRESS):
         sock.close()
-        errors.append(OSError(code, os.strerror(code)))
+        raise OSError(code, os.strerror(code))
+    selector.register(sock, selectors.EVENT_WRITE)
 
 
 def _wait_for_socket(selector: selectors.BaseSelector, until: float, errors: list[OSError]) -> socket.socket | None:

@@ -26,37 +26,8 @@ from http.cookiejar import DefaultCookiePolicy
 from threading import Lock, Timer
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.environment import (
-    Authorities,
-    Proxy,
-    check_proxy,
-    find_authorities,
-    find_proxy,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
-    CoinSwitchError,
-    Unclear,
-    Unreachable,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import (
-    AuthBase,
-    HTTPAdapter,
-    HTTPConnection,
-    HTTPConnectionPool,
-    HTTPSConnection,
-    HTTPSConnectionPool,
-    Session,
-    SOCKSHTTPSConnection,
-    SOCKSHTTPSConnectionPool,
-    requests,
-    require_libraries,
-    urllib3,
-)
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sockets import (
-    connect_first,
-    resolve,
-    start_thread,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import environment, errors, libraries
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.sockets import open_socket, start_thread
 
 # The largest response, Get Instrument Info with about 700 symbols, is smaller than 1 MiB.
 MAX_RESPONSE_BYTES = 2 << 20
@@ -87,7 +58,10 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The response to a request. The body of a refusal is empty if it could not be read."""
+    """The response to a request. The body of a refusal is empty if it could not be read.
+
+    Upper and lower case do not matter in the names of the headers.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -98,7 +72,6 @@ class _Attempt:
     """One attempt to send a request: its deadlines, and whether its first byte was sent. Times are monotonic."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
         # The other half is for the response. An attempt that did not connect sent nothing, so it can be repeated.
         self.connect_deadline = time.monotonic() + timeout / 2
         self.sent = False
@@ -123,8 +96,7 @@ class _Attempt:
     def mark_sent(self) -> None:
         """Record that the first byte is sent next. Raise TimeoutError if the timeout has passed."""
         with self._lock:
-            if self.expired:
-                raise TimeoutError
+            self.raise_if_expired()
             self.sock = self.connection.sock
             self.sent = True
 
@@ -149,7 +121,7 @@ class _Attempt:
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
 
-class _Session(Session):
+class _Session(libraries.Session):
     """A session of requests that never follows a redirect."""
 
     # When the last response was received, in monotonic seconds. Before the first response, there is no idle time.
@@ -169,23 +141,26 @@ class Transport:
         verify: Whether to verify TLS certificates, or the path of a file or folder with trusted authorities.
         may_send: Called before the first byte of each request. An exception keeps the request from being sent.
         clock: Returns monotonic seconds.
+
+    Attributes:
+        proxy: The proxy that all requests go through. None without one.
     """
 
     def __init__(
         self,
         url: str,
-        auth: AuthBase,
+        auth: libraries.AuthBase,
         timeout: float,
         verify: bool | str,
         may_send: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        require_libraries()
+        libraries.require_libraries()
         self._url = url
         self._auth = auth
         self._timeout = timeout
-        self._proxy = find_proxy(url)
-        self._authorities = find_authorities(url, verify)
+        self.proxy = environment.find_proxy(url)
+        self._authorities = environment.find_authorities(url, verify)
         self._verify = verify and (self._authorities.path if self._authorities else True)
         self._may_send = may_send
         self._clock = clock
@@ -201,13 +176,8 @@ class Transport:
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.mount(self._url, _Adapter(self))
         if self._verify is False:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            libraries.urllib3.disable_warnings(libraries.urllib3.exceptions.InsecureRequestWarning)
         return session
-
-    @property
-    def has_proxy(self) -> bool:
-        """Whether requests go through a proxy."""
-        return self._proxy is not None
 
     @property
     def sent(self) -> bool:
@@ -250,24 +220,23 @@ class Transport:
         try:
             with attempt:
                 return self._exchange(request, attempt)
-        except Exception as error:  # any exception of the libraries means that there is no response
+        except BaseException as error:
+            # The response can still arrive on this connection, also if the task was interrupted.
             self.reset_connection()
-            raise self._explain(error, attempt) from None
-        except BaseException:
-            # The task was interrupted. The response can still arrive on this connection.
-            self.reset_connection()
+            if isinstance(error, Exception):  # any exception of the libraries means that there is no response
+                raise self.explain(error) from None
             raise
 
     def _exchange(self, request: Request, attempt: _Attempt) -> Response:
-        if self._proxy:
-            check_proxy(self._proxy, self._url)
+        if self.proxy:
+            environment.check_proxy(self.proxy, self._url)
         with self._session.request(
             request.method,
             self._url + request.path,
             params=dict(request.params),
             data=request.body,
             headers=_HEADERS,
-            proxies={"https": self._proxy.url} if self._proxy else {},
+            proxies={"https": self.proxy.url} if self.proxy else {},
             auth=self._auth,
             timeout=(self._timeout / 2, self._timeout),
             allow_redirects=False,
@@ -287,7 +256,7 @@ class Transport:
             if attempt.has_unread_bytes():
                 # They would be read as the response to the next request.
                 self.reset_connection()
-            return Response(status, dict(response.headers), body)
+            return Response(status, response.headers, body)
 
     def before_first_byte(self, connection: Any) -> None:
         """Called by an open connection right before it sends the first byte of a request."""
@@ -298,165 +267,94 @@ class Transport:
 
     def _raise_if_closed(self) -> None:
         if self._closed:
-            raise Unreachable("The task has ended, so no more requests are sent.", can_retry=False)
+            raise errors.Unreachable("The task has ended, so no more requests are sent.", can_retry=False)
 
     def open_socket(self, connection: Any, host: str, port: int) -> socket.socket:
         """Return a connected socket to the exchange or to its proxy. Raise OSError or Unreachable if that fails."""
         self._attempt.connection = connection
-        deadline = self._attempt.connect_deadline
-        sock = connect_first(resolve(host, port, deadline), deadline)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return open_socket(host, port, self._attempt.connect_deadline)
 
-    def explain_unsent(self, error: Exception, is_past_proxy: bool) -> CoinSwitchError:
-        """Return why nothing was sent.
+    def explain(self, error: Exception, is_past_proxy: bool = True) -> errors.CoinSwitchError:
+        """Return the error in our own words. The message of a library can contain the password of a proxy.
 
         Args:
             error: What the libraries raised.
             is_past_proxy: Whether the proxy did its part, so that the error is not about the proxy.
         """
-        if isinstance(error, CoinSwitchError):
+        if isinstance(error, errors.CoinSwitchError):
             return error
         cause = _get_innermost(error)
-        failure = _Failure(
-            self._url,
-            self._timeout / 2,
-            None if is_past_proxy else self._proxy,
-            self._authorities,
-            cause,
-            self._attempt.expired or _is_timeout(cause),
-        )
-        text, can_retry = next((text, can_retry) for applies, text, can_retry in _UNSENT if applies(failure))
-        return Unreachable(text(failure), can_retry)
+        timed_out = self._attempt.expired or _is_timeout(cause)
+        if not self._attempt.sent:
+            return self._explain_unsent(cause, timed_out, is_past_proxy)
+        if timed_out:
+            return errors.Unclear(f"No complete response within {self._timeout:g} s (timeout).")
+        return errors.Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
 
-    def explain_tunnel(self, status: int) -> Unreachable:
-        """Return what to do if the proxy refuses the tunnel to the exchange with this HTTP status."""
-        variable = self._proxy.variable if self._proxy else ""
-        advice = _TUNNEL_ADVICE.get(status, "Check api_url and the proxy.")
-        return Unreachable(f"The proxy in {variable} did not connect to {self._url} (HTTP {status}). {advice}")
+    def _explain_unsent(self, cause: BaseException, timed_out: bool, is_past_proxy: bool) -> errors.Unreachable:
+        """Return why nothing was sent.
 
-    def _explain(self, error: Exception, attempt: _Attempt) -> CoinSwitchError:
-        """Return the error in our own words. The message of a library can contain the password of a proxy."""
-        if isinstance(error, CoinSwitchError):
-            return error
-        if not attempt.sent:
-            return self.explain_unsent(error, is_past_proxy=True)
-        cause = _get_innermost(error)
-        if attempt.expired or _is_timeout(cause):
-            return Unclear(f"No complete response within {self._timeout:g} s (timeout).")
-        return Unclear(f"The connection broke before the response was complete ({_describe_cause(cause)}).")
-
-
-class _Failure(NamedTuple):
-    """Why nothing was sent.
-
-    Attributes:
-        url: The address of the exchange.
-        seconds: The time for the connection.
-        proxy: The proxy, if the connection to it failed.
-        authorities: The certificate authorities, if certificates are verified.
-        cause: The innermost error.
-        timed_out: Whether the time was over.
-    """
-
-    url: str
-    seconds: float
-    proxy: Proxy | None
-    authorities: Authorities | None
-    cause: BaseException
-    timed_out: bool
-
-    @property
-    def server(self) -> str:
-        """Whose certificate was checked."""
-        return f"the proxy in {self.proxy.variable}" if self.proxy else self.url
-
-    @property
-    def setting(self) -> str:
-        """The setting to check. A SOCKS proxy does not tell whether it or the exchange was not found."""
-        if not self.proxy:
-            return "api_url"
-        return f"api_url and {self.proxy.variable}" if self.proxy.is_socks else self.proxy.variable
-
-    @property
-    def reason(self) -> str:
-        """The innermost cause."""
-        return _describe_cause(self.cause)
+        Args:
+            cause: The innermost error.
+            timed_out: Whether the time was over.
+            is_past_proxy: As for `explain`.
+        """
+        proxy = None if is_past_proxy else self.proxy
+        refusal = _REFUSED_TUNNEL.search(str(cause))
+        if refusal and proxy:
+            advice = _TUNNEL_ADVICE.get(refusal[1], "Check api_url and the proxy.")
+            return errors.Unreachable(
+                f"The proxy in {proxy.variable} did not connect to {self._url} (HTTP {refusal[1]}). {advice}"
+            )
+        setting = proxy.settings if proxy else "api_url"
+        certificate_error = _describe_certificate_error(cause)
+        if certificate_error:
+            server = f"the proxy in {proxy.variable}" if proxy else self._url
+            return errors.Unreachable(
+                f"The TLS certificate of {server} is not trusted ({certificate_error}). Check {setting}, and set "
+                "ca_path if your own authority signed the certificate.",
+                can_retry=False,
+            )
+        if self._authorities and not self._authorities.are_readable():
+            return errors.Unreachable(
+                f"No request was sent to {self._url}, because the certificate authorities in "
+                f"{self._authorities.source} cannot be read. Check that the path exists, is readable, and contains "
+                "certificates in PEM format.",
+                can_retry=False,
+            )
+        reason = _describe_cause(cause)
+        if proxy:
+            return errors.Unreachable(f"No connection to {self._url} through the proxy ({reason}). Check {setting}.")
+        if timed_out:
+            return errors.Unreachable(
+                f"No connection to {self._url} within {self._timeout / 2:g} s (half of timeout). Check the network."
+            )
+        # The libraries refuse an address with a ValueError.
+        can_retry = not isinstance(cause, ValueError)
+        return errors.Unreachable(f"No connection to {self._url} ({reason}). Check api_url and the network.", can_retry)
 
 
-def _describe_failure(failure: _Failure) -> str:
-    return f"No connection to {failure.url} ({failure.reason}). Check api_url and the network."
-
-
-# The first row that applies explains why nothing was sent: a condition, the message, and whether a retry can succeed.
-_UNSENT: tuple[tuple[Callable[[_Failure], object], Callable[[_Failure], str], bool], ...] = (
-    (
-        lambda failure: _describe_certificate_error(failure.cause),
-        lambda failure: (
-            f"The TLS certificate of {failure.server} is not trusted ({_describe_certificate_error(failure.cause)}). "
-            f"Check {failure.setting}, and set ca_path if your own authority signed the certificate."
-        ),
-        False,
-    ),
-    (
-        lambda failure: failure.authorities and not failure.authorities.are_readable(),
-        lambda failure: (
-            f"No request was sent to {failure.url}, because the certificate authorities in "
-            f"{failure.authorities and failure.authorities.source} cannot be read. Check that the path exists, is "
-            "readable, and contains certificates in PEM format."
-        ),
-        False,
-    ),
-    (
-        lambda failure: failure.proxy,
-        lambda failure: (
-            f"No connection to {failure.url} through the proxy ({failure.reason}). Check {failure.setting}."
-        ),
-        True,
-    ),
-    (
-        lambda failure: failure.timed_out,
-        lambda failure: (
-            f"No connection to {failure.url} within {failure.seconds:g} s (half of timeout). Check the network."
-        ),
-        True,
-    ),
-    # The libraries refuse an address with a ValueError.
-    (lambda failure: isinstance(failure.cause, ValueError), _describe_failure, False),
-    (lambda failure: True, _describe_failure, True),
-)
 # The message of http.client if a proxy refuses the tunnel to the exchange, and what to do about each status.
-_REFUSED_TUNNEL = re.compile("failed: ([0-9]{3})")
+_REFUSED_TUNNEL = re.compile("connection failed: ([0-9]{3})")
 _TUNNEL_ADVICE = {
-    403: "Check api_url, and allow its host in the rules of the proxy.",
-    407: "Correct the user and the password of the proxy.",
+    "403": "Check api_url, and allow its host in the rules of the proxy.",
+    "407": "Correct the user and the password of the proxy.",
 }
 
 
-class _Connection(HTTPConnection):
+class _Connection(libraries.HTTPConnection):
     """A connection that asks its transport before it sends."""
 
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._transport = transport
-        self._is_past_proxy = not transport.has_proxy
+        self._is_past_proxy = transport.proxy is None
 
     def _new_conn(self) -> socket.socket:
         return self._transport.open_socket(self, self._dns_host, int(self.port))
 
     def _tunnel(self) -> None:
-        try:
-            super()._tunnel()
-        except OSError as error:
-            refusal = _REFUSED_TUNNEL.search(str(error))
-            if refusal:
-                raise self._transport.explain_tunnel(int(refusal[1])) from None
-            raise
+        super()._tunnel()
         self._is_past_proxy = True
 
     def connect(self) -> None:
@@ -464,7 +362,7 @@ class _Connection(HTTPConnection):
         try:
             super().connect()
         except Exception as error:  # the libraries raise many types
-            raise self._transport.explain_unsent(error, self._is_past_proxy) from None
+            raise self._transport.explain(error, self._is_past_proxy) from None
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, if the transport allows it."""
@@ -474,93 +372,65 @@ class _Connection(HTTPConnection):
         super().request(*args, **options)
 
 
-class _TlsConnection(_Connection, HTTPSConnection):
+class _TlsConnection(_Connection, libraries.HTTPSConnection):
     """The same, with TLS."""
 
 
-class _SocksConnection(_Connection, SOCKSHTTPSConnection):
+class _SocksConnection(_Connection, libraries.SOCKSHTTPSConnection):
     """The same, with TLS through a SOCKS proxy. PySocks opens the socket, and has its own timeout."""
 
     def _new_conn(self) -> socket.socket:
         try:
-            sock: socket.socket = SOCKSHTTPSConnection._new_conn(self)
-        except urllib3.exceptions.HTTPError as error:
+            sock: socket.socket = libraries.SOCKSHTTPSConnection._new_conn(self)
+        except libraries.urllib3.exceptions.HTTPError as error:
             # urllib3 does not set the cause. The error of PySocks says more, and the one inside of it says most.
             raise getattr(error.__context__, "socket_err", None) or error.__context__ or error from None
         self._is_past_proxy = True
         return sock
 
 
-class _Pool(HTTPConnectionPool):
-    """A connection pool whose connections know their transport."""
-
-    ConnectionCls: Any = _Connection
-
-    def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.ConnectionCls = partial(self.ConnectionCls, transport)
+# By the class of urllib3 that each of them extends.
+_CONNECTIONS: dict[type, type[_Connection]] = {
+    libraries.HTTPConnection: _Connection,
+    libraries.HTTPSConnection: _TlsConnection,
+    libraries.SOCKSHTTPSConnection: _SocksConnection,
+}
 
 
-class _TlsPool(_Pool, HTTPSConnectionPool):
-    """The same, with TLS."""
-
-    ConnectionCls: Any = _TlsConnection
-
-
-class _SocksPool(_Pool, SOCKSHTTPSConnectionPool):
-    """The same, with TLS through a SOCKS proxy."""
-
-    ConnectionCls: Any = _SocksConnection
-
-
-class _Adapter(HTTPAdapter):
+class _Adapter(libraries.HTTPAdapter):
     """Opens the connections of a session. Each connection knows its transport."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
         super().__init__(max_retries=0)
+        self._transport = transport
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Create the connection pools for requests without a proxy."""
-        super().init_poolmanager(*args, **options)
-        self._set_pools(self.poolmanager, _TlsPool)
-
-    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        """Return the connection pools for requests through a proxy."""
-        manager = super().proxy_manager_for(proxy, **options)
-        self._set_pools(manager, _SocksPool if proxy.lower().startswith("socks") else _TlsPool)
-        return manager
-
-    def _set_pools(self, manager: Any, tls_pool: type) -> None:
-        manager.pool_classes_by_scheme = {
-            "http": partial(_Pool, self._transport),
-            "https": partial(tls_pool, self._transport),
-        }
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Prepare a connection pool. requests calls this before each request, with and without a proxy."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call] # in the stubs of requests
+        conn.ConnectionCls = partial(_CONNECTIONS[type(conn).ConnectionCls], self._transport)
 
 
-def _read_body(response: requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
+def _read_body(response: libraries.requests.Response, max_bytes: int, attempt: _Attempt) -> bytes:
     """Return the body of a response. Raise Unclear if it is compressed or larger than `max_bytes`."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise Unclear(
+        raise errors.Unclear(
             "The response is compressed, but the request asked for an uncompressed one. Check api_url and the proxy."
         )
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
         chunk = response.raw.read(_CHUNK_BYTES, decode_content=False)
         attempt.raise_if_expired()
         if not chunk:
             break
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > max_bytes:
-            raise Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
+        body += chunk
+        if len(body) > max_bytes:
+            raise errors.Unclear(f"The response is larger than {max_bytes >> 10} KiB.")
     length = response.headers.get("Content-Length", "")
     # urllib3 1.26 treats the end of the connection as the end of the response.
-    if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and size < int(length):
+    if re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in response.headers and len(body) < int(length):
         raise EOFError
-    return b"".join(chunks)
+    return bytes(body)
 
 
 def _get_innermost(error: BaseException) -> BaseException:
@@ -571,7 +441,7 @@ def _get_innermost(error: BaseException) -> BaseException:
 
 
 def _is_timeout(cause: BaseException) -> bool:
-    return isinstance(cause, (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError))
+    return isinstance(cause, (socket.timeout, TimeoutError, libraries.urllib3.exceptions.TimeoutError))
 
 
 def _describe_certificate_error(cause: BaseException) -> str:

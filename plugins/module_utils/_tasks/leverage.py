@@ -146,7 +146,7 @@ class _Task:
             plan += f", but rate_limit_timeout allows {math.floor(pacer.wait_left)} s, so not everything may be done"
         self._progress.start(plan, expected)
         if self._progress.can_print:
-            pacer.on_wait = self._show_wait
+            self._client.real_pacer.on_wait = self._show_wait
         return plan
 
     def _show_wait(self, seconds: float) -> None:

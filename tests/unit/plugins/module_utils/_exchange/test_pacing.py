@@ -971,16 +971,15 @@ def test_released_request_counts_neither_in_the_pacer_nor_in_the_preview(new_pac
     assert preview.get_delay(THREE_PER_WINDOW, 2) == pytest.approx(FULL_WINDOW)
 
 
-def test_on_wait_of_the_preview_is_called_only_during_real_waits(new_pacer: NewPacer, clock: Clock) -> None:
+def test_on_wait_is_called_only_during_the_real_waits_of_a_preview(new_pacer: NewPacer, clock: Clock) -> None:
     preview = Preview(new_pacer())
     calls: list[float] = []
-    preview.on_wait = calls.append
+    preview.real.on_wait = calls.append
     simulate(preview, 7)
     assert calls == []
     send_requests(new_pacer(), 3)
     send_real(preview, 1)
     assert calls == pytest.approx([FULL_WINDOW - 10 * number for number in range(7)])
-    assert preview.on_wait is not None
 
 
 def test_requests_while_the_preview_is_stopped_take_no_time_of_a_real_run(new_pacer: NewPacer, clock: Clock) -> None:
@@ -1004,7 +1003,7 @@ def test_clock_that_is_read_while_the_preview_is_stopped_does_not_change(new_pac
     pacer = new_pacer()
     preview = Preview(pacer)
     seen: list[tuple[float, float]] = []
-    preview.on_wait = lambda _left: seen.append((preview.now(), preview.waited))
+    preview.real.on_wait = lambda _left: seen.append((preview.now(), preview.waited))
     with preview.stopped():
         pacer.wait(25)
     assert (preview.now(), preview.waited) == (START, 0)
