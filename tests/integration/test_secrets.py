@@ -259,7 +259,7 @@ def test_no_secret_in_the_output_of_check_mode_and_info_modules(
         "api_key_info": {},
     }
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
-    assert modules == {*info_modules, "futures_leverage", "api_check"}
+    assert modules == {*info_modules, "futures_leverage", "api_check"}, "add the new module to info_modules above"
     for endpoint in ("read_leverage", "instruments", "positions", "open_orders", "wallet", "validate_keys"):
         status, times = (401, 2) if endpoint == "validate_keys" else (500, 1)
         exchange.add_fault(endpoint, echo_fault(account, status=status), times)

@@ -34,13 +34,15 @@ def read_rows() -> list[list[str]]:
 
 def find_row(name: str) -> list[str]:
     """Return the row whose first cell begins with this code span. Fail if there is not exactly one."""
-    (row,) = [row for row in read_rows() if row[0].startswith(f"`{name}`")]
-    return row
+    rows = [row for row in read_rows() if row[0].startswith(f"`{name}`")]
+    assert len(rows) == 1, f"docs/api.md must have one row that begins with `{name}`, but it has {len(rows)}"
+    return rows[0]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 def test_each_endpoint_has_a_row_with_its_limit(endpoint: Endpoint) -> None:
-    assert find_row(f"{endpoint.method} {endpoint.path}")[1] == str(endpoint.limit)
+    name = f"{endpoint.method} {endpoint.path}"
+    assert find_row(name)[1] == str(endpoint.limit), f"docs/api.md has another limit of {name} than endpoints.py"
 
 
 @pytest.mark.parametrize("fact", PROBES)
@@ -53,7 +55,7 @@ def test_each_quirk_has_a_row_with_all_its_values(quirk: str, values: tuple[obje
     first_cell = find_row(quirk)[0]
     for value in values:
         word = {False: "no", True: "yes", None: "none"}.get(value, f"`{value}`")  # type: ignore[call-overload] # any value
-        assert word in first_cell
+        assert word in first_cell, f"the row of {quirk} in docs/api.md lacks {word} in its first cell"
 
 
 def find_test_names() -> set[str]:
@@ -64,10 +66,11 @@ def find_test_names() -> set[str]:
 def test_each_row_names_an_existing_test() -> None:
     named_tests = {row[-1].strip("`") for row in read_rows()}
     assert named_tests
-    assert sorted(named_tests - find_test_names()) == []
+    missing = sorted(named_tests - find_test_names())
+    assert not missing, f"docs/api.md names tests that do not exist: {missing}"
 
 
 def test_no_row_is_confirmed() -> None:
     """Change this test in the commit that adds the facts of a transcript of the real exchange."""
     confirmed = {row[3] if row[0].startswith(("`GET ", "`POST ")) else row[2] for row in read_rows()}
-    assert confirmed == {"no"}
+    assert confirmed == {"no"}, "the column confirmed of docs/api.md has another value than no"

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from .names import compare_names
+
 ROOT = Path(__file__).resolve().parents[3]
 PLUGINS = ROOT / "plugins"
 SANDBOX = ROOT / "extensions" / "sandbox"
@@ -118,39 +120,43 @@ def test_only_module_py_ends_a_task(file: Path) -> None:
     if file == PLUGINS / "module_utils" / "_ansible" / "module.py":
         assert {"fail_json", "exit_json"} <= attribute_names(tree)
     else:
-        assert not {"fail_json", "exit_json"} & attribute_names(tree)
+        assert not {"fail_json", "exit_json"} & attribute_names(tree), "raise an error: module.py fails the task"
         assert not any(name.startswith("ansible.") and "AnsibleModule" in name for name in imported_names(tree))
 
 
 @each_file_of(PLUGINS / "modules")
 def test_module_has_few_lines_no_check_mode_and_no_try(file: Path) -> None:
     tree = parse(file)
-    assert count_code_lines(file) <= MAX_MODULE_LINES
+    assert count_code_lines(file) <= MAX_MODULE_LINES, f"move code from {file.name} to plugins/module_utils/_tasks"
     assert "check_mode" not in attribute_names(tree), "only module.py handles check mode"
     assert not any(isinstance(node, ast.Try) for node in ast.walk(tree)), "only module.py catches errors"
 
 
 def test_each_module_has_an_action_plugin_that_only_names_it() -> None:
     modules = {file.name for file in (PLUGINS / "modules").glob("*.py")}
-    assert {file.name for file in (PLUGINS / "action").glob("*.py")} == modules
+    names = {file.name for file in (PLUGINS / "action").glob("*.py")}
+    compare_names("plugins/action (copy another file there)", names, modules)
     template = (PLUGINS / "action" / "api_key_info.py").read_text(encoding="utf-8")
     for name in modules:
         expected = template.replace("api_key_info", name.removesuffix(".py"))
-        assert (PLUGINS / "action" / name).read_text(encoding="utf-8") == expected
+        assert (PLUGINS / "action" / name).read_text(encoding="utf-8") == expected, (
+            f"plugins/action/{name} must be the same as api_key_info.py beside it, except for the name of the module"
+        )
 
 
 @each_file_of(PLUGINS / "module_utils")
 def test_utility_imports_only_files_before_it_in_the_import_order(file: Path) -> None:
     name = f"{file.parent.name}.{file.stem}"
-    assert name in IMPORT_ORDER, "add the new file to IMPORT_ORDER"
+    assert name in IMPORT_ORDER, f"add {name} to IMPORT_ORDER in this test, and to the list of files in docs/design.md"
     imported = [name.removeprefix(f"{UTILS}.") for name in imported_names(parse(file)) if UTILS in name]
     imported_files = {".".join(name.split(".")[:2]) for name in imported}
-    assert imported_files <= set(IMPORT_ORDER[: IMPORT_ORDER.index(name)])
+    later = sorted(imported_files - set(IMPORT_ORDER[: IMPORT_ORDER.index(name)]))
+    assert not later, f"{name} must not import files that are not before it in docs/design.md: {later}"
 
 
 @each_file_of(PLUGINS / "module_utils" / "_exchange", PLUGINS / "module_utils" / "_tasks")
 def test_only_the_folder_ansible_imports_ansible(file: Path) -> None:
-    assert "ansible" not in third_party_packages(parse(file))
+    assert "ansible" not in third_party_packages(parse(file)), "move what uses Ansible to plugins/module_utils/_ansible"
 
 
 def test_exchange_can_be_imported_without_ansible() -> None:
@@ -171,7 +177,8 @@ def test_design_lists_the_utilities_in_the_import_order() -> None:
     for next_folder, file in listed:
         folder = next_folder or folder
         names += [f"{folder}.{file}"] if file else []
-    assert tuple(names) == IMPORT_ORDER
+    compare_names("the list of files in docs/design.md", names, IMPORT_ORDER)
+    assert tuple(names) == IMPORT_ORDER, "docs/design.md and IMPORT_ORDER in this test have different orders"
 
 
 @each_file_of(PLUGINS)
@@ -184,7 +191,7 @@ def test_only_libraries_py_imports_third_party_packages(file: Path) -> None:
     else:
         # Filters run on the controller, where ansible-core installs Jinja2.
         allowed = {"ansible", "ansible_collections", *(["jinja2"] if file.parent.name == "filter" else [])}
-        assert third_party_packages(tree) <= allowed
+        assert third_party_packages(tree) <= allowed, "only _exchange/libraries.py imports other packages"
         assert not imports_in_try, "an import with a fallback"
 
 
@@ -200,7 +207,7 @@ def test_no_code_for_python_2(file: Path) -> None:
 
 @each_file_of(SANDBOX)
 def test_sandbox_does_not_import_code_of_the_client(file: Path) -> None:
-    assert third_party_packages(parse(file)) <= {"sandbox", "cryptography", "yaml"}
+    assert third_party_packages(parse(file)) <= {"sandbox", "cryptography", "yaml"}, "the sandbox has its own code"
 
 
 def test_ruff_limits_the_complexity_of_functions() -> None:
@@ -214,7 +221,8 @@ def test_ruff_limits_the_complexity_of_functions() -> None:
 @each_file_of(PLUGINS, SANDBOX)
 def test_no_function_is_longer_than_40_lines_without_its_docstring(file: Path) -> None:
     functions = [node for node in ast.walk(parse(file)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    assert {node.name: count_lines(node) for node in functions if count_lines(node) > MAX_FUNCTION_LINES} == {}
+    long_functions = {node.name: count_lines(node) for node in functions if count_lines(node) > MAX_FUNCTION_LINES}
+    assert not long_functions, f"split these functions, shown with their lines: {long_functions}"
 
 
 def count_lines(node: ast.stmt) -> int:
@@ -230,4 +238,5 @@ def test_each_unit_test_module_has_the_name_of_a_file_of_plugins(folder: str) ->
     tested = {str(file.relative_to(tests)).replace("test_", "") for file in tests.rglob("test_*.py")}
     sources = {str(file.relative_to(PLUGINS / folder)) for file in (PLUGINS / folder).rglob("*.py")}
     assert tested
-    assert sorted(tested - sources) == []
+    others = sorted(tested - sources)
+    assert not others, f"tests/unit/plugins/{folder} tests files that plugins/{folder} does not have: {others}"

@@ -113,7 +113,8 @@ def test_documentation_names_the_environment_variables_of_the_spec(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_keys_have_no_log(spec: dict[str, dict[str, Any]]) -> None:
-    assert {name for name, option in spec.items() if option.get("no_log")} == {"api_key", "secret_key"}
+    secret = {name for name, option in spec.items() if option.get("no_log")}
+    compare_names("the options with no_log (CONNECTION in _ansible/module.py)", secret, {"api_key", "secret_key"})
 
 
 def test_action_group_lists_each_module() -> None:
@@ -139,11 +140,13 @@ def test_links_of_the_readme_lead_to_existing_files() -> None:
     paths = [link.removeprefix(f"{galaxy['repository']}/blob/main/") for link in links]
     files = [path for path in paths if not path.startswith("https://")]
     assert files
-    assert [name for name in files if not (ROOT / name).is_file()] == []
+    missing = [name for name in files if not (ROOT / name).is_file()]
+    assert not missing, f"README.md links files that do not exist: {missing}"
 
 
 def test_documentation_has_the_versions_of_requirements_txt() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = {line for line in lines if line and not line.startswith("#")}
     documented = load_fragment("connection")["requirements"]
-    assert {requirement.replace(" ", "") for requirement in documented} == requirements
+    place = "requirements in plugins/doc_fragments/connection.py"
+    compare_names(place, {requirement.replace(" ", "") for requirement in documented}, requirements)

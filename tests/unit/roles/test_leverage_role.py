@@ -40,7 +40,8 @@ def test_role_has_the_same_options_in_specs_defaults_and_readme() -> None:
     options = read_options()
     defaults = load_yaml(ROLE / "defaults" / "main.yml")
     compare_names("roles/leverage/defaults/main.yml", defaults, options)
-    assert defaults == {name: option["default"] for name, option in options.items()}
+    different = [name for name, option in options.items() if defaults[name] != option["default"]]
+    assert not different, f"defaults/main.yml and meta/argument_specs.yml of the role differ in {different}"
     readme = (ROLE / "README.md").read_text(encoding="utf-8")
     documented = [
         name for row in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)

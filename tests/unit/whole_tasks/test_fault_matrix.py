@@ -162,6 +162,10 @@ def meaning_of(endpoint: str, fault_name: str) -> Meaning:
         return BY_ENDPOINT[fault_name][ENDPOINTS.index(endpoint)]
     if fault_name in BY_NAME:
         return BY_NAME[fault_name]
+    assert fault_name[:3].isdecimal(), (
+        f"tests/unit/whole_tasks/test_fault_matrix.py lacks the fault {fault_name}: add it to BY_ENDPOINT, BY_MEANING "
+        "or OUTSIDE_THE_MATRIX"
+    )
     status = int(fault_name[:3])
     return BY_STATUS.get(status, Meaning.UNCLEAR if status >= 500 else Meaning.REFUSED)
 

@@ -113,4 +113,5 @@ def test_return_is_true(harness: ModuleHarness, module: str) -> None:
     source = importlib.import_module(f"ansible_collections.tradeops.coinswitch.plugins.modules.{module}")
     documented = yaml.safe_load(source.RETURN)
     results = RUNS[module](harness) if module in RUNS else run_reader(harness, module)
-    assert compare(list(results), documented, "") == []
+    differences = compare(list(results), documented, "")
+    assert not differences, f"correct RETURN in plugins/modules/{module}.py: {differences}"
