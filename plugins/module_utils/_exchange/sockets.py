@@ -108,12 +108,15 @@ def _start_connecting(address: Any, selector: selectors.BaseSelector) -> None:
     """Register a socket that connects to an address. Raise OSError if that fails."""
     family, kind, protocol, _name, location = address
     sock = socket.socket(family, kind, protocol)
-    sock.setblocking(False)
-    code = sock.connect_ex(location)
-    if code not in (0, errno.EINPROGRESS):
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(location)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        selector.register(sock, selectors.EVENT_WRITE)
+    except OSError:
         sock.close()
-        raise OSError(code, os.strerror(code))
-    selector.register(sock, selectors.EVENT_WRITE)
+        raise
 
 
 def _wait_for_socket(selector: selectors.BaseSelector, until: float, errors: list[OSError]) -> socket.socket | None:

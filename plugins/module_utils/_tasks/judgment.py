@@ -21,9 +21,9 @@ REFUSED = "refused"
 NOT_WRITTEN = "not_written"
 UNKNOWN = "unknown"
 
-# Causes that are not the kind of an error.
-NEVER_CONFIGURED = "never_configured"
-NOT_CONFIRMED = "not_confirmed"
+# Causes. The others are the kinds of errors, those of violations, and the kinds of blockers.
+NEVER_CONFIGURED = errors.NotConfigured.kind
+NOT_CONFIRMED = errors.Unconfirmed.kind
 LIMITS_UNKNOWN = "limits_unknown"
 
 

@@ -208,7 +208,7 @@ class _Task:
     def _hold_what_does_not_fit(self, prices: dict[Row, Price]) -> None:
         """End the symbols whose rate limit requires a longer wait than the task can wait."""
         too_long = {row: price for row, price in prices.items() if price.slot > self._pacer.wait_left}
-        for endpoint in {price.endpoint for price in too_long.values()}:
+        for endpoint in dict.fromkeys(price.endpoint for price in too_long.values()):
             rows = [row for row, price in too_long.items() if price.endpoint is endpoint]
             error = self._pacer.describe_spent(endpoint, len(rows))
             for row in rows:

@@ -45,6 +45,16 @@ def test_each_endpoint_has_a_row_with_its_limit(endpoint: Endpoint) -> None:
     assert find_row(name)[1] == str(endpoint.limit), f"docs/api.md has another limit of {name} than endpoints.py"
 
 
+def test_each_request_of_a_fact_is_sent() -> None:
+    """A request that nothing sends would show nothing, without an error."""
+    tree = ast.parse((ROOT / "plugins/module_utils/_tasks/api_check.py").read_text(encoding="utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    names = {name for probe in PROBES.values() for name in probe.requests.split("|")}
+    # All responses, and all changes.
+    unknown = names - texts - {"*", "change"}
+    assert not unknown, f"_tasks/api_check.py sends no request with the name {unknown} of PROBES in _tasks/api_facts.py"
+
+
 @pytest.mark.parametrize("fact", PROBES)
 def test_each_fact_of_the_check_has_a_row(fact: str) -> None:
     find_row(fact)

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import sockets as _sockets
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unclear, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
@@ -594,7 +595,8 @@ def test_dead_address_of_a_host_does_not_take_all_of_the_time(
         addresses = [dead_address, dead_address, ("127.0.0.1", server.port)]
         rows = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: rows)
-        assert new_transport("http://localhost", timeout=SHORT_TIMEOUT)(VALIDATE_KEYS).status == 200
+        monkeypatch.setattr(_sockets, "_NEXT_ADDRESS_SECONDS", 0.001)
+        assert new_transport("http://localhost")(VALIDATE_KEYS).status == 200
     assert len(server.heads) == 1
 
 
