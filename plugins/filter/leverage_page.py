@@ -160,12 +160,13 @@ def _get_common(values: Iterable[Any]) -> Any:
 def _get_command() -> str:
     """Return the command of this run. Extra variables are left out, because they can contain secrets."""
     arguments = context.CLIARGS
-    if not arguments.get("args") or "inventory" not in arguments:
+    playbooks = arguments.get("args")
+    # The command `ansible` has the pattern of its hosts there.
+    if not playbooks or isinstance(playbooks, str):
         return ""
     words = ["--limit", arguments["subset"]] if arguments.get("subset") else []
     words += ["--check"] if arguments.get("check") else []
-    playbooks = arguments["args"] if isinstance(arguments["args"], (list, tuple)) else [arguments["args"]]
-    return _words.format_command(arguments["inventory"] or (), *words, *playbooks)
+    return _words.format_command(arguments.get("inventory") or (), *words, *playbooks)
 
 
 def _get_matrix(report: Mapping[str, Any], symbols: Sequence[str]) -> list[tuple[Any, list[Any]]]:

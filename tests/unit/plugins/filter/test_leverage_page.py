@@ -175,6 +175,12 @@ def test_page_shows_the_commands_and_the_local_time(monkeypatch: pytest.MonkeyPa
     assert "secret-value" not in page
 
 
+@pytest.mark.parametrize("arguments", [{}, {"args": ()}, {"args": "alpha", "inventory": ("hosts",)}])
+def test_page_of_another_command_does_not_name_it(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]) -> None:
+    monkeypatch.setattr("ansible.context.CLIARGS", arguments)
+    assert "This page was made by" not in PageParser(leverage_page(leverage_report({}), TEMPLATE)).text
+
+
 @pytest.mark.parametrize("name", ["Nowhere/City", "../../etc/passwd", "\0", "x" * 300])
 def test_unknown_time_zone_is_refused(name: str) -> None:
     with pytest.raises(AnsibleFilterError, match="is not a time zone"):
