@@ -98,8 +98,8 @@ def leverage_merge(
 ) -> Any:
     """Return the merged report. DOCUMENTATION describes the arguments."""
     try:
-        loaded = [report for report in map(_text.load, reports) if report]
-        earlier = _text.load(previous)
+        loaded = [report for report in map(_text.load_earlier, reports) if report]
+        earlier = _text.load_earlier(previous)
         merged = _merge.merge_reports(loaded, title, accounts, float(max_age), int(parts), earlier, inventory)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None

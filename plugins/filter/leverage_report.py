@@ -794,7 +794,7 @@ def leverage_report(
 ) -> Any:
     """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
     heading = _build.Heading(str(title), str(time), bool(check_mode), inventory)
-    report = _build.build_report(inputs, heading, _text.load(previous), asked)
+    report = _build.build_report(inputs, heading, _text.load_earlier(previous), asked)
     return _text.dump(report) if text else report
 
 

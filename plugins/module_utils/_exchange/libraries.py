@@ -38,9 +38,10 @@ try:
 except ImportError:
     _MISSING = LibraryMissing("requests", traceback.format_exc())
 
-# The classes that other files extend, and what else they use.
-__all__ = ["AuthBase", "HTTPAdapter", "HTTPConnection", "HTTPSConnection", "SOCKSHTTPSConnection", "Session"]
-__all__ += ["Ed25519PrivateKey", "Ed25519PublicKey", "InvalidSignature", "requests", "require_libraries", "urllib3"]
+__all__ = [
+    "AuthBase", "Ed25519PrivateKey", "Ed25519PublicKey", "HTTPAdapter", "HTTPConnection", "HTTPSConnection",
+    "InvalidSignature", "SOCKSHTTPSConnection", "Session", "requests", "require_libraries", "urllib3",
+]  # fmt: skip
 for _name in __all__:
     # Without a library, the files that use it can still be imported. `require_libraries` then raises the error.
     globals().setdefault(_name, object)

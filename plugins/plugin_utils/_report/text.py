@@ -34,12 +34,7 @@ def dump(report: Mapping[str, Any]) -> str:
 
 
 def load(report: Any) -> Any:
-    """Return a report from its text. Raise AnsibleFilterError if it is not a report. Empty text is no report.
-
-    Before ansible-core 2.19, Ansible converts `none` to empty text.
-    """
-    if not report:
-        return None if report == "" else report
+    """Return a report from its text, or unchanged. Raise AnsibleFilterError if it is not a report."""
     try:
         value = json.loads(report) if isinstance(report, str) else report
         if (value["schema"], value["version"]) == (SCHEMA, VERSION):
@@ -51,3 +46,13 @@ def load(report: Any) -> Any:
         f"The value is not a report of this collection ({reason}). Use what the filter leverage_report returns, or the "
         "content of leverage_report_json."
     )
+
+
+def load_earlier(report: Any) -> Any:
+    """Return a report of an earlier run. Empty if this run is the first one, and None if there is no history.
+
+    Before ansible-core 2.19, Ansible converts `none` to empty text.
+    """
+    if report is None or report == "":
+        return None
+    return {} if report in ({}, dump({})) else load(report)

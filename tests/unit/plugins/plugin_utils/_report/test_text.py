@@ -30,7 +30,7 @@ VALUES = st.recursive(
 
 HEAD = {"schema": _text.SCHEMA, "version": _text.VERSION}
 
-# --- dump, load ---
+# --- dump, load, load_earlier ---
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
@@ -43,8 +43,9 @@ def test_text_is_the_same_report_and_no_template(values: dict[str, Any]) -> None
     assert _text.load(report) is report
 
 
-def test_empty_text_is_no_report() -> None:
-    assert _text.load("") is _text.load(None) is None
+def test_earlier_report_can_be_missing_or_empty() -> None:
+    assert _text.load_earlier("") is _text.load_earlier(None) is None
+    assert _text.load_earlier(_text.dump({})) == _text.load_earlier({}) == {}
 
 
 @pytest.mark.parametrize("value", ["{", "[]", "7", [1], {"schema": "x"}, {**HEAD, "version": 2}], ids=str)
