@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "ansible_collections.tradeops.coinswitch"
 MODULES = sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py"))
 
+# The tests that run each module. The check of the API has tests of its own.
+TESTS_OF_EACH_MODULE = [
+    *(f"tests/unit/whole_tasks/test_{name}.py" for name in ("fault_matrix", "no_connection", "properties")),
+    "tests/integration/test_secrets.py",
+]
+
 # The fields that an option has both in the documentation and in the argument spec, with their default values.
 FIELDS: dict[str, Any] = {"type": "str", "elements": None, "default": None, "required": False, "choices": None}
 
@@ -150,3 +156,9 @@ def test_documentation_has_the_versions_of_requirements_txt() -> None:
     documented = load_fragment("connection")["requirements"]
     place = "requirements in plugins/doc_fragments/connection.py"
     compare_names(place, {requirement.replace(" ", "") for requirement in documented}, requirements)
+
+
+@pytest.mark.parametrize("test", TESTS_OF_EACH_MODULE)
+def test_each_module_is_tested_for_what_concerns_all_modules(test: str) -> None:
+    names = re.findall(r"\w+", (ROOT / test).read_text(encoding="utf-8"))
+    compare_names(test, {"api_check", *names} & {*MODULES}, MODULES)
