@@ -72,7 +72,7 @@ style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog
 	proselint check --config tests/proselint.json $$(git ls-files '*.md' ':!CHANGELOG.md')
 	antsibull-changelog lint
 
-quick: .venv/ready ## Run the unit tests with the newest ansible-core, without those of whole tasks (25 s)
+quick: .venv/ready ## Run the unit tests with the newest ansible-core, without those of whole tasks (30 s)
 	@pytest --quiet --numprocesses 2 --dist loadfile --ignore tests/unit/whole_tasks
 
 # Not in the coverage run, because these tests run the same lines thousands of times.
