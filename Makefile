@@ -46,6 +46,9 @@ demo: install ## Show how a playbook changes a leverage, on a simulated exchange
 check: .venv/ready ## Check style, types and spelling, and run the unit tests (30 s)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync style quick
 
+quick: .venv/ready ## Run the unit tests, without those of whole tasks (30 s)
+	@pytest --quiet --numprocesses 2 --dist loadfile --ignore tests/unit/whole_tasks
+
 # The last line of the output is the summary of the longest run of pytest.
 test: install ## Run all checks and tests (9 min, 10 min the first time)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 integration sanity unit whole checks style
@@ -72,9 +75,6 @@ style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog
 	proselint check --config tests/proselint.json $$(git ls-files '*.md' ':!CHANGELOG.md')
 	antsibull-changelog lint
 
-quick: .venv/ready ## Run the unit tests with the newest ansible-core, without those of whole tasks (30 s)
-	@pytest --quiet --numprocesses 2 --dist loadfile --ignore tests/unit/whole_tasks
-
 # Not in the coverage run, because these tests run the same lines thousands of times.
 whole: .venv/ready ## Run the unit tests of whole tasks under faults (1 min)
 	$(call log,pytest --quiet tests/unit/whole_tasks)
@@ -84,9 +84,9 @@ checks: .venv/ready ## Check the documentation, the licenses and the examples (2
 
 unit: .venv/ready ## Run the unit tests with the oldest ansible-core and the oldest libraries (1 min)
 	$(call log,nox --no-color --tags unit)
-integration: .venv/ready ## Run the integration tests marked every_core with the oldest ansible-core (1 min)
+integration: .venv/ready ## Run the integration tests marked every_core with the oldest ansible-core (2 min)
 	$(call log,nox --no-color --tags integration)
-sanity: .venv/ready ## Run the sanity tests with the newest ansible-core (1 min, 3 min the first time)
+sanity: .venv/ready ## Run the sanity tests with the newest ansible-core (2 min, 3 min the first time)
 	$(call log,nox --no-color --tags sanity)
 
 install: .venv/ready ## Build the collection, and install it in .cache/installed (3 s)
