@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
 
 
 class Observer:
-    """Sends requests, and records what they return, and each response of the client while it is entered.
+    """Sends requests, and records what they return, and each later response of the client.
 
     Attributes:
         outcomes: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
@@ -78,16 +78,9 @@ class Observer:
         self.futures = futures
         self.responses: list[RecordedResponse] = []
         self.outcomes: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
-        self._before = futures.client.on_response, futures.client.retries
-
-    def __enter__(self) -> Observer:
-        client = self.futures.client
+        futures.client.on_response = self._record
         # One retry shows whether a response was lost or wrong.
-        client.on_response, client.retries = self._record, min(client.retries, 1)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.futures.client.on_response, self.futures.client.retries = self._before
+        futures.client.retries = min(futures.client.retries, 1)
 
     def _record(self, request: Request, response: Response) -> None:
         value, headers = transcript.parse_json(response.body), transcript.get_safe_headers(response.headers)
