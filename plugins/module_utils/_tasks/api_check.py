@@ -10,7 +10,6 @@ collection: anything here may change in any release.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
@@ -155,12 +154,12 @@ def _read_all(seen: Observer) -> None:
     instruments = listed.value or {}
     symbols = _choose_symbols(instruments)
     all_positions = seen.ask("positions", futures.get_positions)
-    one = seen.ask("positions_of_one", partial(futures.get_positions, symbols[0]))
+    one = seen.ask("positions_of_one", futures.get_positions, symbols[0])
     seen.outcomes["listed"] = [one, *([] if all_positions.error else [all_positions])]
     open_symbols = [row["symbol"] for row in all_positions.value or [] if row["symbol"] in instruments]
     for symbol in list(dict.fromkeys([symbols[0], *open_symbols[:1], *symbols[1:]]))[:_MAX_SYMBOLS]:
-        seen.ask("leverage", partial(futures.get_leverage, symbol))
-    seen.ask("unknown", partial(futures.get_leverage, "NOSUCHCOINUSDT"))
+        seen.ask("leverage", futures.get_leverage, symbol)
+    seen.ask("unknown", futures.get_leverage, "NOSUCHCOINUSDT")
     _read_orders(seen, symbols[0])
     seen.ask("wallet", futures.get_wallet)
     # As many requests in a row as the check may send to one endpoint.
@@ -184,7 +183,7 @@ def _read_orders(seen: Observer, symbol: str) -> None:
         seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS, None, symbol)))
         # An older order shows the same facts.
         period = {"from_time": now - 2 * api.MAX_SPAN_MS, "to_time": now - api.MAX_SPAN_MS}
-        rows = seen.ask("period", partial(futures.get_orders_page, period)).get_rows()
+        rows = seen.ask("period", futures.get_orders_page, period).get_rows()
     order = next((row for row in rows if get_form(row.get("created_at")).startswith("unix_ms")), None)
     if order is not None and not outcome.error:
         _read_periods(seen, order, api.to_int(order["created_at"]) or 0)
@@ -194,7 +193,7 @@ def _read_periods(seen: Observer, order: Mapping[str, Any], time: int) -> None:
     """Find out with one order whether a period limits the listed orders, and whether `to_time` belongs to it."""
 
     def is_listed(**period: int) -> bool:
-        outcome = seen.ask("period", partial(seen.futures.get_orders_page, period, order.get("symbol")))
+        outcome = seen.ask("period", seen.futures.get_orders_page, period, order.get("symbol"))
         return order.get("order_id") in [row.get("order_id") for row in outcome.get_rows()]
 
     use = "ignored" if is_listed(from_time=time - 2 * api.DAY_MS, to_time=time - api.DAY_MS) else "limits"
@@ -217,7 +216,7 @@ def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
         weeks: For how many weeks to search for open orders of the symbol.
     """
     instrument = _find_free_symbol(seen.futures, symbol, weeks)
-    reading = seen.ask("new_symbol" if trial.is_new else "current", partial(seen.futures.get_leverage, symbol))
+    reading = seen.ask("new_symbol" if trial.is_new else "current", seen.futures.get_leverage, symbol)
     if reading.error is not None and not isinstance(reading.error, errors.NotConfigured):
         raise reading.error
     before: int | None = reading.value
@@ -267,7 +266,7 @@ def _get_restore_command(before: Goal) -> str:
 def _write_first(seen: Observer, plan: Plan) -> None:
     """Write the first leverage of a symbol. It stays, because no request can remove it."""
     _check_written(seen.change("first_write", plan.first, writes_same=True))
-    seen.ask("second_read", partial(seen.futures.get_leverage, plan.first.symbol))
+    seen.ask("second_read", seen.futures.get_leverage, plan.first.symbol)
 
 
 def _write_and_restore(seen: Observer, plan: Plan) -> None:
@@ -278,7 +277,7 @@ def _write_and_restore(seen: Observer, plan: Plan) -> None:
     client.real_pacer.check_max_wait(needed)
     client.real_pacer.wait(max(client.real_pacer.get_delay(endpoint, count) for endpoint, count in needed.items()))
     with Guard() as guard:
-        guard.run(partial(_write_all, seen, plan))
+        guard.run(lambda: _write_all(seen, plan))
         with client.allow_after_end(RESTORE_SECONDS):
             restored = _restore(seen, before, is_unclear=guard.error is not None)
     if restored.verdict.outcome != judgment.UNCHANGED:

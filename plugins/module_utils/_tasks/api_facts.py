@@ -95,12 +95,12 @@ class Observer:
         }
         self.responses.append(RecordedResponse(request, response.status, headers, value, timing, shown))
 
-    def ask(self, name: str, read: Callable[[], Any], allowed: str = "") -> Outcome:
+    def ask(self, name: str, read: Callable[..., Any], *arguments: Any, allowed: str = "") -> Outcome:
         """Call `read`, and record its outcome. Raise an error that ends the task, unless its kind is `allowed`."""
         count_before = len(self.responses)
         value, error = None, None
         try:
-            value = read()
+            value = read(*arguments)
         except CoinSwitchError as raised:
             if raised.ends is not errors.Ends.NOTHING and raised.kind != allowed:
                 raise
