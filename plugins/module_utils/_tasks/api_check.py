@@ -228,8 +228,8 @@ def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
             f"restored. Choose a symbol that was configured before, or use new_symbol. {make_sentence(reading.error)}"
         )
     writes = [("same", Goal(symbol, before))]
-    if trial.leverage not in (None, before):
-        goal = Goal(symbol, trial.leverage or 0)
+    if trial.leverage and trial.leverage != before:
+        goal = Goal(symbol, trial.leverage)
         writes.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
     return Plan(before, writes)
 
@@ -301,11 +301,10 @@ def _write_all(seen: Observer, plan: Plan) -> None:
 
 def _check_written(changed: Change) -> None:
     """Raise CoinSwitchError if a write was not sent, or if it is not known what it did. A refusal is no failure."""
-    verdict = changed.verdict
-    is_answered = verdict.outcome == judgment.UNKNOWN and isinstance(verdict.error, errors.Unconfirmed)
-    if verdict.error and verdict.outcome in (judgment.UNKNOWN, judgment.NOT_WRITTEN) and not is_answered:
+    outcome, error = changed.verdict.outcome, changed.verdict.error
+    if error and outcome in (judgment.UNKNOWN, judgment.NOT_WRITTEN) and not isinstance(error, errors.Unconfirmed):
         text = f"The check of {changed.goal.symbol} ended early. {make_sentence(changed.reason)}"
-        raise errors.Reworded(text, verdict.error)
+        raise errors.Reworded(text, error)
 
 
 def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
@@ -317,10 +316,9 @@ def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
         is_unclear: Whether a write can still take effect. If so, the first leverage is written even if it is in force,
             because a later write replaces it.
     """
-    restored = seen.change("restore", before, writes_same=is_unclear)
-    for _restore_again in range(2):
+    for writes_same in (is_unclear, False, False):
+        restored = seen.change("restore", before, writes_same)
         if restored.verdict.outcome == judgment.UNCHANGED or restored.verdict.cause == errors.KeysRefused.kind:
             # Refused keys were read twice already. The next request would wait for the rate limit, and be refused.
             break
-        restored = seen.change("restore", before)
     return restored
