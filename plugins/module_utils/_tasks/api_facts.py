@@ -340,6 +340,8 @@ class Probe(NamedTuple):
 
     def observe(self, seen: Observer) -> dict[str, str]:
         """Return the observed values as text, and the worst verdict of them."""
+        verdicts = dict.fromkeys(self.expected.split("|"), EXPECTED)
+        verdicts.update(dict.fromkeys(self.not_handled.split("|"), NOT_HANDLED))
         found: list[tuple[str, str]] = []
         for outcome in [outcome for name in self.requests.split("|") for outcome in seen.outcomes[name]]:
             error = getattr(outcome, "error", None)
@@ -347,15 +349,11 @@ class Probe(NamedTuple):
                 found.append((describe_error(error), self.errors))
             else:
                 shown = self.show(outcome, seen)
-                found += [(value, self._judge(value)) for value in ([shown] if isinstance(shown, str) else shown)]
+                values = [shown] if isinstance(shown, str) else shown
+                found += [(value, verdicts.get(value, HANDLED)) for value in values]
         found = [(value, verdict) for value, verdict in found if value and verdict != NOT_SHOWN]
         worst = max((verdict for _value, verdict in found), default=NOT_SHOWN, key=VERDICTS.index)
         return {"shown": ", ".join(dict(found)), "verdict": worst}
-
-    def _judge(self, value: str) -> str:
-        if value in self.not_handled.split("|"):
-            return NOT_HANDLED
-        return EXPECTED if value in self.expected.split("|") else HANDLED
 
 
 # fmt: off
