@@ -220,11 +220,6 @@ def _show_unset(outcome: Outcome, seen: Observer) -> Shown:
     return "" if any(item.error for item in seen.outcomes["leverage"] + seen.outcomes["new_symbol"]) else "default"
 
 
-def _show_unknown(outcome: Outcome, seen: Observer) -> Shown:
-    is_unset = isinstance(outcome.error, NotConfigured)
-    return _describe_unset(outcome) if is_unset else describe_error(outcome.error) if outcome.error else "leverage"
-
-
 def _describe_empty(value: Any) -> str:
     return "message" if value == "absent" else "null" if value is None else "list"
 
@@ -374,8 +369,8 @@ PROBES: dict[str, Probe] = {
         "leverage|new_symbol", _show_unset, "default", errors=NOT_HANDLED, shows=NotConfigured,
         quirks="default|400|403|404|409|422|message|null|zero|zero-number|blank|leverage-null|empty-fields|empty-object"),
     "unknown_symbol": Probe(
-        "unknown", _show_unknown, "400|404|422|message", "leverage", shows=CoinSwitchError,
-        quirks="400|404|422|message"),
+        "unknown", lambda item, _: _describe_unset(item) if item.error else "leverage", "400|404|422|message",
+        "leverage", errors=HANDLED, shows=NotConfigured, quirks="400|404|422|message"),
     "positions_without_symbol": Probe(
         "positions", lambda item, _: describe_error(item.error) if item.error else "all", "all", errors=NOT_HANDLED,
         shows=errors.Refused, quirks="all|422"),
