@@ -20,7 +20,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endp
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Request, Response
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import transcript
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import MAX_SHARE
@@ -167,7 +167,7 @@ def _show_burst(outcome: Outcome, seen: Observer) -> Shown:
 
 def _show_clock(outcome: Outcome, seen: Observer) -> Shown:
     """Show the offset of the clock. Without the time of the exchange, the code uses the header Date."""
-    timing = (outcome.response or seen.responses[-1]).timing if seen.responses else Timing(0.0, 0.0, "")
+    timing = outcome.response.timing if outcome.response else seen.futures.client.timing
     has_time = outcome.value is not None
     offset = timing.midpoint - outcome.value / 1000 if has_time else get_clock_offset(timing.date, timing.midpoint)
     if offset is None:
@@ -188,8 +188,8 @@ def _describe_limits(item: api.Instrument) -> str:
     minimum, maximum, step = item.min_leverage, item.max_leverage, item.leverage_step
     if minimum is None or maximum is None or not step or not 0 <= minimum <= maximum:
         return "not usable"
-    numbers = (api.to_decimal(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step"))
-    return "whole numbers" if all(number == int(number or 0) for number in numbers) else "fractions"
+    whole_numbers = [api.to_int(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step")]
+    return "fractions" if None in whole_numbers else "whole numbers"
 
 
 def _show_numbers(outcome: Outcome, seen: Observer) -> Shown:
@@ -289,12 +289,11 @@ def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
 def _show_read_back(changed: Change, seen: Observer) -> Shown:
     """Compare the first reading after a confirmed write with the written leverage."""
     changes = seen.outcomes["change"]
-    attempt = changed.evidence.last_attempt
-    events = [event for item in changes[changes.index(changed) + 1 :][:1] for event in item.evidence.events]
-    readings = [event.leverage for event in events if isinstance(event, Reading) and event.worked]
-    if attempt is None or attempt.error is not None or not readings:
+    following = changes[changes.index(changed) + 1 :][:1]
+    readings = [item for change in following for item in change.evidence.get_readings_after(None) if item.worked]
+    if not changed.evidence.attempts or changed.evidence.last_error or not readings:
         return ""
-    return "at once" if readings[0] == changed.goal.leverage else "another value"
+    return "at once" if readings[0].leverage == changed.goal.leverage else "another value"
 
 
 def _show_association(outcome: Outcome, seen: Observer) -> Shown:
