@@ -66,6 +66,10 @@ class Outcome(NamedTuple):
         data = self.data.get("orders") if isinstance(self.data, dict) else self.data
         return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
 
+    def get_objects(self) -> list[dict[str, Any]]:
+        """Return the instruments of a response unchanged, or the one object of a response about a leverage."""
+        return [item.fields for item in self.value.values()] if isinstance(self.value, dict) else [self.data]
+
 
 class Observer:
     """Sends requests, and records what they return, and each later response of the client.
@@ -194,9 +198,8 @@ def _describe_limits(item: api.Instrument) -> str:
 
 def _show_numbers(outcome: Outcome, seen: Observer) -> Shown:
     names = {"whole_number_text": "text", "whole_number": "number", "decimal_text": "decimal"}
-    is_list = isinstance(outcome.value, dict)
-    values = [item.fields.get("max_leverage") for item in outcome.value.values()] if is_list else []
-    forms = map(get_form, values if is_list else [outcome.data["leverage"]])
+    field = "max_leverage" if isinstance(outcome.value, dict) else "leverage"
+    forms = (get_form(item.get(field)) for item in outcome.get_objects())
     return "/".join(sorted({names.get(form, form) for form in forms}))
 
 
@@ -359,10 +362,9 @@ PROBES: dict[str, Probe] = {
     "keys": Probe("keys", lambda *_: "valid", "valid", errors=HANDLED),
     "keys_futures": Probe("*", _show_futures_keys, "valid", "401"),
     "fields_instruments": Probe(
-        "instruments", _compare_fields(instrument=lambda item: [value.fields for value in item.value.values()]),
-        "as documented", errors=NOT_HANDLED),
+        "instruments", _compare_fields(instrument=Outcome.get_objects), "as documented", errors=NOT_HANDLED),
     "limits": Probe("instruments", _show_limits, "whole numbers", "none usable|nested by exchange"),
-    "fields_leverage": Probe("leverage", _compare_fields(leverage=lambda item: [item.data]), "as documented"),
+    "fields_leverage": Probe("leverage", _compare_fields(leverage=Outcome.get_objects), "as documented"),
     "numbers": Probe("instruments|leverage", _show_numbers, "text", quirks="text|number|decimal"),
     "unset_leverage": Probe(
         "leverage|new_symbol", _show_unset, "default", errors=NOT_HANDLED, shows=NotConfigured,
