@@ -14,16 +14,13 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES, Observer, Outcome
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import get_form
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import make_sentence
 
 # The leverages of so many symbols are read. With more, the playbook would need more than half of the limit.
@@ -38,13 +35,13 @@ _HFT = (
 )
 
 
-class NotHandled(CoinSwitchError):
+class NotHandled(errors.CoinSwitchError):
     """The collection does not handle a response."""
 
     kind = "not_handled"
 
 
-class NotRestored(CoinSwitchError):
+class NotRestored(errors.CoinSwitchError):
     """The leverage of a trial was not restored."""
 
     kind = "not_restored"
@@ -84,9 +81,9 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
         trial: What to write.
         context: In check mode, nothing is written, and `plan` in the result lists the writes.
     """
-    seen = Observer(futures)
+    seen = api_facts.Observer(futures)
     plan: Plan | None = None
-    error: CoinSwitchError | None = None
+    error: errors.CoinSwitchError | None = None
     try:
         if trial.symbol is None:
             _read_all(seen)
@@ -95,9 +92,9 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
             if not context.check_mode:
                 write = _write_first if trial.is_new else _write_and_restore
                 write(seen, plan)
-    except CoinSwitchError as raised:
+    except errors.CoinSwitchError as raised:
         error = raised
-    rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in PROBES.items()]
+    rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in api_facts.PROBES.items()]
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == api_facts.NOT_HANDLED]
     if not_handled and error is None:
         error = NotHandled(
@@ -130,17 +127,18 @@ def _describe_trial(plan: Plan | None, changes: Sequence[Change]) -> dict[str, A
     }
 
 
-def _make_transcript(seen: Observer, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    quirks = {row["fact"]: PROBES[row["fact"]].get_quirks().get(row["shown"], api_facts.NOT_SHOWN) for row in rows}
+def _make_transcript(seen: api_facts.Observer, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    shown = {row["fact"]: row["shown"] for row in rows}
+    readings = {fact: probe.get_quirks() for fact, probe in api_facts.PROBES.items()}
     return {
         "format": 1,
-        "quirks": {fact: quirk for fact, quirk in quirks.items() if quirk != api_facts.NOT_SHOWN},
+        "quirks": {fact: values[shown[fact]] for fact, values in readings.items() if shown[fact] in values},
         "facts": rows,
         "responses": [item.shown for item in seen.responses],
     }
 
 
-def _read_all(seen: Observer) -> None:
+def _read_all(seen: api_facts.Observer) -> None:
     futures = seen.futures
     time = seen.ask("time", futures.get_server_time)
     # Futures have an authentication layer of their own, so they can accept keys that this request refuses.
@@ -175,7 +173,7 @@ def _choose_symbols(instruments: Mapping[str, api.Instrument]) -> list[str]:
     return [first, *others[1 - _MAX_SYMBOLS :]]
 
 
-def _read_orders(seen: Observer, symbol: str) -> None:
+def _read_orders(seen: api_facts.Observer, symbol: str) -> None:
     futures, now = seen.futures, seen.futures.client.now_ms()
     outcome = seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS)))
     rows = outcome.get_rows()
@@ -184,12 +182,12 @@ def _read_orders(seen: Observer, symbol: str) -> None:
         # An older order shows the same facts.
         period = {"from_time": now - 2 * api.MAX_SPAN_MS, "to_time": now - api.MAX_SPAN_MS}
         rows = seen.ask("period", futures.get_orders_page, period).get_rows()
-    order = next((row for row in rows if get_form(row.get("created_at")).startswith("unix_ms")), None)
+    order = next((row for row in rows if transcript.get_form(row.get("created_at")).startswith("unix_ms")), None)
     if order is not None and not outcome.error:
         _read_periods(seen, order, api.to_int(order["created_at"]) or 0)
 
 
-def _read_periods(seen: Observer, order: Mapping[str, Any], time: int) -> None:
+def _read_periods(seen: api_facts.Observer, order: Mapping[str, Any], time: int) -> None:
     """Find out with one order whether a period limits the listed orders, and whether `to_time` belongs to it."""
 
     def is_listed(**period: int) -> bool:
@@ -200,13 +198,13 @@ def _read_periods(seen: Observer, order: Mapping[str, Any], time: int) -> None:
     if use == "limits" and not is_listed(from_time=time - 60_000, to_time=time + 1):
         # If the order is open, then requests with a period do not return it.
         use = "missed" if is_listed() else ""
-    seen.outcomes["use_of_period"].append(Outcome(use))
+    seen.outcomes["use_of_period"].append(api_facts.Outcome(use))
     if use == "limits":
         is_inclusive = is_listed(from_time=time - 60_000, to_time=time)
-        seen.outcomes["use_of_to_time"].append(Outcome("inclusive" if is_inclusive else "exclusive"))
+        seen.outcomes["use_of_to_time"].append(api_facts.Outcome("inclusive" if is_inclusive else "exclusive"))
 
 
-def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
+def _make_plan(seen: api_facts.Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
     """Read what the trial needs, and return its writes. Raise CoinSwitchError if the check must not write.
 
     Args:
@@ -223,7 +221,7 @@ def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
     if trial.is_new:
         return Plan(before, [("first_write", Goal(symbol, before or instrument.min_leverage or 1))])
     if before is None:
-        raise CoinSwitchError(
+        raise errors.CoinSwitchError(
             f"Nothing was written, because the exchange returned no leverage for {symbol}, so it could not be "
             f"restored. Choose a symbol that was configured before, or use new_symbol. {make_sentence(reading.error)}"
         )
@@ -248,7 +246,7 @@ def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Inst
         raise errors.NotListed(f"Nothing was written to {symbol}. {text}")
     start = futures.client.now_ms() - api.RECENT_MS - (weeks - 1) * api.MAX_SPAN_MS
     if futures.get_positions(symbol) or any(futures.get_open_orders(start, None, symbol)):
-        raise CoinSwitchError(
+        raise errors.CoinSwitchError(
             f"Nothing was written, because {symbol} has an open position or order. Choose a symbol that has none."
         )
     return instruments[symbol]
@@ -263,13 +261,13 @@ def _get_restore_command(before: Goal) -> str:
     return f"ansible localhost -m {module} -a 'symbol={before.symbol} leverage={before.leverage}'"
 
 
-def _write_first(seen: Observer, plan: Plan) -> None:
+def _write_first(seen: api_facts.Observer, plan: Plan) -> None:
     """Write the first leverage of a symbol. It stays, because no request can remove it."""
     _check_written(seen.change("first_write", plan.first, writes_same=True))
     seen.ask("second_read", seen.futures.get_leverage, plan.first.symbol)
 
 
-def _write_and_restore(seen: Observer, plan: Plan) -> None:
+def _write_and_restore(seen: api_facts.Observer, plan: Plan) -> None:
     """Write the leverages one after the other, and restore the first one, even if the task is stopped meanwhile."""
     before, client = plan.first, seen.futures.client
     # Wait for the rate limits now, so that no restore has to wait.
@@ -288,13 +286,13 @@ def _write_and_restore(seen: Observer, plan: Plan) -> None:
     done = f"The leverage of {before.symbol} is {before.leverage} again."
     if isinstance(guard.error, Interrupted):
         raise errors.Stopped(f"The check was stopped by a signal. {done}")
-    if isinstance(guard.error, CoinSwitchError):
+    if isinstance(guard.error, errors.CoinSwitchError):
         raise errors.Reworded(f"{guard.error} {done}", guard.error)
     if guard.error is not None:
         raise guard.error
 
 
-def _write_all(seen: Observer, plan: Plan) -> None:
+def _write_all(seen: api_facts.Observer, plan: Plan) -> None:
     for name, goal in plan.writes:
         _check_written(seen.change(name, goal, writes_same=name == "same"))
 
@@ -307,7 +305,7 @@ def _check_written(changed: Change) -> None:
         raise errors.Reworded(text, error)
 
 
-def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
+def _restore(seen: api_facts.Observer, before: Goal, is_unclear: bool) -> Change:
     """Write the first leverage until a reading shows it.
 
     Args:

@@ -13,18 +13,12 @@ import json
 from collections import defaultdict
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Union
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client, endpoints, errors, transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Timing, get_clock_offset
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import WALLET, WRITE_LEVERAGE
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Request, Response
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import transcript
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage, queries, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import MAX_SHARE
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import FIELDS, NOT_JSON, get_form
 
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
@@ -40,11 +34,11 @@ class RecordedResponse(NamedTuple):
         shown: What the transcript contains of them.
     """
 
-    request: Request
+    request: transport.Request
     status: int
     headers: dict[str, str]
     value: Any
-    timing: Timing
+    timing: client.Timing
     shown: dict[str, Any]
 
 
@@ -86,7 +80,7 @@ class Observer:
         # One retry shows whether a response was lost or wrong.
         futures.client.retries = min(futures.client.retries, 1)
 
-    def _record(self, request: Request, response: Response) -> None:
+    def _record(self, request: transport.Request, response: transport.Response) -> None:
         value, headers = transcript.parse_json(response.body), transcript.get_safe_headers(response.headers)
         timing = self.futures.client.timing
         shown = {
@@ -115,7 +109,7 @@ class Observer:
 
     def change(self, name: str, goal: Goal, writes_same: bool = False) -> Change:
         """Write a leverage as futures_leverage does, and record what is known after that."""
-        changed = change(self.futures, goal, writes_same, explains=name == "restore")
+        changed = leverage.change(self.futures, goal, writes_same, explains=name == "restore")
         self.outcomes[name].append(changed)
         self.outcomes["change"].append(changed)
         return changed
@@ -139,7 +133,7 @@ Show = Callable[[Any, "Observer"], Shown]
 
 
 def _show_media_type(item: RecordedResponse, seen: Observer) -> Shown:
-    wrong = "not JSON" if item.value is NOT_JSON and item.status // 100 == 2 else ""
+    wrong = "not JSON" if item.value is transcript.NOT_JSON and item.status // 100 == 2 else ""
     return [item.headers.get("content-type", "none"), wrong]
 
 
@@ -159,21 +153,21 @@ def _show_futures_keys(item: RecordedResponse, seen: Observer) -> Shown:
 
 def _show_buckets(item: RecordedResponse, seen: Observer) -> Shown:
     """Show whether a write was answered with 429 too early. Another program with the same keys has the same effect."""
-    statuses = seen.get_statuses(str(WRITE_LEVERAGE))
-    is_early = len(statuses) - statuses.count(429) <= WRITE_LEVERAGE.limit * MAX_SHARE
+    statuses = seen.get_statuses(str(endpoints.WRITE_LEVERAGE))
+    is_early = len(statuses) - statuses.count(429) <= endpoints.WRITE_LEVERAGE.limit * queries.MAX_SHARE
     return "shared/busy" if 429 in statuses and is_early else ""
 
 
 def _show_burst(outcome: Outcome, seen: Observer) -> Shown:
-    statuses = seen.get_statuses(str(WALLET))
+    statuses = seen.get_statuses(str(endpoints.WALLET))
     return f"after {statuses.index(429)} requests" if 429 in statuses else "no"
 
 
 def _show_clock(outcome: Outcome, seen: Observer) -> Shown:
     """Show the offset of the clock. Without the time of the exchange, the code uses the header Date."""
     timing = outcome.response.timing if outcome.response else seen.futures.client.timing
-    has_time = outcome.value is not None
-    offset = timing.midpoint - outcome.value / 1000 if has_time else get_clock_offset(timing.date, timing.midpoint)
+    time = outcome.value
+    offset = client.get_clock_offset(timing.date, timing.midpoint) if time is None else timing.midpoint - time / 1000
     if offset is None:
         return ""
     return "within 5 s" if abs(offset) <= 5 else "within 60 s" if abs(offset) <= 60 else "more than 60 s"
@@ -199,7 +193,7 @@ def _describe_limits(item: api.Instrument) -> str:
 def _show_numbers(outcome: Outcome, seen: Observer) -> Shown:
     names = {"whole_number_text": "text", "whole_number": "number", "decimal_text": "decimal"}
     field = "max_leverage" if isinstance(outcome.value, dict) else "leverage"
-    forms = (get_form(item.get(field)) for item in outcome.get_objects())
+    forms = (transcript.get_form(item.get(field)) for item in outcome.get_objects())
     return "/".join(sorted({names.get(form, form) for form in forms}))
 
 
@@ -272,7 +266,7 @@ def _compare_fields(**rows_by_kind: Callable[[Any], Iterable[Mapping[str, Any]]]
 
     def show(outcome: Any, seen: Observer) -> Iterable[str]:
         for kind, get_rows in rows_by_kind.items():
-            documented, rows = FIELDS[kind], list(get_rows(outcome))
+            documented, rows = transcript.FIELDS[kind], list(get_rows(outcome))
             missing = {f"no {name}" for row in rows for name in documented if name not in row}
             more = {"more fields" for row in rows if set(row) - set(documented)}
             yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
@@ -385,7 +379,8 @@ PROBES: dict[str, Probe] = {
     "empty_orders": Probe("orders", _show_empty_orders, "list", errors=NOT_HANDLED, quirks="list|null|absent"),
     "fields_orders": Probe("orders|period", _compare_fields(order=Outcome.get_rows), "as documented"),
     "order_times": Probe(
-        "orders|period", lambda item, _: [get_form(row.get("created_at")) for row in item.get_rows()], "unix_ms"),
+        "orders|period", lambda item, _: [transcript.get_form(row.get("created_at")) for row in item.get_rows()],
+        "unix_ms"),
     "orders_cursor": Probe("orders", _show_cursor, "oldest"),
     "orders_period": Probe(
         "period|use_of_period", lambda item, _: "" if item.response else item.value, "limits", "missed",
