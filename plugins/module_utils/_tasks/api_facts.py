@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Union
+from typing import Any, Callable, Iterable, NamedTuple, Union
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client, endpoints, errors, transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
@@ -229,8 +229,7 @@ def _show_other_positions(outcome: Outcome, seen: Observer) -> Shown:
 
 def _show_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
     """Compare the leverage of each open position with the setting of its symbol."""
-    responses = [item.data for item in seen.outcomes["leverage"] if not item.error]
-    settings = {str(data["symbol"]).upper(): api.to_int(data["leverage"]) for data in responses}
+    settings = {str(item.data["symbol"]).upper(): item.value for item in seen.outcomes["leverage"] if not item.error}
     for row in outcome.value:
         if row["symbol"] in settings and "leverage" in row:
             yield "same" if api.to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
@@ -259,19 +258,6 @@ def _show_cursor(outcome: Outcome, seen: Observer) -> Shown:
     cursor = outcome.data.get("cursor") if isinstance(outcome.data, dict) else None
     shown = "null" if cursor is None else "oldest" if times and api.to_int(cursor) == min(times) else "another value"
     return shown if times else ""
-
-
-def _compare_fields(**rows_by_kind: Callable[[Any], Iterable[Mapping[str, Any]]]) -> Show:
-    """Return what compares the fields of the rows of an outcome with the documented fields of their kind."""
-
-    def show(outcome: Any, seen: Observer) -> Iterable[str]:
-        for kind, get_rows in rows_by_kind.items():
-            documented, rows = transcript.FIELDS[kind], list(get_rows(outcome))
-            missing = {f"no {name}" for row in rows for name in documented if name not in row}
-            more = {"more fields" for row in rows if set(row) - set(documented)}
-            yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
-
-    return show
 
 
 def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
@@ -347,6 +333,19 @@ class Probe(NamedTuple):
         return {"shown": ", ".join(dict(found)), "verdict": worst}
 
 
+def _compare_fields(requests: str, errors: str = NOT_SHOWN, **rows_by_kind: Callable[[Outcome], list[Any]]) -> Probe:
+    """Return a fact that compares the fields of the rows of an outcome with the documented fields of their kind."""
+
+    def show(outcome: Outcome, seen: Observer) -> Iterable[str]:
+        for kind, get_rows in rows_by_kind.items():
+            documented, rows = transcript.FIELDS[kind], get_rows(outcome)
+            missing = {f"no {name}" for row in rows for name in documented if name not in row}
+            more = {"more fields" for row in rows if set(row) - set(documented)}
+            yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
+
+    return Probe(requests, show, "as documented", errors=errors)
+
+
 # fmt: off
 PROBES: dict[str, Probe] = {
     "media_type": Probe("*", _show_media_type, "application/json", "not JSON"),
@@ -355,10 +354,9 @@ PROBES: dict[str, Probe] = {
     "server_time": Probe("time", lambda *_: "serverTime", "serverTime", errors=HANDLED),
     "keys": Probe("keys", lambda *_: "valid", "valid", errors=HANDLED),
     "keys_futures": Probe("*", _show_futures_keys, "valid", "401"),
-    "fields_instruments": Probe(
-        "instruments", _compare_fields(instrument=Outcome.get_objects), "as documented", errors=NOT_HANDLED),
+    "fields_instruments": _compare_fields("instruments", errors=NOT_HANDLED, instrument=Outcome.get_objects),
     "limits": Probe("instruments", _show_limits, "whole numbers", "none usable|nested by exchange"),
-    "fields_leverage": Probe("leverage", _compare_fields(leverage=Outcome.get_objects), "as documented"),
+    "fields_leverage": _compare_fields("leverage", leverage=Outcome.get_objects),
     "numbers": Probe("instruments|leverage", _show_numbers, "text", quirks="text|number|decimal"),
     "unset_leverage": Probe(
         "leverage|new_symbol", _show_unset, "default", errors=NOT_HANDLED, shows=NotConfigured,
@@ -373,11 +371,11 @@ PROBES: dict[str, Probe] = {
         "listed", lambda item, _: "" if item.get_rows() else _describe_empty(item.data), "message", errors=NOT_HANDLED,
         quirks="message|list"),
     "positions_other_symbols": Probe("positions_of_one", _show_other_positions, "no", quirks="no|yes"),
-    "fields_positions": Probe("listed", _compare_fields(position=Outcome.get_rows), "as documented"),
+    "fields_positions": _compare_fields("listed", position=Outcome.get_rows),
     "position_leverage": Probe("listed", _show_position_leverage, "same"),
     "orders_without_symbol": Probe("orders", lambda *_: "all", "all", errors=NOT_HANDLED),
     "empty_orders": Probe("orders", _show_empty_orders, "list", errors=NOT_HANDLED, quirks="list|null|absent"),
-    "fields_orders": Probe("orders|period", _compare_fields(order=Outcome.get_rows), "as documented"),
+    "fields_orders": _compare_fields("orders|period", order=Outcome.get_rows),
     "order_times": Probe(
         "orders|period", lambda item, _: [transcript.get_form(row.get("created_at")) for row in item.get_rows()],
         "unix_ms"),
@@ -386,9 +384,8 @@ PROBES: dict[str, Probe] = {
         "period|use_of_period", lambda item, _: "" if item.response else item.value, "limits", "missed",
         errors=NOT_HANDLED, quirks="limits|ignored"),
     "orders_to_time": Probe("use_of_to_time", lambda item, _: item.value, "exclusive", quirks="exclusive|inclusive"),
-    "fields_wallet": Probe(
-        "wallet", _compare_fields(balance=lambda item: item.value[0], asset=lambda item: item.value[1]),
-        "as documented", errors=NOT_HANDLED),
+    "fields_wallet": _compare_fields(
+        "wallet", errors=NOT_HANDLED, balance=lambda item: item.value[0], asset=lambda item: item.value[1]),
     "account_in_use": Probe("wallet", _show_use, "yes|no"),
     "rate_limit": Probe("*", lambda r, _: "reached" if r.status == 429 else "not reached", "not reached"),
     "early_429": Probe("burst", _show_burst, "no"),
