@@ -30,8 +30,7 @@ asset: symbol base_asset exchange blocked_balance position_margin open_order_mar
 other: data message orders cursor serverTime base_asset_balances asset total_balance total_available_balance
     total_blocked_balance total_position_margin total_open_order_margin
 """
-_ENTRIES = (entry.partition(":") for entry in _FIELD_TABLE.split(";"))
-FIELDS = {kind.strip(): names.split() for kind, _colon, names in _ENTRIES}
+FIELDS = {kind: names.split() for kind, names in re.findall(r"(\w+): ([^;]+)", _FIELD_TABLE)}
 _FIELDS = frozenset(name for names in FIELDS.values() for name in names)
 _KNOWN_TEXTS = ("EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access")
 
