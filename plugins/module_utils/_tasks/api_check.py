@@ -10,21 +10,17 @@ collection: anything here may change in any release.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES, Observer, Outcome
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import get_form
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import make_sentence
 
 # The leverages of so many symbols are read. With more, the playbook would need more than half of the limit.
@@ -39,13 +35,13 @@ _HFT = (
 )
 
 
-class NotHandled(CoinSwitchError):
+class NotHandled(errors.CoinSwitchError):
     """The collection does not handle a response."""
 
     kind = "not_handled"
 
 
-class NotRestored(CoinSwitchError):
+class NotRestored(errors.CoinSwitchError):
     """The leverage of a trial was not restored."""
 
     kind = "not_restored"
@@ -85,20 +81,20 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
         trial: What to write.
         context: In check mode, nothing is written, and `plan` in the result lists the writes.
     """
+    seen = api_facts.Observer(futures)
     plan: Plan | None = None
-    error: CoinSwitchError | None = None
-    with Observer(futures) as seen:
-        try:
-            if trial.symbol is None:
-                _read_all(seen)
-            else:
-                plan = _make_plan(seen, trial.symbol, trial, weeks=1 if context.check_mode else 5)
-                if not context.check_mode:
-                    write = _write_first if trial.is_new else _write_and_restore
-                    write(seen, plan)
-        except CoinSwitchError as raised:
-            error = raised
-    rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in PROBES.items()]
+    error: errors.CoinSwitchError | None = None
+    try:
+        if trial.symbol is None:
+            _read_all(seen)
+        else:
+            plan = _make_plan(seen, trial.symbol, trial, weeks=1 if context.check_mode else 5)
+            if not context.check_mode:
+                write = _write_first if trial.is_new else _write_and_restore
+                write(seen, plan)
+    except errors.CoinSwitchError as raised:
+        error = raised
+    rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in api_facts.PROBES.items()]
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == api_facts.NOT_HANDLED]
     if not_handled and error is None:
         error = NotHandled(
@@ -131,17 +127,18 @@ def _describe_trial(plan: Plan | None, changes: Sequence[Change]) -> dict[str, A
     }
 
 
-def _make_transcript(seen: Observer, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    quirks = {row["fact"]: PROBES[row["fact"]].get_quirks().get(row["shown"], api_facts.NOT_SHOWN) for row in rows}
+def _make_transcript(seen: api_facts.Observer, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    shown = {row["fact"]: row["shown"] for row in rows}
+    readings = {fact: probe.get_quirks() for fact, probe in api_facts.PROBES.items()}
     return {
         "format": 1,
-        "quirks": {fact: quirk for fact, quirk in quirks.items() if quirk != api_facts.NOT_SHOWN},
+        "quirks": {fact: values[shown[fact]] for fact, values in readings.items() if shown[fact] in values},
         "facts": rows,
         "responses": [item.shown for item in seen.responses],
     }
 
 
-def _read_all(seen: Observer) -> None:
+def _read_all(seen: api_facts.Observer) -> None:
     futures = seen.futures
     time = seen.ask("time", futures.get_server_time)
     # Futures have an authentication layer of their own, so they can accept keys that this request refuses.
@@ -155,12 +152,12 @@ def _read_all(seen: Observer) -> None:
     instruments = listed.value or {}
     symbols = _choose_symbols(instruments)
     all_positions = seen.ask("positions", futures.get_positions)
-    one = seen.ask("positions_of_one", partial(futures.get_positions, symbols[0]))
+    one = seen.ask("positions_of_one", futures.get_positions, symbols[0])
     seen.outcomes["listed"] = [one, *([] if all_positions.error else [all_positions])]
     open_symbols = [row["symbol"] for row in all_positions.value or [] if row["symbol"] in instruments]
     for symbol in list(dict.fromkeys([symbols[0], *open_symbols[:1], *symbols[1:]]))[:_MAX_SYMBOLS]:
-        seen.ask("leverage", partial(futures.get_leverage, symbol))
-    seen.ask("unknown", partial(futures.get_leverage, "NOSUCHCOINUSDT"))
+        seen.ask("leverage", futures.get_leverage, symbol)
+    seen.ask("unknown", futures.get_leverage, "NOSUCHCOINUSDT")
     _read_orders(seen, symbols[0])
     seen.ask("wallet", futures.get_wallet)
     # As many requests in a row as the check may send to one endpoint.
@@ -176,7 +173,7 @@ def _choose_symbols(instruments: Mapping[str, api.Instrument]) -> list[str]:
     return [first, *others[1 - _MAX_SYMBOLS :]]
 
 
-def _read_orders(seen: Observer, symbol: str) -> None:
+def _read_orders(seen: api_facts.Observer, symbol: str) -> None:
     futures, now = seen.futures, seen.futures.client.now_ms()
     outcome = seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS)))
     rows = outcome.get_rows()
@@ -184,30 +181,30 @@ def _read_orders(seen: Observer, symbol: str) -> None:
         seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS, None, symbol)))
         # An older order shows the same facts.
         period = {"from_time": now - 2 * api.MAX_SPAN_MS, "to_time": now - api.MAX_SPAN_MS}
-        rows = seen.ask("period", partial(futures.get_orders_page, period)).get_rows()
-    order = next((row for row in rows if get_form(row.get("created_at")).startswith("unix_ms")), None)
+        rows = seen.ask("period", futures.get_orders_page, period).get_rows()
+    order = next((row for row in rows if transcript.get_form(row.get("created_at")).startswith("unix_ms")), None)
     if order is not None and not outcome.error:
         _read_periods(seen, order, api.to_int(order["created_at"]) or 0)
 
 
-def _read_periods(seen: Observer, order: Mapping[str, Any], time: int) -> None:
+def _read_periods(seen: api_facts.Observer, order: Mapping[str, Any], time: int) -> None:
     """Find out with one order whether a period limits the listed orders, and whether `to_time` belongs to it."""
 
     def is_listed(**period: int) -> bool:
-        outcome = seen.ask("period", partial(seen.futures.get_orders_page, period, order.get("symbol")))
+        outcome = seen.ask("period", seen.futures.get_orders_page, period, order.get("symbol"))
         return order.get("order_id") in [row.get("order_id") for row in outcome.get_rows()]
 
     use = "ignored" if is_listed(from_time=time - 2 * api.DAY_MS, to_time=time - api.DAY_MS) else "limits"
     if use == "limits" and not is_listed(from_time=time - 60_000, to_time=time + 1):
         # If the order is open, then requests with a period do not return it.
         use = "missed" if is_listed() else ""
-    seen.outcomes["use_of_period"].append(Outcome(use))
+    seen.outcomes["use_of_period"].append(api_facts.Outcome(use))
     if use == "limits":
         is_inclusive = is_listed(from_time=time - 60_000, to_time=time)
-        seen.outcomes["use_of_to_time"].append(Outcome("inclusive" if is_inclusive else "exclusive"))
+        seen.outcomes["use_of_to_time"].append(api_facts.Outcome("inclusive" if is_inclusive else "exclusive"))
 
 
-def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
+def _make_plan(seen: api_facts.Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
     """Read what the trial needs, and return its writes. Raise CoinSwitchError if the check must not write.
 
     Args:
@@ -217,20 +214,20 @@ def _make_plan(seen: Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
         weeks: For how many weeks to search for open orders of the symbol.
     """
     instrument = _find_free_symbol(seen.futures, symbol, weeks)
-    reading = seen.ask("new_symbol" if trial.is_new else "current", partial(seen.futures.get_leverage, symbol))
+    reading = seen.ask("new_symbol" if trial.is_new else "current", seen.futures.get_leverage, symbol)
     if reading.error is not None and not isinstance(reading.error, errors.NotConfigured):
         raise reading.error
     before: int | None = reading.value
     if trial.is_new:
         return Plan(before, [("first_write", Goal(symbol, before or instrument.min_leverage or 1))])
     if before is None:
-        raise CoinSwitchError(
+        raise errors.CoinSwitchError(
             f"Nothing was written, because the exchange returned no leverage for {symbol}, so it could not be "
             f"restored. Choose a symbol that was configured before, or use new_symbol. {make_sentence(reading.error)}"
         )
     writes = [("same", Goal(symbol, before))]
-    if trial.leverage not in (None, before):
-        goal = Goal(symbol, trial.leverage or 0)
+    if trial.leverage and trial.leverage != before:
+        goal = Goal(symbol, trial.leverage)
         writes.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
     return Plan(before, writes)
 
@@ -249,7 +246,7 @@ def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Inst
         raise errors.NotListed(f"Nothing was written to {symbol}. {text}")
     start = futures.client.now_ms() - api.RECENT_MS - (weeks - 1) * api.MAX_SPAN_MS
     if futures.get_positions(symbol) or any(futures.get_open_orders(start, None, symbol)):
-        raise CoinSwitchError(
+        raise errors.CoinSwitchError(
             f"Nothing was written, because {symbol} has an open position or order. Choose a symbol that has none."
         )
     return instruments[symbol]
@@ -264,13 +261,13 @@ def _get_restore_command(before: Goal) -> str:
     return f"ansible localhost -m {module} -a 'symbol={before.symbol} leverage={before.leverage}'"
 
 
-def _write_first(seen: Observer, plan: Plan) -> None:
+def _write_first(seen: api_facts.Observer, plan: Plan) -> None:
     """Write the first leverage of a symbol. It stays, because no request can remove it."""
     _check_written(seen.change("first_write", plan.first, writes_same=True))
-    seen.ask("second_read", partial(seen.futures.get_leverage, plan.first.symbol))
+    seen.ask("second_read", seen.futures.get_leverage, plan.first.symbol)
 
 
-def _write_and_restore(seen: Observer, plan: Plan) -> None:
+def _write_and_restore(seen: api_facts.Observer, plan: Plan) -> None:
     """Write the leverages one after the other, and restore the first one, even if the task is stopped meanwhile."""
     before, client = plan.first, seen.futures.client
     # Wait for the rate limits now, so that no restore has to wait.
@@ -278,7 +275,7 @@ def _write_and_restore(seen: Observer, plan: Plan) -> None:
     client.real_pacer.check_max_wait(needed)
     client.real_pacer.wait(max(client.real_pacer.get_delay(endpoint, count) for endpoint, count in needed.items()))
     with Guard() as guard:
-        guard.run(partial(_write_all, seen, plan))
+        guard.run(lambda: _write_all(seen, plan))
         with client.allow_after_end(RESTORE_SECONDS):
             restored = _restore(seen, before, is_unclear=guard.error is not None)
     if restored.verdict.outcome != judgment.UNCHANGED:
@@ -289,27 +286,26 @@ def _write_and_restore(seen: Observer, plan: Plan) -> None:
     done = f"The leverage of {before.symbol} is {before.leverage} again."
     if isinstance(guard.error, Interrupted):
         raise errors.Stopped(f"The check was stopped by a signal. {done}")
-    if isinstance(guard.error, CoinSwitchError):
+    if isinstance(guard.error, errors.CoinSwitchError):
         raise errors.Reworded(f"{guard.error} {done}", guard.error)
     if guard.error is not None:
         raise guard.error
 
 
-def _write_all(seen: Observer, plan: Plan) -> None:
+def _write_all(seen: api_facts.Observer, plan: Plan) -> None:
     for name, goal in plan.writes:
         _check_written(seen.change(name, goal, writes_same=name == "same"))
 
 
 def _check_written(changed: Change) -> None:
     """Raise CoinSwitchError if a write was not sent, or if it is not known what it did. A refusal is no failure."""
-    verdict = changed.verdict
-    is_answered = verdict.outcome == judgment.UNKNOWN and isinstance(verdict.error, errors.Unconfirmed)
-    if verdict.error and verdict.outcome in (judgment.UNKNOWN, judgment.NOT_WRITTEN) and not is_answered:
+    outcome, error = changed.verdict.outcome, changed.verdict.error
+    if error and outcome in (judgment.UNKNOWN, judgment.NOT_WRITTEN) and not isinstance(error, errors.Unconfirmed):
         text = f"The check of {changed.goal.symbol} ended early. {make_sentence(changed.reason)}"
-        raise errors.Reworded(text, verdict.error)
+        raise errors.Reworded(text, error)
 
 
-def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
+def _restore(seen: api_facts.Observer, before: Goal, is_unclear: bool) -> Change:
     """Write the first leverage until a reading shows it.
 
     Args:
@@ -318,10 +314,9 @@ def _restore(seen: Observer, before: Goal, is_unclear: bool) -> Change:
         is_unclear: Whether a write can still take effect. If so, the first leverage is written even if it is in force,
             because a later write replaces it.
     """
-    restored = seen.change("restore", before, writes_same=is_unclear)
-    for _restore_again in range(2):
+    for writes_same in (is_unclear, False, False):
+        restored = seen.change("restore", before, writes_same)
         if restored.verdict.outcome == judgment.UNCHANGED or restored.verdict.cause == errors.KeysRefused.kind:
             # Refused keys were read twice already. The next request would wait for the rate limit, and be refused.
             break
-        restored = seen.change("restore", before)
     return restored

@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Union
+from typing import Any, Callable, Iterable, NamedTuple, Union
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client, endpoints, errors, transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Timing, get_clock_offset
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import WALLET, WRITE_LEVERAGE
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Request, Response
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import transcript
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage, queries, transcript
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import MAX_SHARE
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import FIELDS, NOT_JSON, get_form
 
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
 VERDICTS = (NOT_SHOWN, EXPECTED, HANDLED, NOT_HANDLED)
@@ -40,11 +34,11 @@ class RecordedResponse(NamedTuple):
         shown: What the transcript contains of them.
     """
 
-    request: Request
+    request: transport.Request
     status: int
     headers: dict[str, str]
     value: Any
-    timing: Timing
+    timing: client.Timing
     shown: dict[str, Any]
 
 
@@ -66,9 +60,13 @@ class Outcome(NamedTuple):
         data = self.data.get("orders") if isinstance(self.data, dict) else self.data
         return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
 
+    def get_objects(self) -> list[dict[str, Any]]:
+        """Return the instruments of a response unchanged, or the one object of a response about a leverage."""
+        return [item.fields for item in self.value.values()] if isinstance(self.value, dict) else [self.data]
+
 
 class Observer:
-    """Sends requests, and records what they return, and each response of the client while it is entered.
+    """Sends requests, and records what they return, and each later response of the client.
 
     Attributes:
         outcomes: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
@@ -78,18 +76,11 @@ class Observer:
         self.futures = futures
         self.responses: list[RecordedResponse] = []
         self.outcomes: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
-        self._before = futures.client.on_response, futures.client.retries
-
-    def __enter__(self) -> Observer:
-        client = self.futures.client
+        futures.client.on_response = self._record
         # One retry shows whether a response was lost or wrong.
-        client.on_response, client.retries = self._record, min(client.retries, 1)
-        return self
+        futures.client.retries = min(futures.client.retries, 1)
 
-    def __exit__(self, *error: object) -> None:
-        self.futures.client.on_response, self.futures.client.retries = self._before
-
-    def _record(self, request: Request, response: Response) -> None:
+    def _record(self, request: transport.Request, response: transport.Response) -> None:
         value, headers = transcript.parse_json(response.body), transcript.get_safe_headers(response.headers)
         timing = self.futures.client.timing
         shown = {
@@ -102,12 +93,12 @@ class Observer:
         }
         self.responses.append(RecordedResponse(request, response.status, headers, value, timing, shown))
 
-    def ask(self, name: str, read: Callable[[], Any], allowed: str = "") -> Outcome:
+    def ask(self, name: str, read: Callable[..., Any], *arguments: Any, allowed: str = "") -> Outcome:
         """Call `read`, and record its outcome. Raise an error that ends the task, unless its kind is `allowed`."""
         count_before = len(self.responses)
         value, error = None, None
         try:
-            value = read()
+            value = read(*arguments)
         except CoinSwitchError as raised:
             if raised.ends is not errors.Ends.NOTHING and raised.kind != allowed:
                 raise
@@ -118,7 +109,7 @@ class Observer:
 
     def change(self, name: str, goal: Goal, writes_same: bool = False) -> Change:
         """Write a leverage as futures_leverage does, and record what is known after that."""
-        changed = change(self.futures, goal, writes_same, explains=name == "restore")
+        changed = leverage.change(self.futures, goal, writes_same, explains=name == "restore")
         self.outcomes[name].append(changed)
         self.outcomes["change"].append(changed)
         return changed
@@ -142,7 +133,7 @@ Show = Callable[[Any, "Observer"], Shown]
 
 
 def _show_media_type(item: RecordedResponse, seen: Observer) -> Shown:
-    wrong = "not JSON" if item.value is NOT_JSON and item.status // 100 == 2 else ""
+    wrong = "not JSON" if item.value is transcript.NOT_JSON and item.status // 100 == 2 else ""
     return [item.headers.get("content-type", "none"), wrong]
 
 
@@ -162,21 +153,21 @@ def _show_futures_keys(item: RecordedResponse, seen: Observer) -> Shown:
 
 def _show_buckets(item: RecordedResponse, seen: Observer) -> Shown:
     """Show whether a write was answered with 429 too early. Another program with the same keys has the same effect."""
-    statuses = seen.get_statuses(str(WRITE_LEVERAGE))
-    is_early = len(statuses) - statuses.count(429) <= WRITE_LEVERAGE.limit * MAX_SHARE
+    statuses = seen.get_statuses(str(endpoints.WRITE_LEVERAGE))
+    is_early = len(statuses) - statuses.count(429) <= endpoints.WRITE_LEVERAGE.limit * queries.MAX_SHARE
     return "shared/busy" if 429 in statuses and is_early else ""
 
 
 def _show_burst(outcome: Outcome, seen: Observer) -> Shown:
-    statuses = seen.get_statuses(str(WALLET))
+    statuses = seen.get_statuses(str(endpoints.WALLET))
     return f"after {statuses.index(429)} requests" if 429 in statuses else "no"
 
 
 def _show_clock(outcome: Outcome, seen: Observer) -> Shown:
     """Show the offset of the clock. Without the time of the exchange, the code uses the header Date."""
-    timing = (outcome.response or seen.responses[-1]).timing if seen.responses else Timing(0.0, 0.0, "")
-    has_time = outcome.value is not None
-    offset = timing.midpoint - outcome.value / 1000 if has_time else get_clock_offset(timing.date, timing.midpoint)
+    timing = outcome.response.timing if outcome.response else seen.futures.client.timing
+    time = outcome.value
+    offset = client.get_clock_offset(timing.date, timing.midpoint) if time is None else timing.midpoint - time / 1000
     if offset is None:
         return ""
     return "within 5 s" if abs(offset) <= 5 else "within 60 s" if abs(offset) <= 60 else "more than 60 s"
@@ -195,15 +186,14 @@ def _describe_limits(item: api.Instrument) -> str:
     minimum, maximum, step = item.min_leverage, item.max_leverage, item.leverage_step
     if minimum is None or maximum is None or not step or not 0 <= minimum <= maximum:
         return "not usable"
-    numbers = (api.to_decimal(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step"))
-    return "whole numbers" if all(number == int(number or 0) for number in numbers) else "fractions"
+    whole_numbers = [api.to_int(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step")]
+    return "fractions" if None in whole_numbers else "whole numbers"
 
 
 def _show_numbers(outcome: Outcome, seen: Observer) -> Shown:
     names = {"whole_number_text": "text", "whole_number": "number", "decimal_text": "decimal"}
-    is_list = isinstance(outcome.value, dict)
-    values = [item.fields.get("max_leverage") for item in outcome.value.values()] if is_list else []
-    forms = map(get_form, values if is_list else [outcome.data["leverage"]])
+    field = "max_leverage" if isinstance(outcome.value, dict) else "leverage"
+    forms = (transcript.get_form(item.get(field)) for item in outcome.get_objects())
     return "/".join(sorted({names.get(form, form) for form in forms}))
 
 
@@ -227,11 +217,6 @@ def _show_unset(outcome: Outcome, seen: Observer) -> Shown:
     return "" if any(item.error for item in seen.outcomes["leverage"] + seen.outcomes["new_symbol"]) else "default"
 
 
-def _show_unknown(outcome: Outcome, seen: Observer) -> Shown:
-    is_unset = isinstance(outcome.error, NotConfigured)
-    return _describe_unset(outcome) if is_unset else describe_error(outcome.error) if outcome.error else "leverage"
-
-
 def _describe_empty(value: Any) -> str:
     return "message" if value == "absent" else "null" if value is None else "list"
 
@@ -244,8 +229,7 @@ def _show_other_positions(outcome: Outcome, seen: Observer) -> Shown:
 
 def _show_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
     """Compare the leverage of each open position with the setting of its symbol."""
-    responses = [item.data for item in seen.outcomes["leverage"] if not item.error]
-    settings = {str(data["symbol"]).upper(): api.to_int(data["leverage"]) for data in responses}
+    settings = {str(item.data["symbol"]).upper(): item.value for item in seen.outcomes["leverage"] if not item.error}
     for row in outcome.value:
         if row["symbol"] in settings and "leverage" in row:
             yield "same" if api.to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
@@ -276,19 +260,6 @@ def _show_cursor(outcome: Outcome, seen: Observer) -> Shown:
     return shown if times else ""
 
 
-def _compare_fields(**rows_by_kind: Callable[[Any], Iterable[Mapping[str, Any]]]) -> Show:
-    """Return what compares the fields of the rows of an outcome with the documented fields of their kind."""
-
-    def show(outcome: Any, seen: Observer) -> Iterable[str]:
-        for kind, get_rows in rows_by_kind.items():
-            documented, rows = FIELDS[kind], list(get_rows(outcome))
-            missing = {f"no {name}" for row in rows for name in documented if name not in row}
-            more = {"more fields" for row in rows if set(row) - set(documented)}
-            yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
-
-    return show
-
-
 def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
     """Show the responses to writes that got past the network, the keys and the rate limit."""
     is_clamped = changed.verdict.leverage not in (None, changed.verdict.previous, changed.goal.leverage)
@@ -301,12 +272,11 @@ def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
 def _show_read_back(changed: Change, seen: Observer) -> Shown:
     """Compare the first reading after a confirmed write with the written leverage."""
     changes = seen.outcomes["change"]
-    attempt = changed.evidence.last_attempt
-    events = [event for item in changes[changes.index(changed) + 1 :][:1] for event in item.evidence.events]
-    readings = [event.leverage for event in events if isinstance(event, Reading) and event.worked]
-    if attempt is None or attempt.error is not None or not readings:
+    following = changes[changes.index(changed) + 1 :][:1]
+    readings = [item for change in following for item in change.evidence.get_readings_after(None) if item.worked]
+    if not changed.evidence.attempts or changed.evidence.last_error or not readings:
         return ""
-    return "at once" if readings[0] == changed.goal.leverage else "another value"
+    return "at once" if readings[0].leverage == changed.goal.leverage else "another value"
 
 
 def _show_association(outcome: Outcome, seen: Observer) -> Shown:
@@ -347,6 +317,8 @@ class Probe(NamedTuple):
 
     def observe(self, seen: Observer) -> dict[str, str]:
         """Return the observed values as text, and the worst verdict of them."""
+        verdicts = dict.fromkeys(self.expected.split("|"), EXPECTED)
+        verdicts.update(dict.fromkeys(self.not_handled.split("|"), NOT_HANDLED))
         found: list[tuple[str, str]] = []
         for outcome in [outcome for name in self.requests.split("|") for outcome in seen.outcomes[name]]:
             error = getattr(outcome, "error", None)
@@ -354,15 +326,24 @@ class Probe(NamedTuple):
                 found.append((describe_error(error), self.errors))
             else:
                 shown = self.show(outcome, seen)
-                found += [(value, self._judge(value)) for value in ([shown] if isinstance(shown, str) else shown)]
+                values = [shown] if isinstance(shown, str) else shown
+                found += [(value, verdicts.get(value, HANDLED)) for value in values]
         found = [(value, verdict) for value, verdict in found if value and verdict != NOT_SHOWN]
         worst = max((verdict for _value, verdict in found), default=NOT_SHOWN, key=VERDICTS.index)
         return {"shown": ", ".join(dict(found)), "verdict": worst}
 
-    def _judge(self, value: str) -> str:
-        if value in self.not_handled.split("|"):
-            return NOT_HANDLED
-        return EXPECTED if value in self.expected.split("|") else HANDLED
+
+def _compare_fields(requests: str, errors: str = NOT_SHOWN, **rows_by_kind: Callable[[Outcome], list[Any]]) -> Probe:
+    """Return a fact that compares the fields of the rows of an outcome with the documented fields of their kind."""
+
+    def show(outcome: Outcome, seen: Observer) -> Iterable[str]:
+        for kind, get_rows in rows_by_kind.items():
+            documented, rows = transcript.FIELDS[kind], get_rows(outcome)
+            missing = {f"no {name}" for row in rows for name in documented if name not in row}
+            more = {"more fields" for row in rows if set(row) - set(documented)}
+            yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
+
+    return Probe(requests, show, "as documented", errors=errors)
 
 
 # fmt: off
@@ -373,18 +354,16 @@ PROBES: dict[str, Probe] = {
     "server_time": Probe("time", lambda *_: "serverTime", "serverTime", errors=HANDLED),
     "keys": Probe("keys", lambda *_: "valid", "valid", errors=HANDLED),
     "keys_futures": Probe("*", _show_futures_keys, "valid", "401"),
-    "fields_instruments": Probe(
-        "instruments", _compare_fields(instrument=lambda item: [value.fields for value in item.value.values()]),
-        "as documented", errors=NOT_HANDLED),
+    "fields_instruments": _compare_fields("instruments", errors=NOT_HANDLED, instrument=Outcome.get_objects),
     "limits": Probe("instruments", _show_limits, "whole numbers", "none usable|nested by exchange"),
-    "fields_leverage": Probe("leverage", _compare_fields(leverage=lambda item: [item.data]), "as documented"),
+    "fields_leverage": _compare_fields("leverage", leverage=Outcome.get_objects),
     "numbers": Probe("instruments|leverage", _show_numbers, "text", quirks="text|number|decimal"),
     "unset_leverage": Probe(
         "leverage|new_symbol", _show_unset, "default", errors=NOT_HANDLED, shows=NotConfigured,
         quirks="default|400|403|404|409|422|message|null|zero|zero-number|blank|leverage-null|empty-fields|empty-object"),
     "unknown_symbol": Probe(
-        "unknown", _show_unknown, "400|404|422|message", "leverage", shows=CoinSwitchError,
-        quirks="400|404|422|message"),
+        "unknown", lambda item, _: _describe_unset(item) if item.error else "leverage", "400|404|422|message",
+        "leverage", errors=HANDLED, shows=NotConfigured, quirks="400|404|422|message"),
     "positions_without_symbol": Probe(
         "positions", lambda item, _: describe_error(item.error) if item.error else "all", "all", errors=NOT_HANDLED,
         shows=errors.Refused, quirks="all|422"),
@@ -392,21 +371,21 @@ PROBES: dict[str, Probe] = {
         "listed", lambda item, _: "" if item.get_rows() else _describe_empty(item.data), "message", errors=NOT_HANDLED,
         quirks="message|list"),
     "positions_other_symbols": Probe("positions_of_one", _show_other_positions, "no", quirks="no|yes"),
-    "fields_positions": Probe("listed", _compare_fields(position=Outcome.get_rows), "as documented"),
+    "fields_positions": _compare_fields("listed", position=Outcome.get_rows),
     "position_leverage": Probe("listed", _show_position_leverage, "same"),
     "orders_without_symbol": Probe("orders", lambda *_: "all", "all", errors=NOT_HANDLED),
     "empty_orders": Probe("orders", _show_empty_orders, "list", errors=NOT_HANDLED, quirks="list|null|absent"),
-    "fields_orders": Probe("orders|period", _compare_fields(order=Outcome.get_rows), "as documented"),
+    "fields_orders": _compare_fields("orders|period", order=Outcome.get_rows),
     "order_times": Probe(
-        "orders|period", lambda item, _: [get_form(row.get("created_at")) for row in item.get_rows()], "unix_ms"),
+        "orders|period", lambda item, _: [transcript.get_form(row.get("created_at")) for row in item.get_rows()],
+        "unix_ms"),
     "orders_cursor": Probe("orders", _show_cursor, "oldest"),
     "orders_period": Probe(
         "period|use_of_period", lambda item, _: "" if item.response else item.value, "limits", "missed",
         errors=NOT_HANDLED, quirks="limits|ignored"),
     "orders_to_time": Probe("use_of_to_time", lambda item, _: item.value, "exclusive", quirks="exclusive|inclusive"),
-    "fields_wallet": Probe(
-        "wallet", _compare_fields(balance=lambda item: item.value[0], asset=lambda item: item.value[1]),
-        "as documented", errors=NOT_HANDLED),
+    "fields_wallet": _compare_fields(
+        "wallet", errors=NOT_HANDLED, balance=lambda item: item.value[0], asset=lambda item: item.value[1]),
     "account_in_use": Probe("wallet", _show_use, "yes|no"),
     "rate_limit": Probe("*", lambda r, _: "reached" if r.status == 429 else "not reached", "not reached"),
     "early_429": Probe("burst", _show_burst, "no"),

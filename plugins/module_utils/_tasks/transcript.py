@@ -30,14 +30,12 @@ asset: symbol base_asset exchange blocked_balance position_margin open_order_mar
 other: data message orders cursor serverTime base_asset_balances asset total_balance total_available_balance
     total_blocked_balance total_position_margin total_open_order_margin
 """
-_ENTRIES = (entry.partition(":") for entry in _FIELD_TABLE.split(";"))
-FIELDS = {kind.strip(): names.split() for kind, _colon, names in _ENTRIES}
+FIELDS = {kind: names.split() for kind, names in re.findall(r"(\w+): ([^;]+)", _FIELD_TABLE)}
 _FIELDS = frozenset(name for names in FIELDS.values() for name in names)
 _KNOWN_TEXTS = ("EXCHANGE_2", "PERPETUAL_FUTURES", "TRADING", "OPEN", "ISOLATED", "LIMIT", "USDT", "Valid Access")
 
 _MEDIA_TYPES = ("application/json", "text/html", "text/plain")
 _RATE_LIMIT_HEADER = re.compile(r"(x-)?ratelimit-(limit|remaining|reset)|retry-after")
-_SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")
 _TEXT_FORMS = (
     ("empty_text", re.compile("")),
@@ -107,15 +105,11 @@ def _merge_shapes(rows: list[Any]) -> Any:
 
 def get_safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers about the type, the time and the rate limits. Their names are in lower case."""
-    safe_values = {name.lower(): _get_safe_value(name.lower(), value) for name, value in headers.items()}
-    return {name: value for name, value in sorted(safe_values.items()) if value}
-
-
-def _get_safe_value(name: str, value: str) -> str:
-    if name == "content-type":
-        return next((known for known in _MEDIA_TYPES if value.lower().startswith(known)), "other")
-    if name != "date" and not _RATE_LIMIT_HEADER.fullmatch(name):
-        return ""
-    if name != "date" and _SHORT_NUMBER.fullmatch(value):
-        return value
-    return "http_date" if _DATE.fullmatch(value) else "other"
+    safe: dict[str, str] = {}
+    for name, value in sorted((name.lower(), value) for name, value in headers.items()):
+        if name == "content-type":
+            safe[name] = next((known for known in _MEDIA_TYPES if value.lower().startswith(known)), "other")
+        elif name == "date" or _RATE_LIMIT_HEADER.fullmatch(name):
+            is_short_number = name != "date" and re.fullmatch("[0-9]{1,3}", value)
+            safe[name] = value if is_short_number else "http_date" if _DATE.fullmatch(value) else "other"
+    return safe
