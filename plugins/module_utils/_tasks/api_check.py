@@ -81,19 +81,19 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
         trial: What to write.
         context: In check mode, nothing is written, and `plan` in the result lists the writes.
     """
-    seen = api_facts.Observer(futures)
     plan: Plan | None = None
     error: errors.CoinSwitchError | None = None
-    try:
-        if trial.symbol is None:
-            _read_all(seen)
-        else:
-            plan = _make_plan(seen, trial.symbol, trial, weeks=1 if context.check_mode else 5)
-            if not context.check_mode:
-                write = _write_first if trial.is_new else _write_and_restore
-                write(seen, plan)
-    except errors.CoinSwitchError as raised:
-        error = raised
+    with api_facts.Observer(futures) as seen:
+        try:
+            if trial.symbol is None:
+                _read_all(seen)
+            else:
+                plan = _make_plan(seen, trial.symbol, trial, weeks=1 if context.check_mode else 5)
+                if not context.check_mode:
+                    write = _write_first if trial.is_new else _write_and_restore
+                    write(seen, plan)
+        except errors.CoinSwitchError as raised:
+            error = raised
     rows = [{"fact": fact, **probe.observe(seen)} for fact, probe in api_facts.PROBES.items()]
     not_handled = [f"{row['fact']} ({row['shown']})" for row in rows if row["verdict"] == api_facts.NOT_HANDLED]
     if not_handled and error is None:

@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
 
 
 class Observer:
-    """Sends requests, and records what they return, and each later response of the client.
+    """Sends requests, and records what they return, and each response of the client while it is entered.
 
     Attributes:
         outcomes: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
@@ -76,9 +76,16 @@ class Observer:
         self.futures = futures
         self.responses: list[RecordedResponse] = []
         self.outcomes: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
-        futures.client.on_response = self._record
+        self._before = futures.client.on_response, futures.client.retries
+
+    def __enter__(self) -> Observer:
+        client = self.futures.client
         # One retry shows whether a response was lost or wrong.
-        futures.client.retries = min(futures.client.retries, 1)
+        client.on_response, client.retries = self._record, min(client.retries, 1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.futures.client.on_response, self.futures.client.retries = self._before
 
     def _record(self, request: transport.Request, response: transport.Response) -> None:
         value, headers = transcript.parse_json(response.body), transcript.get_safe_headers(response.headers)
