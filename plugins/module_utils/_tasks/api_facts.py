@@ -214,6 +214,8 @@ def _describe_unset(outcome: Outcome) -> str:
     if not any(data.get(name) for name in ("symbol", "exchange")):
         return "empty-fields" if data else "empty-object"
     value = data.get("leverage")
+    if isinstance(value, (dict, list)):
+        return "another form"
     return {None: "leverage-null", "": "blank"}.get(value, "zero" if isinstance(value, str) else "zero-number")
 
 
@@ -225,7 +227,9 @@ def _show_unset(outcome: Outcome, seen: Observer) -> Shown:
 
 
 def _describe_empty(value: Any) -> str:
-    return "message" if value == "absent" else "null" if value is None else "list"
+    if isinstance(value, list):
+        return "list"
+    return "message" if value == "absent" else "null" if value is None else "another form"
 
 
 def _show_other_positions(outcome: Outcome, seen: Observer) -> Shown:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -93,3 +93,36 @@ def test_malformed_responses_make_a_report_without_a_defect(harness: ModuleHarne
     assert result["handled"] is not result["failed"]
     if endpoint == "read_leverage":
         assert result["handled"] is (body in BODIES_WITHOUT_A_LEVERAGE)
+
+
+# Responses of the documented form, with a value where the documentation has another one.
+FORMS: dict[str, list[Callable[[Any], Any]]] = {
+    "read_leverage": [lambda value: {"data": {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": value}}],
+    "positions": [lambda value: {"data": [{"symbol": "BTCUSDT", "position_size": value, "leverage": value}]}],
+    "open_orders": [
+        lambda value: {"data": {"orders": value}},
+        lambda value: {"data": {"orders": [{"symbol": "BTCUSDT", "order_id": value, "created_at": value}]}},
+        lambda value: {"data": {"orders": [{"symbol": "BTCUSDT", "created_at": 1_700_000_000_000}], "cursor": value}},
+    ],
+    "instruments": [
+        lambda value: {"data": {"BTCUSDT": {"status": value, "min_leverage": value, "max_leverage": value}}},
+        lambda value: {"data": {"BTCUSDT": {"status": "TRADING", "max_leverage": "25", "leverage_step": value}}},
+    ],
+    "wallet": [lambda value: {"data": {"base_asset_balances": [{"base_asset": "USDT", "balances": value}]}}],
+    "time": [lambda value: {"serverTime": value}],
+}
+VALUES: list[Any] = [None, {}, [], {"a": None}, [1], "", 0, -1, True, 1.5, "x", 10**30]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+@pytest.mark.parametrize(
+    ("endpoint", "form"), [(endpoint, form) for endpoint, forms in FORMS.items() for form in forms]
+)
+def test_any_value_of_a_field_makes_a_report_without_a_defect(
+    harness: ModuleHarness, endpoint: str, form: Callable[[Any], Any], value: Any
+) -> None:
+    harness.exchange.add_fault(endpoint, Fault(body=json.dumps(form(value))), times=None)
+    result = harness.run("api_check")
+    assert_failure_is_one_line(result)
+    assert result["handled"] is not result["failed"]
+    assert result.get("error", {}).get("kind") != "internal_error", result["msg"]
