@@ -18,9 +18,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.api_facts import PROBES, Observer, Outcome
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail

@@ -20,9 +20,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endp
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Request, Response
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import transcript
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import MAX_SHARE
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.transcript import FIELDS, NOT_JSON, get_form
 

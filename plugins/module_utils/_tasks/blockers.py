@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Violation
 
 # An older order also blocks a change, but each week costs a request.
 WEEKS_OF_ORDERS = 5
@@ -52,7 +52,7 @@ class AccountFacts:
         self.positions_error: CoinSwitchError | None = None
         self.warnings: list[str] = []
 
-    def find_violation(self, goal: Goal) -> Violation | None:
+    def find_violation(self, goal: policy.Goal) -> Violation | None:
         """Return why the exchange would never accept a desired leverage, or None. Read the instruments once.
 
         Raises:

@@ -14,8 +14,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.clie
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import to_decimal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 
 READ_BEFORE_YOU_TRADE = "Read the leverage before you trade."
 # How many positions, and how many orders, a reason names.

@@ -28,10 +28,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
     Attempt,
     Evidence,
-    Goal,
     Pause,
     Reading,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 
 DESIRED = 10
 CLAMPED = 15

@@ -22,13 +22,12 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Pause,
     Reading,
     Violation,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import RULES, complies, judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM, Goal
 
 EXACT_GOAL = Goal("BTCUSDT", 10)
 MAXIMUM_GOAL = Goal("BTCUSDT", 10, MAXIMUM)

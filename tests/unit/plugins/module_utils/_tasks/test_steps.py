@@ -23,12 +23,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Pause,
     Reading,
     Violation,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM, Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Rules, Step, next_step
 
 GOAL = Goal("BTCUSDT", 10)
