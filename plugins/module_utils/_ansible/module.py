@@ -16,11 +16,9 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection as _connection
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import redaction
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DEFAULTS, FLOAT, INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
@@ -38,31 +36,6 @@ Work = Callable[["Futures", T, Context], Result]
 # The process of ansible-playbook (see Process). The action plugins set it for a module that runs on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER"
 
-
-def get_variable(name: str) -> str:
-    """Return an environment variable. An empty one is not set."""
-    value = os.environ.get(name)
-    if not value:
-        raise AnsibleFallbackNotFound
-    return value
-
-
-CONNECTION: dict[str, dict[str, Any]] = {
-    "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
-    "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
-    "api_url": {
-        "type": "str",
-        "default": DEFAULTS["api_url"],
-        "fallback": (get_variable, [_connection.API_URL_VARIABLE]),
-    },
-    "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
-    "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
-    "retries": {"type": INT, "default": DEFAULTS["retries"]},
-    "rate_limit_timeout": {"type": FLOAT, "default": DEFAULTS["rate_limit_timeout"]},
-    "rate_limit_share": {"type": FLOAT, "default": DEFAULTS["rate_limit_share"]},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-}
 
 UNPROTECTED = (
     "validate_certs is false, so anybody on the network can read and change the requests, and the signature does not "
@@ -90,7 +63,7 @@ class ModuleDefinition:
         empty_result: Callable[[Mapping[str, Any], dict[str, Any]], Mapping[str, Any]] = lambda options, error: {},
         **rules: Any,
     ) -> None:
-        self.argument_spec = {**CONNECTION, **options}
+        self.argument_spec = {**_connection.CONNECTION, **options}
         self.read_options = read_options
         self.import_work = import_work
         self.empty_result = empty_result

@@ -20,6 +20,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import set_fallbacks
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import CONNECTION
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
@@ -132,7 +133,7 @@ def test_empty_environment_variable_is_not_set(
     assert "api_key is missing" in run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["msg"]
     assert run_module(symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
     parameters: dict[str, Any] = {"ansible": "value"}
-    set_fallbacks(_module.CONNECTION, parameters)
+    set_fallbacks(CONNECTION, parameters)
     assert parameters == {"ansible": "value"}
 
 
