@@ -25,7 +25,6 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progres
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail, to_plain
 
 if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 
 T = TypeVar("T")
@@ -79,12 +78,6 @@ def run(definition: ModuleDefinition) -> None:
     module.exit_json(**result)
 
 
-def refuse(definition: ModuleDefinition, params: Mapping[str, Any], message: str) -> dict[str, Any]:
-    """Return the result of a task whose options Ansible does not accept."""
-    redactor = make_redactor(params)
-    return _build_result(definition, params, fail(errors.InputRefused(message)), redactor, redactor)
-
-
 def make_redactor(params: Mapping[str, Any], passwords: Iterable[str] = ()) -> redaction.Redactor:
     """Return what removes the keys of a task from texts and values."""
     return redaction.Redactor([str(params[name]) for name in ("api_key", "secret_key") if params.get(name)], passwords)
@@ -108,7 +101,7 @@ def execute(
         warn: Called with the text of each warning.
         may_send: Called before each request. Raises Unreachable if the task has ended.
         print_line: Prints a line of progress. None if there is no way to print.
-        refusal: Why the connection options are not valid, if the caller knows more about them. None to check them.
+        refusal: Why the options are not valid, if the caller knows that already. None to check them.
 
     Returns:
         The result, with `failed`, and with `msg` if the task failed.
@@ -117,33 +110,33 @@ def execute(
     # In messages only, because hiding a password such as 1000 in data would hide prices.
     text_redactor = make_redactor(params, redaction.get_proxy_passwords(os.environ))
     connection: _connection.Connection | None = None
-    client: Client | None = None
+    futures: Futures | None = None
     extra: dict[str, Any] = {}
     try:
+        if refusal is not None:
+            raise errors.InputRefused(refusal)
         # First, because the action plugins check these options for each task, also for one that runs elsewhere.
         # Without keys, because a message shows only a part of a long value, and a part of a key would not be found.
         options = definition.read_options(redactor.clean(dict(params)))
-        if refusal is not None:
-            raise errors.InputRefused(refusal)
         connection = _connection.read_connection(params)
         if connection.verify is False:
             warn(UNPROTECTED)
-        client = connect(connection, redactor.clean, may_send)
+        futures = connect(connection, redactor.clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
-        client.real_pacer.on_wait = progress.waiting if progress.can_print else None
+        futures.client.real_pacer.on_wait = progress.waiting if progress.can_print else None
         work = definition.import_work()
-        done = work(_futures(client, connection.exchange), options, Context(check_mode, progress))
+        done = work(futures, options, Context(check_mode, progress))
     except errors.LibraryMissing as error:
         done, extra = fail(error, missing_required_lib(error.library)), {"exception": error.import_traceback}
     except Exception as error:
         # The message and the traceback of any other exception can contain a secret.
         done = fail(error if isinstance(error, CoinSwitchError) else errors.InternalError(error))
     finally:
-        if client:
-            client.close()
+        if futures:
+            futures.client.close()
     for warning in done.warnings:
         warn(text_redactor.clean(warning))
-    return {**_build_result(definition, params, done, redactor, text_redactor, connection, client), **extra}
+    return {**_build_result(definition, params, done, redactor, text_redactor, connection, futures), **extra}
 
 
 def _build_result(
@@ -153,7 +146,7 @@ def _build_result(
     redactor: redaction.Redactor,
     text_redactor: redaction.Redactor,
     connection: _connection.Connection | None = None,
-    client: Client | None = None,
+    futures: Futures | None = None,
 ) -> dict[str, Any]:
     """Return the end of a task in the form that Ansible returns, without secrets."""
     values = done.values
@@ -162,7 +155,7 @@ def _build_result(
     api_url = connection.api_url if connection else params.get("api_url")
     who = {"api_url": api_url, "account": identify_account(params.get("api_key"))}
     result = {"changed": False, **redactor.clean(to_plain({**values, **who})), "failed": False}
-    result["requests"] = client.request_count if client else 0
+    result["requests"] = futures.client.request_count if futures else 0
     if done.failure is not None:
         result.update(failed=True, msg=text_redactor.clean(done.failure), error=done.error)
     return result
@@ -243,10 +236,11 @@ def check_reader() -> None:
         raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
-def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
-    """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
+def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Futures:
+    """Return the endpoints. The libraries are imported here, so that a wrong option fails before the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import require_libraries
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
@@ -256,10 +250,5 @@ def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
     transport = Transport(connection.api_url, auth, connection.timeout, connection.verify, may_send)
     pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
-    return Client(transport, pacer, connection.retries, auth.describe_pair, clean)
-
-
-def _futures(client: Client, exchange: str) -> Futures:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-
-    return Futures(client, exchange)
+    client = Client(transport, pacer, connection.retries, auth.describe_pair, clean)
+    return Futures(client, connection.exchange)

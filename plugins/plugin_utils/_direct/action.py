@@ -67,16 +67,14 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         arguments = self._task.args
         with _set_environment(environment):
             options, refusal = self._validate(arguments)
-            if refusal is not None:
-                self._print_way(task_vars, REFUSED)
-                refused = _module.refuse(self.definition, options, refusal)
-                return {**result, **self._finish(refused, options, task_vars)}
-            empty_keys = _describe_empty_keys(arguments, task_vars)
-            is_refused = empty_keys is not None or self._is_refused(options)
+            is_refused = refusal is not None or self._is_refused(options)
+            if not is_refused:
+                refusal = _describe_empty_keys(arguments, task_vars)
+                is_refused = refusal is not None
             reason = None if is_refused else route.reason_for_module(Task(self, task_vars, environment))
             if reason is None:
                 self._print_way(task_vars, REFUSED if is_refused else "runs directly in the controller")
-                return {**result, **self._run_directly(options, task_vars, empty_keys)}
+                return {**result, **self._run_directly(options, task_vars, refusal)}
         self._print_way(task_vars, f"runs as a module: {reason}")
         return dict(merge_hash(result, self._run_module(task_vars)))
 
@@ -148,9 +146,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         host = task_vars.get("inventory_hostname", "")
         return lambda text: Display().display(f"{host}: {text}", stderr=True)
 
-    def _run_directly(
-        self, options: dict[str, Any], task_vars: dict[str, Any], empty_keys: str | None
-    ) -> dict[str, Any]:
+    def _run_directly(self, options: dict[str, Any], task_vars: dict[str, Any], refusal: str | None) -> dict[str, Any]:
         warnings: list[str] = []
         controller = _get_controller()
         result = _module.execute(
@@ -160,7 +156,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             warn=warnings.append,
             may_send=lambda: _check_parent(controller),
             print_line=self._get_line_printer(task_vars),
-            refusal=empty_keys,
+            refusal=refusal,
         )
         if warnings:
             result["warnings"] = warnings

@@ -422,7 +422,7 @@ def test_wrong_policy_is_reported_before_missing_keys(run_module: Run) -> None:
     assert "did you mean" in run_module(without_connection=True, symbol="BTC/USDT", leverage=10)["msg"]
 
 
-def test_caller_can_refuse_the_connection_options() -> None:
+def test_caller_can_refuse_the_options() -> None:
     params = {"symbol": "BTCUSDT", "leverage": 10, "leverages": None, "enforce": "exact", "on_blocked": "fail"}
     result = _module.execute(futures_leverage.DEFINITION, params, False, print, lambda: None, refusal="no keys")
     assert result["msg"] == "no keys"
@@ -446,12 +446,10 @@ def test_api_check_refuses_a_share_that_is_not_a_number(run_module: Run, share: 
     assert result["msg"].startswith("rate_limit_share must be a number above 0 and up to 1")
 
 
-# --- refuse ---
-
-
 def test_refused_task_returns_the_empty_result_without_keys() -> None:
     message = f"value of enforce must be one of: exact, maximum, got: {SECRET_KEY}"
-    result = _module.refuse(futures_leverage.DEFINITION, {"secret_key": SECRET_KEY}, message)
+    params = {"secret_key": SECRET_KEY}
+    result = _module.execute(futures_leverage.DEFINITION, params, False, print, lambda: None, refusal=message)
     assert result == {
         "changed": False,
         "diff": {"before": {}, "after": {}},
