@@ -71,12 +71,12 @@ class Futures:
             value = self.client.request(endpoints.READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except errors.Refused as error:
             if error.is_from_api and (error.status or 0) >= 400:
-                raise errors.NotConfigured(str(error), error.exchange_message, error.status) from None
+                raise errors.NotConfigured(str(error), error.status, error.exchange_message) from None
             raise
         data = _get_data(value)
         if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
             text = f"The exchange returned no leverage: {_quote_response(value)}."
-            raise errors.NotConfigured(text, _describe_response(value), self.client.status)
+            raise errors.NotConfigured(text, self.client.status, _describe_response(value))
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
             raise Unexpected(

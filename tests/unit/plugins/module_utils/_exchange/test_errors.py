@@ -102,7 +102,10 @@ FACTS: list[tuple[CoinSwitchError, Facts]] = [
     (MustWait("a"), Facts("a", "rate_limit", can_retry=True)),
     (BudgetSpent("a"), Facts("a", "rate_limit", ends=Ends.ENDPOINT)),
     (Unexpected("a"), Facts("a", "unexpected_response", POSSIBLE, status=200)),
-    (NotConfigured("a", "No"), Facts("a", "never_configured", is_from_api=True, exchange_message="No")),
+    (
+        NotConfigured("a", None, "No"),
+        Facts("a", "never_configured", is_from_api=True, exchange_message="No"),
+    ),
     (
         Unconfirmed("No", 202),
         Facts(
