@@ -13,7 +13,7 @@ import os
 import re
 import select
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 # the form that `read_options` returns, and the context of the task.
 Work = Callable[["Futures", T, Context], Result]
 
-# The process of ansible-playbook (see Process). The action plugins set it for a module that runs on the controller.
+# What identify_process returns about ansible-playbook. The action plugins set it for a module on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER"
 
 
@@ -171,43 +171,33 @@ def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None])
     return lambda text: print_line(clean(text))
 
 
-class Process(NamedTuple):
-    """A process. The system can use the ID of a process again after its end, so the time of its start counts, too.
+def identify_process(process_id: int) -> str:
+    """Return a text about a running process: its ID, and when it started.
 
-    Attributes:
-        process_id: The ID of the process.
-        started: When it started, in clock ticks since the system started. Empty if the system does not say.
+    The system can use the ID again after its end, so the time of its start counts, too: in clock ticks since the system
+    started. Empty if the system does not say.
     """
+    return f"{process_id}:{_read_state_and_start(process_id)[1]}"
 
-    process_id: int
-    started: str = ""
 
-    @classmethod
-    def find(cls, process_id: int) -> Process:
-        """Return a process that is running."""
-        return cls(process_id, _read_state_and_start(process_id)[1])
+def has_ended(process: str) -> bool:
+    """Return whether a process of `identify_process` has ended. One that was killed can remain as a zombie.
 
-    @classmethod
-    def parse(cls, text: str) -> Process | None:
-        """Return the process that `str` described. None if it did not."""
-        match = re.fullmatch("([1-9][0-9]*):([0-9]*)", text)
-        return cls(int(match.group(1)), match.group(2)) if match else None
-
-    def __str__(self) -> str:
-        return f"{self.process_id}:{self.started}"
-
-    def is_running(self) -> bool:
-        """Return whether the process has not ended. One that was killed can remain as a zombie."""
-        state, started = _read_state_and_start(self.process_id)
-        if state:
-            return state not in "ZX" and started == self.started
-        try:
-            os.kill(self.process_id, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # It belongs to another user.
+    Any other text is no process that can end.
+    """
+    match = re.fullmatch("([1-9][0-9]*):([0-9]*)", process)
+    if not match:
+        return False
+    state, started = _read_state_and_start(int(match[1]))
+    if state:
+        return state in "ZX" or started != match[2]
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
         return True
+    except PermissionError:
+        pass  # It belongs to another user.
+    return False
 
 
 def _read_state_and_start(process_id: int) -> tuple[str, str]:
@@ -227,8 +217,7 @@ def check_reader() -> None:
     After the timeout of a task or Ctrl-C, Ansible closes the pipe that it reads the output from. If only
     ansible-playbook is killed, its worker still holds the pipe, so the process in CONTROLLER is checked, too.
     """
-    controller = Process.parse(os.environ.get(CONTROLLER, ""))
-    if controller is not None and not controller.is_running():
+    if has_ended(os.environ.get(CONTROLLER, "")):
         raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
     poller = select.poll()
     poller.register(1, 0)

@@ -123,7 +123,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         wrap_async = self._task.async_val and not self._connection.has_native_async
         # An asynchronous task may run longer than ansible-playbook. Another host or container has other processes.
         is_watched = not wrap_async and not route.has_other_connection(self._connection)
-        controller = {_module.CONTROLLER: _module.Process.find(_get_controller())} if is_watched else {}
+        controller = {_module.CONTROLLER: _module.identify_process(_get_controller())} if is_watched else {}
         try:
             with _set_environment(controller):
                 result: dict[str, Any] = self._execute_module(

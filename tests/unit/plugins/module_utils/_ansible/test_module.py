@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -21,7 +22,7 @@ from ansible.module_utils.common.parameters import set_fallbacks
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import CONNECTION
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import has_ended, identify_process
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     InputRefused,
@@ -463,32 +464,33 @@ def test_refused_task_returns_the_empty_result_without_keys() -> None:
     }
 
 
-# --- Process ---
+# --- identify_process and has_ended ---
 
 
 def test_process_is_running_until_it_ends() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        process = Process.find(child.pid)
-        assert process.started
-        assert process.is_running()
+        process = identify_process(child.pid)
+        assert re.fullmatch(f"{child.pid}:[0-9]+", process)
+        assert not has_ended(process)
         child.communicate()
-    assert not process.is_running()
+    assert has_ended(process)
 
 
-def test_zombie_is_not_running() -> None:
+def test_zombie_has_ended() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        process = Process.find(child.pid)
+        process = identify_process(child.pid)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert Path(f"/proc/{child.pid}").exists()
-        assert not process.is_running()
+        assert has_ended(process)
 
 
 def test_other_process_with_the_same_id_is_not_the_process() -> None:
-    process = Process.find(os.getpid())
-    assert process.is_running()
-    assert not process._replace(started=str(int(process.started) - 1)).is_running()
-    assert not process._replace(started="").is_running()
+    process = identify_process(os.getpid())
+    assert not has_ended(process)
+    process_id, started = process.split(":")
+    assert has_ended(f"{process_id}:{int(started) - 1}")
+    assert has_ended(f"{process_id}:")
 
 
 def test_process_can_have_any_name(tmp_path: Path) -> None:
@@ -498,33 +500,35 @@ def test_process_can_have_any_name(tmp_path: Path) -> None:
         # The name changes when the child starts the program.
         while b") Z 1" not in Path(f"/proc/{child.pid}/stat").read_bytes():
             pass
-        assert Process.find(child.pid).is_running()
-        assert Process.find(child.pid).started.isdigit()
+        process = identify_process(child.pid)
+        assert not has_ended(process)
+        assert re.fullmatch(f"{child.pid}:[0-9]+", process)
         child.communicate()
 
 
 def test_process_of_another_user_or_without_proc_is_running_if_its_id_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module, "_read_state_and_start", lambda _process_id: ("", ""))
-    assert Process.find(os.getpid()) == Process(os.getpid(), "")
-    assert Process(os.getpid()).is_running()
+    process = identify_process(os.getpid())
+    assert process == f"{os.getpid()}:"
+    assert not has_ended(process)
     monkeypatch.setattr(os, "kill", make_failing_work(PermissionError()))
-    assert Process(os.getpid()).is_running()
+    assert not has_ended(process)
     monkeypatch.setattr(os, "kill", make_failing_work(ProcessLookupError()))
-    assert not Process(os.getpid()).is_running()
+    assert has_ended(process)
+    assert has_ended("123:456")
 
 
-def test_process_can_be_passed_as_text() -> None:
-    for process in (Process(123, "456"), Process(123)):
-        assert Process.parse(str(process)) == process
-    for text in ("", "123", "0:1", "-1:1", "1:2:3", "one:2", "1:2\n"):
-        assert Process.parse(text) is None
+@pytest.mark.parametrize("text", ["", "123", "0:1", "-1:1", "1:2:3", "one:2", "1:2\n"])
+def test_other_text_is_no_process_that_can_end(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(_module, "_read_state_and_start", lambda _process_id: ("Z", "0"))
+    assert not has_ended(text)
 
 
 # --- check_reader ---
 
 
 def test_module_stops_only_if_ansible_playbook_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    for running in ("", "not a process", str(Process.find(os.getpid()))):
+    for running in ("", "not a process", identify_process(os.getpid())):
         monkeypatch.setenv(_module.CONTROLLER, running)
         _module.check_reader()
     monkeypatch.setenv(_module.CONTROLLER, f"{os.getpid()}:1")
