@@ -163,19 +163,14 @@ class KeysRefused(CoinSwitchError):
 
 
 class RateLimited(CoinSwitchError):
-    """The exchange refused a request because of a rate limit (HTTP 429).
-
-    Attributes:
-        retry_after: The seconds of the Retry-After header, or None without a valid header.
-    """
+    """The exchange refused a request because of a rate limit (HTTP 429)."""
 
     kind = "rate_limit"
     can_retry = True
     status = 429
 
-    def __init__(self, retry_after: float | None) -> None:
+    def __init__(self) -> None:
         super().__init__("The exchange answered HTTP 429 (too many requests).")
-        self.retry_after = retry_after
 
 
 class MustWait(CoinSwitchError):

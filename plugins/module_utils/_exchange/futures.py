@@ -16,12 +16,9 @@ from decimal import Decimal
 from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
-    Client,
-    find_message,
-    to_one_line,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, find_message
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
 
 # Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import to_decimal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict

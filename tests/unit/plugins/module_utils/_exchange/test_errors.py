@@ -96,7 +96,7 @@ FACTS: list[tuple[CoinSwitchError, Facts]] = [
     ),
     (KeysRefused("a", "No"), Facts("a", "keys", ends=Ends.ALL, status=401, is_from_api=True, exchange_message="No")),
     (
-        RateLimited(5.0),
+        RateLimited(),
         Facts("The exchange answered HTTP 429 (too many requests).", "rate_limit", can_retry=True, status=429),
     ),
     (MustWait("a"), Facts("a", "rate_limit", can_retry=True)),
@@ -146,8 +146,6 @@ def test_facts_of_every_error_are_tested() -> None:
 
 
 def test_errors_keep_what_only_their_class_has() -> None:
-    assert RateLimited(5.0).retry_after == 5.0
-    assert RateLimited(None).retry_after is None
     assert (LibraryMissing("nacl", "trace").library, LibraryMissing("nacl", "trace").import_traceback) == (
         "nacl",
         "trace",
