@@ -158,14 +158,9 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             print_line=self._get_line_printer(task_vars),
             refusal=refusal,
         )
+        # From here on, give the result the form that AnsibleModule gives it.
         if warnings:
             result["warnings"] = warnings
-        return self._finish(result, options, task_vars)
-
-    def _finish(
-        self, result: dict[str, Any], options: Mapping[str, Any], task_vars: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return a result in the form that AnsibleModule gives it."""
         if _shows_invocation(task_vars):
             result["invocation"] = {"module_args": _hide_secrets(self.definition.argument_spec, options)}
         if not result["failed"]:
