@@ -140,7 +140,7 @@ class Client:
                 attempt += 1
                 if not error.can_retry or attempt > self.retries:
                     raise
-                self.pause(attempt)
+                self.sleep(get_pause(attempt))
 
     def now_ms(self) -> int:
         """Return the time of this machine in Unix milliseconds, the unit of the API."""
@@ -167,10 +167,6 @@ class Client:
     def close(self) -> None:
         """Prevent all further requests, because the task has ended."""
         self._transport.close()
-
-    def pause(self, attempt: int) -> None:
-        """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
-        self.sleep(get_pause(attempt))
 
     def _send(self, endpoint: Endpoint, request: _transport.Request, taken_at: float) -> Any:
         """Send a request that the pacer has taken, and return the JSON value of the response."""
@@ -295,7 +291,10 @@ _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
 
 
 def get_pause(attempt: int) -> float:
-    """Return the seconds of the pause before a retry."""
+    """Return the seconds of the pause before a retry: more each time.
+
+    The random part keeps processes from retrying together.
+    """
     longest = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
     return longest * random.uniform(0.5, 1.0)
 
