@@ -256,7 +256,7 @@ class _Task:
         elif row.explains or row.step is Step.END:
             verdict = judgment.judge(row.evidence, row.goal)
             self._count_write(row, verdict)
-            if row.step is Step.END and self._progress.is_shown:
+            if row.step is Step.END:
                 self._progress.finished(row.goal.symbol, verdict, explain(verdict, row.evidence, row.goal))
 
     def _count_write(self, row: Row, verdict: judgment.Verdict) -> None:

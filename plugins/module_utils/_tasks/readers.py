@@ -14,13 +14,13 @@ import math
 from collections import Counter
 from functools import partial
 from itertools import chain
-from typing import Any, Callable, Dict, Mapping, TypeVar
+from typing import Callable, Mapping, TypeVar
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client as _client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument, Row
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
@@ -34,7 +34,6 @@ MIN_TIME_MS = 10**12
 MAX_TIME_MS = 10**13 - 1
 
 _T = TypeVar("_T")
-Row = Dict[str, Any]
 
 
 class _SymbolReader:
