@@ -115,16 +115,13 @@ class _Task:
 
     def get_outcomes(self) -> list[outcomes.Outcome]:
         """Return what is known about each symbol."""
-        return [
-            outcomes.Outcome(
-                row.goal,
-                row.evidence,
-                judgment.judge(row.evidence, row.goal),
-                self._facts.get_positions(row.goal.symbol),
-                has_several_symbols=not self._policy.single,
-            )
-            for row in self._rows
-        ]
+        found = []
+        for row in self._rows:
+            verdict = judgment.judge(row.evidence, row.goal)
+            positions = self._facts.get_positions(row.goal.symbol)
+            several = not self._policy.single
+            found.append(outcomes.Outcome(row.goal, row.evidence, verdict, positions, several))
+        return found
 
     def _start_progress(self) -> str:
         """Print what the task is going to do, and return it as the plan."""
