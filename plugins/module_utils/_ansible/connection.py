@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the connection options before any request.
+"""The connection options, and their check before any request.
 
 Private to this collection: anything here may change in any release.
 """
@@ -13,6 +13,8 @@ import os
 import re
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
+
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import to_digits
@@ -57,21 +59,39 @@ class Connection(NamedTuple):
         return f"{self.api_url} {self.api_key.lower()}"
 
 
-# What counts if an option is not set. An option that is set to an empty text is not set.
-DEFAULTS: dict[str, Any] = {
-    "api_url": "https://coinswitch.co",
-    "exchange": "EXCHANGE_2",
-    "timeout": 10,
-    "retries": 3,
-    "rate_limit_timeout": 600,
-    "rate_limit_share": 1,
-}
+def get_variable(name: str) -> str:
+    """Return an environment variable. An empty one is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise AnsibleFallbackNotFound
+    return value
+
+
 API_URL_VARIABLE = "COINSWITCH_API_URL"
+CONNECTION: dict[str, dict[str, Any]] = {
+    "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
+    "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
+    "api_url": {"type": "str", "default": "https://coinswitch.co", "fallback": (get_variable, [API_URL_VARIABLE])},
+    "exchange": {"type": "str", "default": "EXCHANGE_2"},
+    "timeout": {"type": FLOAT, "default": 10},
+    "retries": {"type": INT, "default": 3},
+    "rate_limit_timeout": {"type": FLOAT, "default": 600},
+    "rate_limit_share": {"type": FLOAT, "default": 1},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+}
 
 
-def read_connection(options: Mapping[str, Any]) -> Connection:
-    """Return the connection options. Raise InputRefused if one of them is not valid."""
-    empty = {name: default for name, default in DEFAULTS.items() if options[name] == ""}
+def read_connection(options: Mapping[str, Any], argument_spec: Mapping[str, Any] = CONNECTION) -> Connection:
+    """Return the connection options. Raise InputRefused if one of them is not valid.
+
+    Args:
+        options: The options of the module.
+        argument_spec: The argument spec of the module, which can have other defaults.
+    """
+    # An option that is set to an empty text is not set.
+    defaults = {name: argument_spec[name]["default"] for name in CONNECTION if "default" in argument_spec[name]}
+    empty = {name: default for name, default in defaults.items() if options[name] == ""}
     if "api_url" in empty:
         # The same order as for an option that is absent. A rehearsal on the sandbox must not reach the real exchange.
         empty["api_url"] = os.environ.get(API_URL_VARIABLE) or empty["api_url"]

@@ -13,21 +13,18 @@ import os
 import re
 import select
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection as _connection
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import redaction
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DEFAULTS, FLOAT, INT
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail, to_plain
 
 if TYPE_CHECKING:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 
 T = TypeVar("T")
@@ -35,34 +32,9 @@ T = TypeVar("T")
 # the form that `read_options` returns, and the context of the task.
 Work = Callable[["Futures", T, Context], Result]
 
-# The process of ansible-playbook (see Process). The action plugins set it for a module that runs on the controller.
+# What identify_process returns about ansible-playbook. The action plugins set it for a module on the controller.
 CONTROLLER = "_COINSWITCH_CONTROLLER"
 
-
-def get_variable(name: str) -> str:
-    """Return an environment variable. An empty one is not set."""
-    value = os.environ.get(name)
-    if not value:
-        raise AnsibleFallbackNotFound
-    return value
-
-
-CONNECTION: dict[str, dict[str, Any]] = {
-    "api_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_API_KEY"])},
-    "secret_key": {"type": "str", "no_log": True, "fallback": (get_variable, ["COINSWITCH_SECRET_KEY"])},
-    "api_url": {
-        "type": "str",
-        "default": DEFAULTS["api_url"],
-        "fallback": (get_variable, [_connection.API_URL_VARIABLE]),
-    },
-    "exchange": {"type": "str", "default": DEFAULTS["exchange"]},
-    "timeout": {"type": FLOAT, "default": DEFAULTS["timeout"]},
-    "retries": {"type": INT, "default": DEFAULTS["retries"]},
-    "rate_limit_timeout": {"type": FLOAT, "default": DEFAULTS["rate_limit_timeout"]},
-    "rate_limit_share": {"type": FLOAT, "default": DEFAULTS["rate_limit_share"]},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-}
 
 UNPROTECTED = (
     "validate_certs is false, so anybody on the network can read and change the requests, and the signature does not "
@@ -90,7 +62,7 @@ class ModuleDefinition:
         empty_result: Callable[[Mapping[str, Any], dict[str, Any]], Mapping[str, Any]] = lambda options, error: {},
         **rules: Any,
     ) -> None:
-        self.argument_spec = {**CONNECTION, **options}
+        self.argument_spec = {**_connection.CONNECTION, **options}
         self.read_options = read_options
         self.import_work = import_work
         self.empty_result = empty_result
@@ -104,12 +76,6 @@ def run(definition: ModuleDefinition) -> None:
     if result.pop("failed"):
         module.fail_json(**result)
     module.exit_json(**result)
-
-
-def refuse(definition: ModuleDefinition, params: Mapping[str, Any], message: str) -> dict[str, Any]:
-    """Return the result of a task whose options Ansible does not accept."""
-    redactor = make_redactor(params)
-    return _build_result(definition, params, fail(errors.InputRefused(message)), redactor, redactor)
 
 
 def make_redactor(params: Mapping[str, Any], passwords: Iterable[str] = ()) -> redaction.Redactor:
@@ -135,7 +101,7 @@ def execute(
         warn: Called with the text of each warning.
         may_send: Called before each request. Raises Unreachable if the task has ended.
         print_line: Prints a line of progress. None if there is no way to print.
-        refusal: Why the connection options are not valid, if the caller knows more about them. None to check them.
+        refusal: Why the options are not valid, if the caller knows that already. None to check them.
 
     Returns:
         The result, with `failed`, and with `msg` if the task failed.
@@ -144,33 +110,33 @@ def execute(
     # In messages only, because hiding a password such as 1000 in data would hide prices.
     text_redactor = make_redactor(params, redaction.get_proxy_passwords(os.environ))
     connection: _connection.Connection | None = None
-    client: Client | None = None
+    futures: Futures | None = None
     extra: dict[str, Any] = {}
     try:
+        if refusal is not None:
+            raise errors.InputRefused(refusal)
         # First, because the action plugins check these options for each task, also for one that runs elsewhere.
         # Without keys, because a message shows only a part of a long value, and a part of a key would not be found.
         options = definition.read_options(redactor.clean(dict(params)))
-        if refusal is not None:
-            raise errors.InputRefused(refusal)
-        connection = _connection.read_connection(params)
+        connection = _connection.read_connection(params, definition.argument_spec)
         if connection.verify is False:
             warn(UNPROTECTED)
-        client = connect(connection, redactor.clean, may_send)
+        futures = connect(connection, redactor.clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
-        client.real_pacer.on_wait = progress.waiting if progress.can_print else None
+        futures.client.real_pacer.on_wait = progress.waiting if progress.can_print else None
         work = definition.import_work()
-        done = work(_futures(client, connection.exchange), options, Context(check_mode, progress))
+        done = work(futures, options, Context(check_mode, progress))
     except errors.LibraryMissing as error:
         done, extra = fail(error, missing_required_lib(error.library)), {"exception": error.import_traceback}
     except Exception as error:
         # The message and the traceback of any other exception can contain a secret.
         done = fail(error if isinstance(error, CoinSwitchError) else errors.InternalError(error))
     finally:
-        if client:
-            client.close()
+        if futures:
+            futures.client.close()
     for warning in done.warnings:
         warn(text_redactor.clean(warning))
-    return {**_build_result(definition, params, done, redactor, text_redactor, connection, client), **extra}
+    return {**_build_result(definition, params, done, redactor, text_redactor, connection, futures), **extra}
 
 
 def _build_result(
@@ -180,7 +146,7 @@ def _build_result(
     redactor: redaction.Redactor,
     text_redactor: redaction.Redactor,
     connection: _connection.Connection | None = None,
-    client: Client | None = None,
+    futures: Futures | None = None,
 ) -> dict[str, Any]:
     """Return the end of a task in the form that Ansible returns, without secrets."""
     values = done.values
@@ -189,7 +155,7 @@ def _build_result(
     api_url = connection.api_url if connection else params.get("api_url")
     who = {"api_url": api_url, "account": identify_account(params.get("api_key"))}
     result = {"changed": False, **redactor.clean(to_plain({**values, **who})), "failed": False}
-    result["requests"] = client.request_count if client else 0
+    result["requests"] = futures.client.request_count if futures else 0
     if done.failure is not None:
         result.update(failed=True, msg=text_redactor.clean(done.failure), error=done.error)
     return result
@@ -205,43 +171,33 @@ def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None])
     return lambda text: print_line(clean(text))
 
 
-class Process(NamedTuple):
-    """A process. The system can use the ID of a process again after its end, so the time of its start counts, too.
+def identify_process(process_id: int) -> str:
+    """Return a text about a running process: its ID, and when it started.
 
-    Attributes:
-        process_id: The ID of the process.
-        started: When it started, in clock ticks since the system started. Empty if the system does not say.
+    The system can use the ID again after its end, so the time of its start counts, too: in clock ticks since the system
+    started. Empty if the system does not say.
     """
+    return f"{process_id}:{_read_state_and_start(process_id)[1]}"
 
-    process_id: int
-    started: str = ""
 
-    @classmethod
-    def find(cls, process_id: int) -> Process:
-        """Return a process that is running."""
-        return cls(process_id, _read_state_and_start(process_id)[1])
+def has_ended(process: str) -> bool:
+    """Return whether a process of `identify_process` has ended. One that was killed can remain as a zombie.
 
-    @classmethod
-    def parse(cls, text: str) -> Process | None:
-        """Return the process that `str` described. None if it did not."""
-        match = re.fullmatch("([1-9][0-9]*):([0-9]*)", text)
-        return cls(int(match.group(1)), match.group(2)) if match else None
-
-    def __str__(self) -> str:
-        return f"{self.process_id}:{self.started}"
-
-    def is_running(self) -> bool:
-        """Return whether the process has not ended. One that was killed can remain as a zombie."""
-        state, started = _read_state_and_start(self.process_id)
-        if state:
-            return state not in "ZX" and started == self.started
-        try:
-            os.kill(self.process_id, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # It belongs to another user.
+    Any other text is no process that can end.
+    """
+    match = re.fullmatch("([1-9][0-9]*):([0-9]*)", process)
+    if not match:
+        return False
+    state, started = _read_state_and_start(int(match[1]))
+    if state:
+        return state in "ZX" or started != match[2]
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
         return True
+    except PermissionError:
+        pass  # It belongs to another user.
+    return False
 
 
 def _read_state_and_start(process_id: int) -> tuple[str, str]:
@@ -261,8 +217,7 @@ def check_reader() -> None:
     After the timeout of a task or Ctrl-C, Ansible closes the pipe that it reads the output from. If only
     ansible-playbook is killed, its worker still holds the pipe, so the process in CONTROLLER is checked, too.
     """
-    controller = Process.parse(os.environ.get(CONTROLLER, ""))
-    if controller is not None and not controller.is_running():
+    if has_ended(os.environ.get(CONTROLLER, "")):
         raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
     poller = select.poll()
     poller.register(1, 0)
@@ -270,10 +225,11 @@ def check_reader() -> None:
         raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
-def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Client:
-    """Return a client. The libraries are imported here, so that a wrong option fails without the time of the import."""
+def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Futures:
+    """Return the endpoints. The libraries are imported here, so that a wrong option fails before the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.libraries import require_libraries
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
@@ -283,10 +239,5 @@ def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may
     auth = SignedAuth(connection.api_key, connection.secret_key, time.time)
     transport = Transport(connection.api_url, auth, connection.timeout, connection.verify, may_send)
     pacer = Pacer(BudgetStore(connection.identity), connection.rate_limit_share, connection.rate_limit_timeout)
-    return Client(transport, pacer, connection.retries, auth.describe_pair, clean)
-
-
-def _futures(client: Client, exchange: str) -> Futures:
-    from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
-
-    return Futures(client, exchange)
+    client = Client(transport, pacer, connection.retries, auth.describe_pair, clean)
+    return Futures(client, connection.exchange)

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Iterable, Mapping
 from urllib.parse import unquote
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN, to_printable
 
-# A run of the characters of hexadecimal, base64 and percent-encoding. A shorter run is no signature in any case.
-_RUN = re.compile("[A-Za-z0-9+/=_%-]{16,}")
 # A signature in any encoding has at least as many characters. No other value of the exchange does.
 _MIN_SIGNATURE_LENGTH = 120
+# A long run of the characters of hexadecimal, base64 and percent-encoding. Each run is tried only at its start, so that
+# the time grows only with the length of a text.
+_SIGNATURE = re.compile(f"(?<![A-Za-z0-9+/=_%-])[A-Za-z0-9+/=_%-]{{{_MIN_SIGNATURE_LENGTH},}}")
 # A text that can contain a whole URL with a user.
 _WORD = re.compile(r"[^\s\"'<>]{5,}")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
@@ -60,7 +61,7 @@ class Redactor:
         if len(text) >= self._min_length:
             text = self._hide_secrets(text)
         if len(text) >= _MIN_SIGNATURE_LENGTH:
-            text = _RUN.sub(_hide_signature, text)
+            text = _SIGNATURE.sub(HIDDEN, text)
         for password in self._passwords:
             text = text.replace(password, HIDDEN)
         return _WORD.sub(_hide_user, text) if "://" in text and "@" in text else text
@@ -70,9 +71,10 @@ class Redactor:
         data = _to_bytes(text)
         # bytes.lower() changes only ASCII letters, so all positions stay the same.
         lowered = data.lower()
-        found = [span for encoding in self._encodings if encoding in lowered for span in _find(encoding, lowered)]
-        if not found:
+        encodings = [encoding for encoding in self._encodings if encoding in lowered]
+        if not encodings:
             return text
+        found = [match.span() for encoding in encodings for match in re.finditer(re.escape(encoding), lowered)]
         parts, end = [], 0
         for start, stop in sorted(found):
             if start >= end:
@@ -84,18 +86,6 @@ class Redactor:
 def _to_bytes(text: str) -> bytes:
     # JSON can contain half of a surrogate pair.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _find(part: bytes, data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each place where the data contains the part."""
-    start = data.find(part)
-    while start >= 0:
-        yield start, start + len(part)
-        start = data.find(part, start + len(part))
-
-
-def _hide_signature(run: re.Match[str]) -> str:
-    return HIDDEN if len(run[0]) >= _MIN_SIGNATURE_LENGTH else run[0]
 
 
 def _hide_user(word: re.Match[str]) -> str:

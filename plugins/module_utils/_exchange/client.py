@@ -17,23 +17,17 @@ from decimal import Decimal
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors, pacing
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import text as _text
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import VALIDATE, Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import KeyPair
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import parse_integer, to_printable
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import (
-    Request,
-    Response,
-    Transport,
-)
 
 # The exchange refuses a request if the clock differs by more than this (the signing page of the API).
 MAX_SKEW_SECONDS = 60.0
-_MAX_TEXT_CHARACTERS = 64 << 10
-_MAX_MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 8.0
 # How JSON is parsed: numbers with a fraction are Decimals. int() refuses NaN and Infinity, which are not JSON.
-_NUMBERS: dict[str, Any] = {"parse_float": Decimal, "parse_int": parse_integer, "parse_constant": int}
+_NUMBERS: dict[str, Any] = {"parse_float": Decimal, "parse_int": _text.parse_integer, "parse_constant": int}
 
 
 class Timing(NamedTuple):
@@ -80,7 +74,7 @@ class Client:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: _transport.Transport,
         pacer: pacing.Pacer,
         retries: int,
         describe_pair: Callable[[], KeyPair],
@@ -99,7 +93,7 @@ class Client:
         self.request_count = 0
         self.timing = Timing(0.0, 0.0, "")
         self.status = 0
-        self.on_response: Callable[[Request, Response], None] = lambda request, response: None
+        self.on_response: Callable[[_transport.Request, _transport.Response], None] = lambda request, response: None
 
     def request(
         self, endpoint: Endpoint, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -119,7 +113,8 @@ class Client:
             MustWait: The rate limit of a write requires a wait.
             RateLimited: The exchange refused a write with HTTP 429.
         """
-        http_request = Request(endpoint.method, endpoint.path, params or {}, None if body is None else json.dumps(body))
+        text = None if body is None else json.dumps(body)
+        http_request = _transport.Request(endpoint.method, endpoint.path, params or {}, text)
         if endpoint.writes:
             return self._send(endpoint, http_request, self.pacer.take_now(endpoint))
         try:
@@ -132,7 +127,7 @@ class Client:
                 text = f"{refusal} {self._find_cause_of_refused_keys(endpoint)}"
                 raise errors.KeysRefused(text, refusal.exchange_message, refusal.is_from_api) from None
 
-    def _read(self, endpoint: Endpoint, request: Request) -> Any:
+    def _read(self, endpoint: Endpoint, request: _transport.Request) -> Any:
         """Send a read, and retry it if it gets no valid response or no connection."""
         attempt = 0
         while True:
@@ -145,7 +140,7 @@ class Client:
                 attempt += 1
                 if not error.can_retry or attempt > self.retries:
                     raise
-                self.pause(attempt)
+                self.sleep(get_pause(attempt))
 
     def now_ms(self) -> int:
         """Return the time of this machine in Unix milliseconds, the unit of the API."""
@@ -173,11 +168,7 @@ class Client:
         """Prevent all further requests, because the task has ended."""
         self._transport.close()
 
-    def pause(self, attempt: int) -> None:
-        """Wait before the next attempt, longer each time. The random part keeps processes from retrying together."""
-        self.sleep(get_pause(attempt))
-
-    def _send(self, endpoint: Endpoint, request: Request, taken_at: float) -> Any:
+    def _send(self, endpoint: Endpoint, request: _transport.Request, taken_at: float) -> Any:
         """Send a request that the pacer has taken, and return the JSON value of the response."""
         sent = self._clock()
         try:
@@ -192,20 +183,18 @@ class Client:
         self.timing = Timing(sent, self._clock(), response.headers.get("Date", ""))
         self.status = response.status
         self.on_response(request, response)
-        try:
-            return self._interpret_response(request, response)
-        except errors.RateLimited as error:
-            self.pacer.handle_refusal(endpoint, error.retry_after)
-            raise
+        if response.status == 429:
+            retry_after = _parse_retry_after(response.headers.get("Retry-After", ""), self._clock())
+            self.pacer.handle_refusal(endpoint, retry_after)
+            raise errors.RateLimited
+        return self._interpret_response(request, response)
 
     def _count_request(self, endpoint: Endpoint, taken_at: float, accepted: bool) -> None:
         self.request_count += 1
         self.pacer.record_response(endpoint, taken_at, accepted)
 
-    def _interpret_response(self, request: Request, response: Response) -> Any:
+    def _interpret_response(self, request: _transport.Request, response: _transport.Response) -> Any:
         status = response.status
-        if status == 429:
-            raise errors.RateLimited(_parse_retry_after(response.headers.get("Retry-After", ""), self._clock()))
         if response.headers.get("Age"):
             raise errors.Unclear(
                 f"A cache answered {request} instead of the exchange (the response has the header Age). "
@@ -223,7 +212,7 @@ class Client:
             raise errors.Refused(status, text, str(request), is_from_api)
         raise errors.Unclear(f"The exchange answered {request} with HTTP {status}{quote}.", status)
 
-    def _parse_json(self, response: Response) -> Any:
+    def _parse_json(self, response: _transport.Response) -> Any:
         """Return the JSON value of a body."""
         try:
             return self._clean(json.loads(response.body, object_pairs_hook=self._to_object, **_NUMBERS))
@@ -238,7 +227,7 @@ class Client:
         result: dict[str, Any] = {}
         for name, value in pairs:
             if name in result:
-                shown = to_one_line(self._clean(name))
+                shown = _text.to_one_line(self._clean(name))
                 raise errors.Unclear(f"The response repeats the key {shown!r}, so it is ambiguous.", self.status)
             result[name] = value
         return result
@@ -247,10 +236,10 @@ class Client:
         """Return the message of a body on one line. Without a message, return its text without markup."""
         message = _get_message(body)
         if message is not None:
-            return to_one_line(self._clean(message))
+            return _text.to_one_line(self._clean(message))
         # Remove secrets before the text is shortened.
-        text = self._clean(body.decode("utf-8", "replace"))[:_MAX_TEXT_CHARACTERS]
-        return to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
+        text = self._clean(body.decode("utf-8", "replace"))[: _text.MAX_CHARACTERS]
+        return _text.to_one_line(re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text))
 
     def _find_cause_of_refused_keys(self, endpoint: Endpoint) -> str:
         pair = self.describe_pair()
@@ -271,7 +260,7 @@ class Client:
         if endpoint is VALIDATE:
             return False
         try:
-            self._read(VALIDATE, Request(VALIDATE.method, VALIDATE.path, {}, None))
+            self._read(VALIDATE, _transport.Request(VALIDATE.method, VALIDATE.path, {}, None))
         except errors.KeysRefused:
             return False
         except errors.CoinSwitchError:
@@ -302,7 +291,10 @@ _CAUSES_OF_REFUSED_KEYS: dict[bool | None, str] = {
 
 
 def get_pause(attempt: int) -> float:
-    """Return the seconds of the pause before a retry."""
+    """Return the seconds of the pause before a retry: more each time.
+
+    The random part keeps processes from retrying together.
+    """
     longest = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
     return longest * random.uniform(0.5, 1.0)
 
@@ -310,7 +302,7 @@ def get_pause(attempt: int) -> float:
 def _get_message(body: bytes) -> str | None:
     """Return the field `message` of a body, or None without one."""
     try:
-        return find_message(json.loads(body, parse_int=parse_integer))
+        return find_message(json.loads(body, parse_int=_text.parse_integer))
     except (ValueError, RecursionError):
         return None
 
@@ -319,12 +311,6 @@ def find_message(value: Any) -> str | None:
     """Return the field `message` of a JSON value, or None without one. Each error of the API has this field."""
     message = value.get("message") if isinstance(value, dict) else None
     return message if isinstance(message, str) else None
-
-
-def to_one_line(text: str) -> str:
-    """Return the text on one line, without control characters, and not too long."""
-    line = " ".join(to_printable(text[:_MAX_TEXT_CHARACTERS]).split())
-    return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
 def get_clock_offset(date: str, now: float) -> float | None:

@@ -50,16 +50,20 @@ class CoinSwitchError(Exception):
     ends = Ends.NOTHING
     status: int | None = None
     is_from_api = False
-    exchange_message = ""
+
+    def __init__(self, text: str, status: int | None = None, exchange_message: str = "") -> None:
+        super().__init__(text)
+        self.status = status or self.status
+        self.exchange_message = exchange_message
 
 
 class Reworded(CoinSwitchError):
     """An error with other words. Its facts are those of the first one."""
 
     def __init__(self, text: str, error: CoinSwitchError) -> None:
-        super().__init__(text)
+        super().__init__(text, error.status, error.exchange_message)
         self.kind, self.effect, self.can_retry, self.ends = error.kind, error.effect, error.can_retry, error.ends
-        self.status, self.is_from_api, self.exchange_message = error.status, error.is_from_api, error.exchange_message
+        self.is_from_api = error.is_from_api
 
 
 class InputRefused(CoinSwitchError):
@@ -102,10 +106,6 @@ class Unclear(CoinSwitchError):
     effect = Effect.POSSIBLE
     can_retry = True
 
-    def __init__(self, text: str, status: int | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-
 
 class Unreachable(CoinSwitchError):
     """There was no connection, so the request was not sent.
@@ -126,15 +126,14 @@ class Refused(CoinSwitchError):
     """The request was refused (4xx), or redirected (3xx)."""
 
     def __init__(self, status: int, exchange_message: str, request: str, is_from_api: bool = True) -> None:
-        self.status = status
         self.is_from_api = is_from_api
-        self.exchange_message = exchange_message
         self.kind = "refused" if is_from_api else "refused_before_api"
         # A redirect does not say what the server did.
         self.effect = Effect.POSSIBLE if status < 400 else Effect.NONE
         who = "The exchange" if is_from_api else "A server in front of the API"
         advice = "" if is_from_api and status >= 400 else _ADVICE.get(status, _ADVICE.get(status // 100, ""))
-        super().__init__(f"{who} refused {request} with HTTP {status}{format_quote(exchange_message)}.{advice}")
+        text = f"{who} refused {request} with HTTP {status}{format_quote(exchange_message)}.{advice}"
+        super().__init__(text, status, exchange_message)
 
 
 def format_quote(text: str) -> str:
@@ -159,25 +158,19 @@ class KeysRefused(CoinSwitchError):
     status = 401
 
     def __init__(self, text: str, exchange_message: str = "", is_from_api: bool = True) -> None:
-        super().__init__(text)
-        self.exchange_message = exchange_message
+        super().__init__(text, exchange_message=exchange_message)
         self.is_from_api = is_from_api
 
 
 class RateLimited(CoinSwitchError):
-    """The exchange refused a request because of a rate limit (HTTP 429).
-
-    Attributes:
-        retry_after: The seconds of the Retry-After header, or None without a valid header.
-    """
+    """The exchange refused a request because of a rate limit (HTTP 429)."""
 
     kind = "rate_limit"
     can_retry = True
     status = 429
 
-    def __init__(self, retry_after: float | None) -> None:
+    def __init__(self) -> None:
         super().__init__("The exchange answered HTTP 429 (too many requests).")
-        self.retry_after = retry_after
 
 
 class MustWait(CoinSwitchError):
@@ -208,11 +201,6 @@ class NotConfigured(CoinSwitchError):
     kind = "never_configured"
     is_from_api = True
 
-    def __init__(self, text: str, exchange_message: str = "", status: int | None = None) -> None:
-        super().__init__(text)
-        self.exchange_message = exchange_message
-        self.status = status
-
 
 class Unconfirmed(CoinSwitchError):
     """A write was answered with a 2xx status, but the response does not repeat the desired leverage.
@@ -225,9 +213,8 @@ class Unconfirmed(CoinSwitchError):
     effect = Effect.POSSIBLE
 
     def __init__(self, exchange_message: str, status: int, is_from_api: bool = False, is_refusal: bool = False) -> None:
-        super().__init__(f'The exchange did not confirm the change. It answered HTTP {status}: "{exchange_message}".')
-        self.exchange_message = exchange_message
-        self.status = status
+        text = f'The exchange did not confirm the change. It answered HTTP {status}: "{exchange_message}".'
+        super().__init__(text, status, exchange_message)
         self.is_from_api = is_from_api or is_refusal
         self.is_refusal = is_refusal
 

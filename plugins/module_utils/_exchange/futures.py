@@ -16,12 +16,9 @@ from decimal import Decimal
 from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import (
-    Client,
-    find_message,
-    to_one_line,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, find_message
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
 
 # Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50
@@ -71,12 +68,12 @@ class Futures:
             value = self.client.request(endpoints.READ_LEVERAGE, {"symbol": symbol, "exchange": self.exchange})
         except errors.Refused as error:
             if error.is_from_api and (error.status or 0) >= 400:
-                raise errors.NotConfigured(str(error), error.exchange_message, error.status) from None
+                raise errors.NotConfigured(str(error), error.status, error.exchange_message) from None
             raise
         data = _get_data(value)
         if _is_empty(data) or (self._is_about(data, symbol) and _is_empty(data.get("leverage"))):
             text = f"The exchange returned no leverage: {_quote_response(value)}."
-            raise errors.NotConfigured(text, _describe_response(value), self.client.status)
+            raise errors.NotConfigured(text, self.client.status, _describe_response(value))
         leverage = self._find_leverage(data, symbol)
         if leverage is None:
             raise Unexpected(

@@ -12,6 +12,9 @@ from __future__ import annotations
 HIDDEN = "********"
 # The limit of newer Pythons. The time to parse a number grows with the square of its length.
 _MAX_DIGITS = 4300
+# More of a text is not searched for a message.
+MAX_CHARACTERS = 64 << 10
+_MAX_MESSAGE_CHARACTERS = 300
 
 
 def to_printable(text: str) -> str:
@@ -23,6 +26,12 @@ def to_printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def to_one_line(text: str) -> str:
+    """Return the text on one line, without control characters, and not too long."""
+    line = " ".join(to_printable(text[:MAX_CHARACTERS]).split())
+    return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
 
 
 def parse_integer(digits: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Violation
 
 # An older order also blocks a change, but each week costs a request.
 WEEKS_OF_ORDERS = 5
@@ -45,14 +45,13 @@ class AccountFacts:
         self._futures = futures
         self._has_several_symbols = has_several_symbols
         self._can_list_all_positions = True
-        self._instruments: dict[str, api.Instrument] | None = None
-        self._instruments_error: CoinSwitchError | None = None
+        self._instruments: dict[str, api.Instrument] | CoinSwitchError | None = None
         self._stopped_by: CoinSwitchError | None = None
         self.positions: dict[str, list[Row]] | None = None
         self.positions_error: CoinSwitchError | None = None
         self.warnings: list[str] = []
 
-    def find_violation(self, goal: Goal) -> Violation | None:
+    def find_violation(self, goal: policy.Goal) -> Violation | None:
         """Return why the exchange would never accept a desired leverage, or None. Read the instruments once.
 
         Raises:
@@ -67,14 +66,13 @@ class AccountFacts:
 
     def _fetch_instruments(self) -> dict[str, api.Instrument]:
         """Read the instruments once. If that failed, raise the same error again."""
-        if self._instruments_error is not None:
-            raise self._instruments_error
         if self._instruments is None:
             try:
                 self._instruments = self._futures.get_instruments()
             except CoinSwitchError as error:
-                self._instruments_error = error
-                raise
+                self._instruments = error
+        if isinstance(self._instruments, CoinSwitchError):
+            raise self._instruments
         return self._instruments
 
     def fetch_all_positions(self) -> CoinSwitchError | None:

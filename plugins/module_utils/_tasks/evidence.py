@@ -13,18 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
 
 # The statuses of a write that did not get past the network, the keys or the rate limit.
 _NOT_REACHED = (None, errors.KeysRefused.status, errors.RateLimited.status)
-
-
-class Goal(NamedTuple):
-    """What the policy says about one symbol."""
-
-    symbol: str
-    leverage: int
-    enforce: str = EXACT
 
 
 class Reading(NamedTuple):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Callable, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, Goal
 
 UNCHANGED = "unchanged"
 CHANGED = "changed"

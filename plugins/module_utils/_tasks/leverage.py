@@ -19,8 +19,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment, outcomes, requests, schedule
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import WEEKS_OF_ORDERS, AccountFacts
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Attempt, Goal, Pause, Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Attempt, Pause, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Price, Row
@@ -57,8 +57,7 @@ def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bo
         writes_same: Whether to write also if the current leverage complies.
         explains: Whether to read what blocks the change if it is refused.
     """
-    entry = DesiredLeverage(goal.symbol, goal.leverage)
-    task = _Task(futures, Policy([entry], goal.enforce, single=True), Context())
+    task = _Task(futures, Policy([goal], single=True), Context())
     task.rules = task.rules._replace(writes_same=writes_same, explains=explains)
     task.take_all_steps()
     return task.get_outcomes()[0]
@@ -73,7 +72,7 @@ class _Task:
         self._policy = policy
         self._progress = context.progress
         self._facts = AccountFacts(futures, has_several_symbols=not policy.single)
-        self._rows = [Row(Goal(item.symbol, item.leverage, policy.enforce)) for item in policy.entries]
+        self._rows = [Row(goal) for goal in policy.goals]
         self._active = list(self._rows)
         self.rules = Rules(reads_limits=not policy.single, retries=client.retries)
         # Why no more reads, or no more writes, are sent.
@@ -116,16 +115,13 @@ class _Task:
 
     def get_outcomes(self) -> list[outcomes.Outcome]:
         """Return what is known about each symbol."""
-        return [
-            outcomes.Outcome(
-                row.goal,
-                row.evidence,
-                judgment.judge(row.evidence, row.goal),
-                self._facts.get_positions(row.goal.symbol),
-                has_several_symbols=not self._policy.single,
-            )
-            for row in self._rows
-        ]
+        found = []
+        for row in self._rows:
+            verdict = judgment.judge(row.evidence, row.goal)
+            positions = self._facts.get_positions(row.goal.symbol)
+            several = not self._policy.single
+            found.append(outcomes.Outcome(row.goal, row.evidence, verdict, positions, several))
+        return found
 
     def _start_progress(self) -> str:
         """Print what the task is going to do, and return it as the plan."""
@@ -257,7 +253,7 @@ class _Task:
         elif row.explains or row.step is Step.END:
             verdict = judgment.judge(row.evidence, row.goal)
             self._count_write(row, verdict)
-            if row.step is Step.END and self._progress.is_shown:
+            if row.step is Step.END:
                 self._progress.finished(row.goal.symbol, verdict, explain(verdict, row.evidence, row.goal))
 
     def _count_write(self, row: Row, verdict: judgment.Verdict) -> None:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, InternalError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, build_error
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain
 

@@ -30,51 +30,55 @@ _NO_LEVERAGES = "leverages is empty. Name at least one symbol and its leverage, 
 _MAX_SHOWN = 80
 
 
-class DesiredLeverage(NamedTuple):
-    """The desired leverage of one symbol."""
+class Goal(NamedTuple):
+    """What the policy says about one symbol.
+
+    Attributes:
+        leverage: The desired leverage.
+        enforce: EXACT or MAXIMUM.
+    """
 
     symbol: str
     leverage: int
+    enforce: str = EXACT
 
 
 class Policy(NamedTuple):
     """The policy of a task.
 
     Attributes:
-        entries: The desired leverage of each symbol, in the order of the options.
-        enforce: EXACT or MAXIMUM.
+        goals: What it says about each symbol, in the order of the options.
         on_blocked: FAIL or WARN.
         single: Whether the task uses the option `symbol`, and not `leverages`.
     """
 
-    entries: list[DesiredLeverage]
-    enforce: str = EXACT
+    goals: list[Goal]
     on_blocked: str = FAIL
     single: bool = False
 
 
 def read_policy(options: Mapping[str, Any]) -> Policy:
     """Return the policy of the options. Raise InputRefused if one of them is not valid."""
-    return Policy(
-        _read_entries(options), options["enforce"], options["on_blocked"], single=options["leverages"] is None
-    )
+    return Policy(_read_goals(options), options["on_blocked"], single=options["leverages"] is None)
 
 
-def _read_entries(options: Mapping[str, Any]) -> list[DesiredLeverage]:
+def _read_goals(options: Mapping[str, Any]) -> list[Goal]:
+    enforce = options.get("enforce", EXACT)
     if options.get("leverages") is not None:
-        return read_leverages(options["leverages"])
+        return read_leverages(options["leverages"], enforce)
     if options.get("symbol") is None and options.get("leverage") is None:
         # Ansible requires one of the options, and null is a value.
         raise InputRefused(_NO_LEVERAGES)
     symbol = check_symbol(options.get("symbol"))
-    return [DesiredLeverage(symbol, _check_leverage(symbol, options.get("leverage")))]
+    return [Goal(symbol, _check_leverage(symbol, options.get("leverage")), enforce)]
 
 
-def read_leverages(value: Any) -> list[DesiredLeverage]:
+def read_leverages(value: Any, enforce: str = EXACT) -> list[Goal]:
     """Return the desired leverage of each symbol, in the order of the value. Raise InputRefused if it is not valid.
 
     Args:
         value: The option `leverages`. A dictionary, or the same as text: from `--extra-vars`, a survey or `to_json`.
+        enforce: EXACT or MAXIMUM.
     """
     if isinstance(value, str):
         pairs = _read_pairs(value)
@@ -87,11 +91,9 @@ def read_leverages(value: Any) -> list[DesiredLeverage]:
         )
     if not pairs:
         raise InputRefused(_NO_LEVERAGES)
-    entries = [
-        DesiredLeverage(check_symbol(name, single=False), _check_leverage(name, leverage)) for name, leverage in pairs
-    ]
-    check_unique([desired.symbol for desired in entries], "leverages")
-    return entries
+    goals = [Goal(check_symbol(name, single=False), _check_leverage(name, value), enforce) for name, value in pairs]
+    check_unique([goal.symbol for goal in goals], "leverages")
+    return goals
 
 
 def _read_pairs(text: str) -> list[tuple[str, str]]:
@@ -131,24 +133,24 @@ def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> 
         error: The facts of the failure.
     """
     try:
-        entries = _read_entries(options)
+        goals = _read_goals(options)
     except InputRefused:
-        entries = []
+        goals = []
     rows: list[dict[str, Any]] = [
         {
-            "symbol": entry.symbol,
+            "symbol": goal.symbol,
             "exchange": str(options.get("exchange")).upper(),
             "leverage": None,
             "previous_leverage": None,
             "changed": False,
-            "desired_leverage": entry.leverage,
+            "desired_leverage": goal.leverage,
             "outcome": "unknown",
             "cause": error.get("kind"),
             "reason": "The task failed before it sent a request.",
             "blockers": [],
             "positions": None,
         }
-        for entry in entries
+        for goal in goals
     ]
     return {"diff": {"before": {}, "after": {}}, "results": rows}
 

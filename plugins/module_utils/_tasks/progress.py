@@ -46,11 +46,6 @@ class Progress:
         """Whether there is a way to print."""
         return self._print_line is not None
 
-    @property
-    def is_shown(self) -> bool:
-        """Whether the task is long and its progress is printed."""
-        return self.can_print and self._is_long
-
     def start(self, plan: str, seconds: float) -> None:
         """Print the plan of a task that is expected to take longer than a few seconds.
 

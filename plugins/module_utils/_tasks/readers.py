@@ -14,13 +14,12 @@ import math
 from collections import Counter
 from functools import partial
 from itertools import chain
-from typing import Any, Callable, Dict, Mapping, TypeVar
+from typing import Callable, Mapping, TypeVar
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client as _client
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument, Row
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
@@ -34,7 +33,6 @@ MIN_TIME_MS = 10**12
 MAX_TIME_MS = 10**13 - 1
 
 _T = TypeVar("_T")
-Row = Dict[str, Any]
 
 
 class _SymbolReader:
@@ -54,7 +52,7 @@ class _SymbolReader:
         """Return the result of `read_symbol` for one symbol. The message of an error names the symbol."""
         try:
             return read_symbol(symbol)
-        except CoinSwitchError as error:
+        except errors.CoinSwitchError as error:
             if error.ends is not errors.Ends.NOTHING:
                 raise
             if isinstance(error, errors.Refused) and error.is_from_api:
@@ -68,7 +66,7 @@ class _SymbolReader:
         self._is_unchecked = False
         try:
             listed = self._futures.get_instruments()
-        except CoinSwitchError as error:
+        except errors.CoinSwitchError as error:
             if error.ends is not errors.Ends.NOTHING:
                 raise
             problem = f"It is not known whether {self._futures.exchange} lists {', '.join(symbols)}."
@@ -215,7 +213,7 @@ def _read_clock_offset(futures: Futures) -> tuple[float | None, list[str]]:
     try:
         exchange_time = futures.get_server_time() / 1000
         offset: float | None = futures.client.timing.midpoint - exchange_time
-    except CoinSwitchError as error:
+    except errors.CoinSwitchError as error:
         offset = _client.get_clock_offset(futures.client.timing.date, futures.client.timing.midpoint)
         warnings.append(
             f"The exchange did not return its time, so clock_offset is only accurate to one second. {error}"

@@ -15,7 +15,8 @@ from typing import Mapping, NamedTuple, Sequence
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import Endpoint
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Pause
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 # A write is decided with a reading that is at most this old.

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Pause, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Pause, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import complies
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, Goal
 
 
 class Step(Enum):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import to_decimal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Goal, Reading
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 
 READ_BEFORE_YOU_TRADE = "Read the leverage before you trade."
 # How many positions, and how many orders, a reason names.
@@ -48,7 +49,8 @@ def _explain_blocked_or_refused(verdict: Verdict, evidence: Evidence, goal: Goal
         why = describe_blockers(evidence.blockers)
     else:
         why = violation.text if violation else _describe_search(evidence)
-    return [_describe_state(verdict, goal) if is_listed else "", why, _describe_observation(evidence)]
+    observed = None if evidence.predicted else evidence.last_error
+    return [_describe_state(verdict, goal) if is_listed else "", why, _quote(observed)]
 
 
 def _describe_search(evidence: Evidence) -> str:
@@ -132,10 +134,6 @@ def _list_items(name: str, items: list[str]) -> str:
     more = f"; and {len(items) - _MAX_NAMED} more" if len(items) > _MAX_NAMED else ""
     count = f"an {name}" if len(items) == 1 else f"{len(items)} {name}s"
     return f"{count} ({'; '.join(items[:_MAX_NAMED])}{more})"
-
-
-def _describe_observation(evidence: Evidence) -> str:
-    return "" if evidence.predicted else _quote(evidence.last_error)
 
 
 def _quote(error: CoinSwitchError | None) -> str:

@@ -67,16 +67,14 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         arguments = self._task.args
         with _set_environment(environment):
             options, refusal = self._validate(arguments)
-            if refusal is not None:
-                self._print_way(task_vars, REFUSED)
-                refused = _module.refuse(self.definition, options, refusal)
-                return {**result, **self._finish(refused, options, task_vars)}
-            empty_keys = _describe_empty_keys(arguments, task_vars)
-            is_refused = empty_keys is not None or self._is_refused(options)
+            is_refused = refusal is not None or self._is_refused(options)
+            if not is_refused:
+                refusal = _describe_empty_keys(arguments, task_vars)
+                is_refused = refusal is not None
             reason = None if is_refused else route.reason_for_module(Task(self, task_vars, environment))
             if reason is None:
                 self._print_way(task_vars, REFUSED if is_refused else "runs directly in the controller")
-                return {**result, **self._run_directly(options, task_vars, empty_keys)}
+                return {**result, **self._run_directly(options, task_vars, refusal)}
         self._print_way(task_vars, f"runs as a module: {reason}")
         return dict(merge_hash(result, self._run_module(task_vars)))
 
@@ -125,7 +123,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         wrap_async = self._task.async_val and not self._connection.has_native_async
         # An asynchronous task may run longer than ansible-playbook. Another host or container has other processes.
         is_watched = not wrap_async and not route.has_other_connection(self._connection)
-        controller = {_module.CONTROLLER: _module.Process.find(_get_controller())} if is_watched else {}
+        controller = {_module.CONTROLLER: _module.identify_process(_get_controller())} if is_watched else {}
         try:
             with _set_environment(controller):
                 result: dict[str, Any] = self._execute_module(
@@ -148,9 +146,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         host = task_vars.get("inventory_hostname", "")
         return lambda text: Display().display(f"{host}: {text}", stderr=True)
 
-    def _run_directly(
-        self, options: dict[str, Any], task_vars: dict[str, Any], empty_keys: str | None
-    ) -> dict[str, Any]:
+    def _run_directly(self, options: dict[str, Any], task_vars: dict[str, Any], refusal: str | None) -> dict[str, Any]:
         warnings: list[str] = []
         controller = _get_controller()
         result = _module.execute(
@@ -160,16 +156,11 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
             warn=warnings.append,
             may_send=lambda: _check_parent(controller),
             print_line=self._get_line_printer(task_vars),
-            refusal=empty_keys,
+            refusal=refusal,
         )
+        # From here on, give the result the form that AnsibleModule gives it.
         if warnings:
             result["warnings"] = warnings
-        return self._finish(result, options, task_vars)
-
-    def _finish(
-        self, result: dict[str, Any], options: Mapping[str, Any], task_vars: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return a result in the form that AnsibleModule gives it."""
         if _shows_invocation(task_vars):
             result["invocation"] = {"module_args": _hide_secrets(self.definition.argument_spec, options)}
         if not result["failed"]:

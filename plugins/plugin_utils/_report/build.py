@@ -114,7 +114,7 @@ def read_policy(value: Any) -> Row:
     The entries of a policy that the module refuses are returned, too, because each of them counts as not known.
     """
     with suppress(InputRefused):
-        return {entry.symbol: entry.leverage for entry in read_leverages(value)}
+        return {goal.symbol: goal.leverage for goal in read_leverages(value)}
     try:
         policy = check_type_dict(value)
     except (TypeError, ValueError):

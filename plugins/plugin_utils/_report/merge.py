@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any, Dict, Iterable, Mapping, Sequence
+from typing import Any, Dict, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
@@ -41,47 +42,42 @@ def merge_reports(
     """
     if not reports:
         raise ValueError("There are no reports to merge. Name the JSON report of each part.")
+    with _advise_on_other_files():
+        for report in reports:
+            _history.read_earlier_report(report)
+        ordered = sorted(reports, key=itemgetter("time"))
+        newest = str(ordered[-1]["time"])
+        oldest = _subtract_hours(newest, max_age)
+        current = [report for report in ordered if report["time"] >= oldest]
+        accounts = {
+            account["account"]: _forget_readings(account, report["time"])
+            for report in ordered
+            if report["time"] < oldest
+            for account in unpack(report)
+        }
+        for account in expected:
+            name = str(account["name"])
+            accounts.setdefault(name, _build.read_account(name, account))
+        accounts.update(_merge_accounts(current))
+        incomplete = f"Only {len(current)} of {parts} reports could be merged. See the output of the parts."
+        heading = _build.Heading(
+            title=str(reports[0]["title"]) if title is None else title,
+            time=newest,
+            check_mode=all(report["check_mode"] for report in current),
+            inventory=inventory,
+            incomplete=incomplete if len(current) < parts else "",
+        )
+        return _build.assemble(list(accounts.values()), heading, previous)
+
+
+@contextmanager
+def _advise_on_other_files() -> Iterator[None]:
+    """Raise ValueError with advice if the code inside finds something that is not a report."""
     try:
         with _history.refuse_other_structures():
-            for report in reports:
-                _history.read_earlier_report(report)
-            return _merge(reports, title, expected, max_age, parts, previous, inventory)
+            yield
     except ValueError as error:
         raise ValueError(f"A report cannot be merged: {error}. Name only files that this collection wrote.") from None
-
-
-def _merge(
-    reports: Sequence[Mapping[str, Any]],
-    title: str | None,
-    expected: Sequence[Mapping[str, Any]],
-    max_age: float,
-    parts: int,
-    previous: Mapping[str, Any] | None,
-    inventory: Sequence[str],
-) -> Row:
-    ordered = sorted(reports, key=itemgetter("time"))
-    newest = str(ordered[-1]["time"])
-    oldest = _subtract_hours(newest, max_age)
-    current = [report for report in ordered if report["time"] >= oldest]
-    accounts = {
-        account["account"]: _forget_readings(account, report["time"])
-        for report in ordered
-        if report["time"] < oldest
-        for account in unpack(report)
-    }
-    for account in expected:
-        name = str(account["name"])
-        accounts.setdefault(name, _build.read_account(name, account))
-    accounts.update(_merge_accounts(current))
-    incomplete = f"Only {len(current)} of {parts} reports could be merged. See the output of the parts."
-    heading = _build.Heading(
-        title=str(reports[0]["title"]) if title is None else title,
-        time=newest,
-        check_mode=all(report["check_mode"] for report in current),
-        inventory=inventory,
-        incomplete=incomplete if len(current) < parts else "",
-    )
-    return _build.assemble(list(accounts.values()), heading, previous)
 
 
 def _subtract_hours(time: str, hours: float) -> str:

@@ -16,7 +16,7 @@ import yaml
 from ansible.module_utils import basic
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import CONNECTION
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import CONNECTION
 
 from .names import compare_names
 
@@ -97,10 +97,10 @@ def test_each_option_is_used(module: str, spec: dict[str, dict[str, Any]]) -> No
     definition = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").DEFINITION
     reader = inspect.getmodule(definition.read_options)
     assert reader
-    for names, source in ((spec.keys() - CONNECTION.keys(), reader), (CONNECTION, connection)):
+    for names, source in ((spec.keys() - CONNECTION.keys(), reader), (CONNECTION, connection.read_connection)):
         used = set(re.findall(r'"(\w+)"', inspect.getsource(source)))
-        path = source.__name__.removeprefix(f"{COLLECTION}.").replace(".", "/")
-        compare_names(f"{path}.py, which reads the options,", used & set(names), names)
+        file = Path(inspect.getfile(source)).name
+        compare_names(f"{file}, which reads the options,", used & set(names), names)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -120,7 +120,7 @@ def test_documentation_names_the_environment_variables_of_the_spec(
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_keys_have_no_log(spec: dict[str, dict[str, Any]]) -> None:
     secret = {name for name, option in spec.items() if option.get("no_log")}
-    compare_names("the options with no_log (CONNECTION in _ansible/module.py)", secret, {"api_key", "secret_key"})
+    compare_names("the options with no_log (CONNECTION in _ansible/connection.py)", secret, {"api_key", "secret_key"})
 
 
 def test_action_group_lists_each_module() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.tradeops.coinswitch.plugins.doc_fragments.connection import ModuleDocFragment
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import CONNECTION
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import CONNECTION
 from ansible_collections.tradeops.coinswitch.plugins.modules import futures_leverage
 
 from ..project.names import compare_names

@@ -28,10 +28,10 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import (
     Attempt,
     Evidence,
-    Goal,
     Pause,
     Reading,
 )
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 
 DESIRED = 10
 CLAMPED = 15
@@ -80,7 +80,7 @@ REPLIES = {
     "redirect": Reply(_refuse(302, is_from_api=False)),
     "no JSON, done": Reply(Unclear("no JSON", 200), 0),
     "no JSON": Reply(Unclear("no JSON", 200)),
-    "429": Reply(RateLimited(None)),
+    "429": Reply(RateLimited()),
     "401": Reply(KeysRefused("401")),
     "wrong echo, done": Reply(Unconfirmed("7", 200), 0),
     "clamped": Reply(Unconfirmed("15", 200), 0, CLAMPED),

@@ -25,7 +25,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.tran
     Transport,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.leverage import apply
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import DesiredLeverage, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import FAULTS, Fault
@@ -217,7 +217,7 @@ def run_task(
     pacer = Pacer(MemoryBudgets(), 1.0, 600.0, clock, clock.sleep)
     client = Client(transport, pacer, RETRIES, transport.describe_pair, lambda value: value, clock.unix, clock.sleep)
     try:
-        policy = Policy([DesiredLeverage("BTCUSDT", desired)], single=True)
+        policy = Policy([Goal("BTCUSDT", desired)], single=True)
         reports[task] = apply(Futures(client, "EXCHANGE_2"), policy, Context())
     finally:
         order.end_task(task)

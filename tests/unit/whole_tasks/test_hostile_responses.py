@@ -95,6 +95,12 @@ def test_malformed_responses_make_a_report_without_a_defect(harness: ModuleHarne
         assert result["handled"] is (body in BODIES_WITHOUT_A_LEVERAGE)
 
 
+@pytest.mark.parametrize("options", [{}, {"rate_limit_share": ""}, {"rate_limit_share": 0.5}])
+def test_check_leaves_half_of_each_limit_unless_it_is_told_less(harness: ModuleHarness, options: Any) -> None:
+    assert harness.run("api_check", **options)["handled"] is True
+    assert harness.exchange.count("wallet") == 10
+
+
 # Responses of the documented form, with a value where the documentation has another one.
 FORMS: dict[str, list[Callable[[Any], Any]]] = {
     "read_leverage": [lambda value: {"data": {"symbol": "BTCUSDT", "exchange": "EXCHANGE_2", "leverage": value}}],

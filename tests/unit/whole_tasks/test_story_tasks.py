@@ -21,7 +21,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endp
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Instrument
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage as _leverage
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import FAIL, DesiredLeverage, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import FAIL, Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
@@ -96,7 +96,7 @@ class StoryFutures:
 def run(story: Story, replies: tuple[str, ...], single: bool, check_mode: bool = False) -> tuple[Result, World]:
     """Run a task in a story. Raise NeedsReply if it has more writes than responses."""
     futures: Any = StoryFutures(story, replies)
-    policy = Policy([DesiredLeverage(SYMBOL, DESIRED)], story.enforce, FAIL, single)
+    policy = Policy([Goal(SYMBOL, DESIRED, story.enforce)], FAIL, single)
     result = _leverage.apply(futures, policy, Context(check_mode))
     if "NeedsReply" in str(result.failure):
         raise NeedsReply

@@ -18,12 +18,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.paci
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.transport import Transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage as _leverage
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
-    EXACT,
-    FAIL,
-    DesiredLeverage,
-    Policy,
-)
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, FAIL, Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 from sandbox import Exchange, Fault, Quirks, Request, Sandbox
@@ -178,17 +173,18 @@ class ClientSetup:
         """Return the bodies of the writes that reached the exchange."""
         return [request.body for request in self.exchange.requests if request.endpoint == WRITE]
 
-    def enforce(self, policy: Mapping[str, int], check: bool = False, **rules: Any) -> Result:
+    def enforce(self, policy: Mapping[str, int], check: bool = False, enforce: str = EXACT, **rules: Any) -> Result:
         """Apply the policy, or predict the result in check mode.
 
         Args:
             policy: The desired leverage of each symbol.
             check: Whether to run in check mode.
+            enforce: EXACT or MAXIMUM, for each symbol.
             rules: Other fields of the `Policy`. A policy with one symbol is `single` by default.
         """
-        rules = {"enforce": EXACT, "on_blocked": FAIL, "single": len(policy) == 1, **rules}
-        entries = [DesiredLeverage(symbol, leverage) for symbol, leverage in policy.items()]
-        return _leverage.apply(self.futures, Policy(entries, **rules), Context(check, self.progress))
+        rules = {"on_blocked": FAIL, "single": len(policy) == 1, **rules}
+        goals = [Goal(symbol, leverage, enforce) for symbol, leverage in policy.items()]
+        return _leverage.apply(self.futures, Policy(goals, **rules), Context(check, self.progress))
 
 
 NewSetup = Callable[..., ClientSetup]

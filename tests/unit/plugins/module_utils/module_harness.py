@@ -27,6 +27,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible impor
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import Connection
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import transport as _transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.signing import SignedAuth
 
@@ -191,7 +192,7 @@ class ModuleHarness:
         # It writes to the system's log.
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
 
-    def _connect(self, connection: Connection, clean: Callable[[Any], Any], *_unused: object) -> Client:
+    def _connect(self, connection: Connection, clean: Callable[[Any], Any], *_unused: object) -> Futures:
         """Replace `_module.connect`: use the clock of this harness, and keep the request budgets in memory."""
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)
@@ -199,9 +200,10 @@ class ModuleHarness:
         pacer = Pacer(
             MemoryBudgets(), connection.rate_limit_share, connection.rate_limit_timeout, self.clock, self.clock.sleep
         )
-        return Client(
+        client = Client(
             transport, pacer, connection.retries, auth.describe_pair, clean, self.clock.unix, self.clock.sleep
         )
+        return Futures(client, connection.exchange)
 
     def run(self, module: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module, then let all late work take effect.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,7 +21,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import set_fallbacks
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import Process
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import CONNECTION
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import has_ended, identify_process
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import libraries as _libraries
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     InputRefused,
@@ -132,7 +134,7 @@ def test_empty_environment_variable_is_not_set(
     assert "api_key is missing" in run_module(without_connection=True, symbol="BTCUSDT", leverage=10)["msg"]
     assert run_module(symbol="BTCUSDT", leverage=10)["outcome"] == "unchanged"
     parameters: dict[str, Any] = {"ansible": "value"}
-    set_fallbacks(_module.CONNECTION, parameters)
+    set_fallbacks(CONNECTION, parameters)
     assert parameters == {"ansible": "value"}
 
 
@@ -421,7 +423,7 @@ def test_wrong_policy_is_reported_before_missing_keys(run_module: Run) -> None:
     assert "did you mean" in run_module(without_connection=True, symbol="BTC/USDT", leverage=10)["msg"]
 
 
-def test_caller_can_refuse_the_connection_options() -> None:
+def test_caller_can_refuse_the_options() -> None:
     params = {"symbol": "BTCUSDT", "leverage": 10, "leverages": None, "enforce": "exact", "on_blocked": "fail"}
     result = _module.execute(futures_leverage.DEFINITION, params, False, print, lambda: None, refusal="no keys")
     assert result["msg"] == "no keys"
@@ -445,12 +447,10 @@ def test_api_check_refuses_a_share_that_is_not_a_number(run_module: Run, share: 
     assert result["msg"].startswith("rate_limit_share must be a number above 0 and up to 1")
 
 
-# --- refuse ---
-
-
 def test_refused_task_returns_the_empty_result_without_keys() -> None:
     message = f"value of enforce must be one of: exact, maximum, got: {SECRET_KEY}"
-    result = _module.refuse(futures_leverage.DEFINITION, {"secret_key": SECRET_KEY}, message)
+    params = {"secret_key": SECRET_KEY}
+    result = _module.execute(futures_leverage.DEFINITION, params, False, print, lambda: None, refusal=message)
     assert result == {
         "changed": False,
         "diff": {"before": {}, "after": {}},
@@ -464,32 +464,33 @@ def test_refused_task_returns_the_empty_result_without_keys() -> None:
     }
 
 
-# --- Process ---
+# --- identify_process and has_ended ---
 
 
 def test_process_is_running_until_it_ends() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        process = Process.find(child.pid)
-        assert process.started
-        assert process.is_running()
+        process = identify_process(child.pid)
+        assert re.fullmatch(f"{child.pid}:[0-9]+", process)
+        assert not has_ended(process)
         child.communicate()
-    assert not process.is_running()
+    assert has_ended(process)
 
 
-def test_zombie_is_not_running() -> None:
+def test_zombie_has_ended() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        process = Process.find(child.pid)
+        process = identify_process(child.pid)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert Path(f"/proc/{child.pid}").exists()
-        assert not process.is_running()
+        assert has_ended(process)
 
 
 def test_other_process_with_the_same_id_is_not_the_process() -> None:
-    process = Process.find(os.getpid())
-    assert process.is_running()
-    assert not process._replace(started=str(int(process.started) - 1)).is_running()
-    assert not process._replace(started="").is_running()
+    process = identify_process(os.getpid())
+    assert not has_ended(process)
+    process_id, started = process.split(":")
+    assert has_ended(f"{process_id}:{int(started) - 1}")
+    assert has_ended(f"{process_id}:")
 
 
 def test_process_can_have_any_name(tmp_path: Path) -> None:
@@ -499,33 +500,35 @@ def test_process_can_have_any_name(tmp_path: Path) -> None:
         # The name changes when the child starts the program.
         while b") Z 1" not in Path(f"/proc/{child.pid}/stat").read_bytes():
             pass
-        assert Process.find(child.pid).is_running()
-        assert Process.find(child.pid).started.isdigit()
+        process = identify_process(child.pid)
+        assert not has_ended(process)
+        assert re.fullmatch(f"{child.pid}:[0-9]+", process)
         child.communicate()
 
 
 def test_process_of_another_user_or_without_proc_is_running_if_its_id_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module, "_read_state_and_start", lambda _process_id: ("", ""))
-    assert Process.find(os.getpid()) == Process(os.getpid(), "")
-    assert Process(os.getpid()).is_running()
+    process = identify_process(os.getpid())
+    assert process == f"{os.getpid()}:"
+    assert not has_ended(process)
     monkeypatch.setattr(os, "kill", make_failing_work(PermissionError()))
-    assert Process(os.getpid()).is_running()
+    assert not has_ended(process)
     monkeypatch.setattr(os, "kill", make_failing_work(ProcessLookupError()))
-    assert not Process(os.getpid()).is_running()
+    assert has_ended(process)
+    assert has_ended("123:456")
 
 
-def test_process_can_be_passed_as_text() -> None:
-    for process in (Process(123, "456"), Process(123)):
-        assert Process.parse(str(process)) == process
-    for text in ("", "123", "0:1", "-1:1", "1:2:3", "one:2", "1:2\n"):
-        assert Process.parse(text) is None
+@pytest.mark.parametrize("text", ["", "123", "0:1", "-1:1", "1:2:3", "one:2", "1:2\n"])
+def test_other_text_is_no_process_that_can_end(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(_module, "_read_state_and_start", lambda _process_id: ("Z", "0"))
+    assert not has_ended(text)
 
 
 # --- check_reader ---
 
 
 def test_module_stops_only_if_ansible_playbook_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    for running in ("", "not a process", str(Process.find(os.getpid()))):
+    for running in ("", "not a process", identify_process(os.getpid())):
         monkeypatch.setenv(_module.CONTROLLER, running)
         _module.check_reader()
     monkeypatch.setenv(_module.CONTROLLER, f"{os.getpid()}:1")

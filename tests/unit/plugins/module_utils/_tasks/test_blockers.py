@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unclear
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import RECENT_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS, AccountFacts
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Goal, Violation
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Violation
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM, Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import describe_blockers
 from sandbox import FAULTS
 

@@ -50,7 +50,7 @@ def test_reading_that_says_never_configured_worked() -> None:
         (Unclear("timeout", 408), True, True),
         (Unconfirmed("accepted", 202), True, True),
         (KeysRefused("no"), False, False),
-        (RateLimited(None), False, False),
+        (RateLimited(), False, False),
         (Unreachable("no network"), False, False),
     ],
     ids=str,

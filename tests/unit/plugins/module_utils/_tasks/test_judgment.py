@@ -22,13 +22,12 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Pause,
     Reading,
     Violation,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import RULES, complies, judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM, Goal
 
 EXACT_GOAL = Goal("BTCUSDT", 10)
 MAXIMUM_GOAL = Goal("BTCUSDT", 10, MAXIMUM)
@@ -131,7 +130,7 @@ CASES: dict[str, Case] = {
     "refused and not allowed": ([read(20), write(REFUSED), read(20)], NOT_ALLOWED, ("refused", "limits", 20, 20)),
     # No write reached the exchange.
     "no time to write": ([read(20)], {"held": SPENT}, ("not_written", "rate_limit", 20, 20)),
-    "refused by the rate limit": ([read(20), write(RateLimited(None))], {}, ("not_written", "rate_limit", 20, 20)),
+    "refused by the rate limit": ([read(20), write(RateLimited())], {}, ("not_written", "rate_limit", 20, 20)),
     "keys that cannot write": ([read(20), write(KEYS), read(20), write(KEYS)], {}, ("not_written", "keys", 20, 20)),
     "no connection": ([read(20), write(Unreachable("no"))], {}, ("not_written", "network", 20, 20)),
     "unknown limits": ([read(20)], {"limits_error": LOST}, ("not_written", "limits_unknown", 20, 20)),

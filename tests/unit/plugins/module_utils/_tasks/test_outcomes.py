@@ -19,12 +19,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Reading,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import judge
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, FAIL, WARN, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import FAIL, WARN, Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
 REFUSED = Refused(400, "Not now", "POST /leverage")
@@ -57,7 +56,7 @@ CHANGED_BUT_UNKNOWN = make_outcome("FUSDT", [read(20), write(Unclear("lost")), r
 
 
 def build(*outcomes: Outcome, on_blocked: str = FAIL, single: bool = False, error: Any = None) -> Result:
-    return build_result(outcomes, Policy([], EXACT, on_blocked, single), "EXCHANGE_2", error)
+    return build_result(outcomes, Policy([], on_blocked, single), "EXCHANGE_2", error)
 
 
 # --- Outcome.as_row ---

@@ -23,7 +23,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
     EXACT,
     MAXIMUM,
-    DesiredLeverage,
+    Goal,
     read_policy,
 )
 
@@ -48,14 +48,12 @@ def get_refusal(**options: Any) -> str:
 
 def test_leverages_keep_their_order() -> None:
     policy = read_policy(make_options(leverages={"ethusdt": 5, "BTCUSDT": "10"}))
-    assert policy == _policy.Policy(
-        [DesiredLeverage("ETHUSDT", 5), DesiredLeverage("BTCUSDT", 10)], EXACT, "fail", single=False
-    )
+    assert policy == _policy.Policy([Goal("ETHUSDT", 5), Goal("BTCUSDT", 10)], "fail", single=False)
 
 
 def test_symbol_and_leverage_give_a_single_policy() -> None:
     options = {**make_options("btcusdt", 10), "enforce": MAXIMUM, "on_blocked": "warn"}
-    assert read_policy(options) == _policy.Policy([DesiredLeverage("BTCUSDT", 10)], MAXIMUM, "warn", single=True)
+    assert read_policy(options) == _policy.Policy([Goal("BTCUSDT", 10, MAXIMUM)], "warn", single=True)
 
 
 @pytest.mark.parametrize("empty", [{}, "", " ", "{}", "{ }", None])
@@ -85,7 +83,7 @@ DICTIONARY = {"BTCUSDT": 10, "ETHUSDT": 5}
     ],
 )
 def test_leverages_can_be_text_with_a_dictionary(text: str) -> None:
-    assert _policy.read_leverages(text) == [DesiredLeverage(*item) for item in DICTIONARY.items()]
+    assert _policy.read_leverages(text) == [Goal(*item) for item in DICTIONARY.items()]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_long_text_is_refused_fast() -> None:
     [("BTCUSDT", "BTCUSDT"), ("btcusdt", "BTCUSDT"), ("BtcUsdt", "BTCUSDT"), ("1000pepeusdt", "1000PEPEUSDT")],
 )
 def test_symbol_of_letters_and_digits_is_returned_in_upper_case(typed: str, symbol: str) -> None:
-    assert read_policy(make_options(typed, 10)).entries == [DesiredLeverage(symbol, 10)]
+    assert read_policy(make_options(typed, 10)).goals == [Goal(symbol, 10)]
 
 
 @pytest.mark.parametrize(
@@ -307,7 +305,7 @@ def test_symbol_that_is_named_twice_is_refused(leverages: dict[Any, int], duplic
     ("typed", "leverage"), [(1, 1), (10, 10), ("10", 10), ("1", 1), (125, 125), (999_999_999, 999_999_999)]
 )
 def test_leverage_is_a_whole_number_of_1_or_more(typed: Any, leverage: int) -> None:
-    (desired,) = read_policy(make_options("BTCUSDT", typed)).entries
+    (desired,) = read_policy(make_options("BTCUSDT", typed)).goals
     assert desired.leverage == leverage
     assert desired.leverage.__class__ is int
 

@@ -23,12 +23,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Pause,
     Reading,
     Violation,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM, Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Rules, Step, next_step
 
 GOAL = Goal("BTCUSDT", 10)
@@ -43,7 +42,7 @@ REDIRECTED = Refused(302, "", "POST", is_from_api=False)
 ACCEPTED = Unconfirmed("accepted", 202)
 NOT_JSON = Unclear("not JSON", 200)
 KEYS = KeysRefused("no")
-LIMITED = RateLimited(None)
+LIMITED = RateLimited()
 UNSENT = Unreachable("no network")
 FAILED = Reading(0.0, failure=LOST)
 UNSET = Reading(0.0)

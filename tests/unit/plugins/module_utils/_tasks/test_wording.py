@@ -19,12 +19,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Attempt,
     Event,
     Evidence,
-    Goal,
     Reading,
     Violation,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM, Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import (
     describe_blockers,
     explain,
