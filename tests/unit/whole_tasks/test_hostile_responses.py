@@ -96,7 +96,7 @@ def test_malformed_responses_make_a_report_without_a_defect(harness: ModuleHarne
 
 
 @pytest.mark.parametrize("options", [{}, {"rate_limit_share": ""}, {"rate_limit_share": 0.5}])
-def test_check_leaves_half_of_each_limit_unless_it_is_told_less(harness: ModuleHarness, options: Any) -> None:
+def test_check_uses_half_of_each_limit_by_default(harness: ModuleHarness, options: Any) -> None:
     assert harness.run("api_check", **options)["handled"] is True
     assert harness.exchange.count("wallet") == 10
 
