@@ -82,7 +82,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
 }
 
 
-def read_connection(options: Mapping[str, Any], argument_spec: Mapping[str, Any] = CONNECTION) -> Connection:
+def read_connection(options: Mapping[str, Any], argument_spec: Mapping[str, Any]) -> Connection:
     """Return the connection options. Raise InputRefused if one of them is not valid.
 
     Args:

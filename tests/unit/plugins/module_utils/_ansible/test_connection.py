@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection as _connection
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import (
     API_URL_VARIABLE,
     CONNECTION,
     FLOAT,
     INT,
     Connection,
-    read_connection,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 
@@ -37,6 +37,12 @@ VALID_OPTIONS: dict[str, Any] = {
 }
 # An option that is a boolean cannot be an empty text.
 CONNECTION_DEFAULTS = [name for name, spec in CONNECTION.items() if "default" in spec and spec["type"] != "bool"]
+
+
+def read_connection(options: dict[str, Any], **other_defaults: Any) -> Connection:
+    """Read the connection options of a module that has other defaults for some of them."""
+    changed = {name: {**CONNECTION[name], "default": default} for name, default in other_defaults.items()}
+    return _connection.read_connection(options, {**CONNECTION, **changed})
 
 
 def get_refusal(**changes: Any) -> str:
@@ -85,6 +91,12 @@ def test_each_spelling_of_the_address_has_the_same_identity(url: str) -> None:
 
 
 # --- read_connection ---
+
+
+def test_empty_option_has_the_default_of_its_module() -> None:
+    empty = {**VALID_OPTIONS, "rate_limit_share": ""}
+    assert read_connection(empty).rate_limit_share == 1
+    assert read_connection(empty, rate_limit_share=0.5).rate_limit_share == 0.5
 
 
 def test_valid_options_become_a_connection() -> None:
