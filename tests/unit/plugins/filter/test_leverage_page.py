@@ -142,6 +142,8 @@ def test_worst_account_stays_in_view_for_three_nights() -> None:
         time = f"2026-11-{day}T02:00:00Z"
         report = leverage_report(accounts, "Desk", time, check_mode=True, previous=report)
         pages.append(PageParser(leverage_page(report, TEMPLATE)))
+    headings = ["Findings of this run", "Findings of the last 2 runs", "Findings of the last 3 runs"]
+    assert [heading in page.text for heading, page in zip(headings, pages, strict=True)] == [True] * 3
     assert pages[1].findings[0][1:7] == ["worst", "A", "40", "10", "4 times the policy", "new"]
     assert "other A: complies with the policy (was below policy, first seen 2026-11-21)" in pages[1].text
     last_seen = "\N{EN DASH} last seen 40, 2026-11-22"
