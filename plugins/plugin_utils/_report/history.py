@@ -184,6 +184,7 @@ def refuse_other_structures() -> Iterator[None]:
 def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row]]:
     name = _check_text(account["account"])
     for row in account["leverages"]:
+        _check_text(row["outcome"])
         if row["leverage"] is not None:
             yield (name, _check_text(row["symbol"])), get_last_seen({**row, "positions": None}, time)
 

@@ -96,6 +96,9 @@ UNUSABLE_FILES = {
     "positions are text": encode_finding(positions="x"),
     "size is a list": encode_finding(positions=[{"size": []}]),
     "accounts are text": encode_report(accounts="x"),
+    "leverage without an outcome": encode_report(
+        accounts=[{"account": "alpha", "leverages": [{"symbol": "A", "policy": 10, "leverage": 10}]}]
+    ),
     "time with markup": encode_report(time="<b>"),
     "time is a number": encode_report(time=1),
     "time in the future": encode_report(time="2026-11-30T02:06:00Z"),
