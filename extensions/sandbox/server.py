@@ -149,8 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         sandbox.wait(0 if fault.late else fault.delay)
         self._send_response(response, fault)
 
-    # http.server calls methods with these names.
-    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle_request  # noqa: N815
+    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle_request  # noqa: N815 # http.server calls these names
 
     def _read_request(self) -> Request | None:
         length = self.headers.get("Content-Length", "0")

@@ -21,8 +21,7 @@ from ansible.release import __version__ as ansible_version
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions"))
 
-# Python finds the sandbox only after its folder was added to the path.
-from sandbox import Account, Exchange, Sandbox  # noqa: E402
+from sandbox import Account, Exchange, Sandbox  # noqa: E402 # its folder must be in the path first
 
 CORE = tuple(int(part) for part in ansible_version.split(".")[:2])
 # The oldest Python on which modules run with this ansible-core. `make integration` sets it up if it is installed.

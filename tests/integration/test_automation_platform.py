@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # jq has no type information.
-import jq  # type: ignore[import-not-found]
+import jq  # type: ignore[import-not-found] # jq has no types
 import yaml
 
 from sandbox import Account, Exchange, Sandbox

@@ -406,7 +406,7 @@ class _Adapter(libraries.HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Prepare a connection pool. requests calls this before each request, with and without a proxy."""
-        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call] # in the stubs of requests
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call] # not in types-requests
         conn.ConnectionCls = partial(_CONNECTIONS[type(conn).ConnectionCls], self._transport)
 
 

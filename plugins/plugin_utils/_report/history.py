@@ -248,7 +248,7 @@ def _check_positions(value: Any) -> list[Row] | None:
     if value is None:
         return None
     names = _findings.POSITION_KEYS
-    positions = [{name: position[name] for name in names if name in position.keys()} for position in value]  # noqa: SIM118 # text has no keys
+    positions = [{name: position[name] for name in names if name in position.keys()} for position in value]  # noqa: SIM118 # text has no keys(), so it is refused
     if any(isinstance(item, (dict, list)) for position in positions for item in position.values()):
         raise TypeError
     return positions

@@ -64,7 +64,7 @@ def test_each_fact_of_the_check_has_a_row(fact: str) -> None:
 def test_each_quirk_has_a_row_with_all_its_values(quirk: str, values: tuple[object, ...]) -> None:
     first_cell = find_row(quirk)[0]
     for value in values:
-        word = {False: "no", True: "yes", None: "none"}.get(value, f"`{value}`")  # type: ignore[call-overload] # any value
+        word = {False: "no", True: "yes", None: "none"}.get(value, f"`{value}`")  # type: ignore[call-overload] # any type of key
         assert word in first_cell, f"the row of {quirk} in docs/api.md lacks {word} in its first cell"
 
 

@@ -111,8 +111,7 @@ def test_all_sockets_but_one_are_closed(dead_address: tuple[str, int], monkeypat
             super().setblocking(flag)
 
     monkeypatch.setattr(socket, "socket", RecordedSocket)
-    # Two statements, because ansible-test compiles the tests of modules with Python 3.8.
-    with RawServer(hold) as server:  # noqa: SIM117
+    with RawServer(hold) as server:  # noqa: SIM117 # ansible-test compiles the tests of modules with Python 3.8
         with connect_first(to_rows(dead_address, ("127.0.0.1", server.port)), time.monotonic() + HANG_TIMEOUT) as sock:
             assert [each for each in opened if each.fileno() >= 0] == [sock]
     assert len(opened) == 2
