@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -25,8 +26,6 @@ MODULES = sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py
 # These kinds need a write, or the check of the API.
 API_CHECK_KINDS = {api_check.NotHandled.kind, api_check.NotRestored.kind, errors.Stopped.kind, "failed"}
 WRITE_KINDS = {errors.Stopped.kind, errors.Unconfirmed.kind, errors.NotConfigured.kind}
-# The causes of a symbol that are not the kind of an error: what blocks a change, and what the code compares itself.
-OWN_CAUSES = {"position", "order", "limits", judgment.LIMITS_UNKNOWN}
 # The report knows more accounts than one task.
 REPORT_CAUSES = {"not_asked", "same_key", "reported_twice"}
 
@@ -36,6 +35,14 @@ def list_kinds() -> set[str]:
     classes = [item for item in vars(errors).values() if isinstance(item, type)]
     kinds = {item.kind for item in classes if issubclass(item, errors.CoinSwitchError)}
     return {*kinds, "refused", "refused_before_api"} - {"failed"}
+
+
+def list_own_causes() -> set[str]:
+    """Return the causes of a symbol that are not the kind of an error: what blocks a change, and what is compared."""
+    tree = ast.parse((ROOT / "plugins/module_utils/_tasks/blockers.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    created = [call.args[0] for call in calls if ast.unparse(call.func) in ("Violation", "_to_blocker")]
+    return {judgment.LIMITS_UNKNOWN, *(str(ast.literal_eval(cause)) for cause in created)}
 
 
 def find_words(description: list[str]) -> set[str]:
@@ -53,23 +60,20 @@ def test_each_kind_of_error_is_documented(module: str) -> None:
     expected = list_kinds() - WRITE_KINDS
     if module == "api_check":
         expected |= API_CHECK_KINDS
-    if module == "futures_leverage":
-        # For one symbol, the cause of its failure is the kind.
-        expected = documented | expected
     compare_names(f"plugins/modules/{module}.py: RETURN, error.kind", documented, expected)
 
 
 def test_each_cause_of_a_symbol_is_documented() -> None:
     documented = find_words(load_return("futures_leverage")["results"]["contains"]["cause"]["description"])
     place = "plugins/modules/futures_leverage.py: RETURN, results[].cause"
-    compare_names(place, documented, list_kinds() | OWN_CAUSES)
+    compare_names(place, documented, list_kinds() | list_own_causes())
 
 
 def test_causes_of_the_report_are_documented_and_those_with_an_action_exist() -> None:
     (report,) = yaml.safe_load(leverage_report.RETURN).values()
     documented = find_words(report["contains"]["findings"]["contains"]["cause"]["description"])
     compare_names("plugins/filter/leverage_report.py: RETURN, findings[].cause", documented, REPORT_CAUSES)
-    known = list_kinds() | OWN_CAUSES | REPORT_CAUSES
+    known = list_kinds() | list_own_causes() | REPORT_CAUSES
     compare_names(
         "_ACTION_OF_CAUSE in plugins/plugin_utils/_report/findings.py",
         findings._ACTION_OF_CAUSE,

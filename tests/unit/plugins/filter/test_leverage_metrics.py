@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def test_metrics_have_the_numbers_of_the_report_and_escaped_labels() -> None:
     names_with_help = re.findall("^# HELP (\\S+) ", text, re.MULTILINE)
     assert len(names_with_help) == len(set(names_with_help))
     assert {name.partition("{")[0] for name in samples} <= set(names_with_help)
+
+
+def test_time_of_the_run_does_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = leverage_report({}, time="2026-11-23T02:00:00Z")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        text = leverage_metrics(report)
+    time.tzset()
+    assert 'report_timestamp_seconds{report="Leverage"} 1795399200\n' in text
 
 
 def test_leverage_that_was_above_when_last_seen_keeps_its_metrics() -> None:

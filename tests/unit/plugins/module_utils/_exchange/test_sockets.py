@@ -101,6 +101,20 @@ def test_family_that_this_machine_does_not_have_is_skipped(monkeypatch: pytest.M
             assert sock.getpeername() == ("127.0.0.1", server.port)
 
 
+@pytest.mark.parametrize("method", ["setblocking", "connect_ex"])
+def test_socket_that_cannot_start_to_connect_is_closed(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    opened: list[socket.socket] = []
+
+    def fail(sock: socket.socket, _argument: object) -> None:
+        opened.append(sock)
+        raise OSError(errno.ENOBUFS, "no space")
+
+    monkeypatch.setattr(socket, "socket", type("FailingSocket", (socket.socket,), {method: fail}))
+    with pytest.raises(OSError, match="no space"):
+        connect_first(to_rows(("127.0.0.1", 1)), time.monotonic() + HANG_TIMEOUT)
+    assert [sock.fileno() for sock in opened] == [-1]
+
+
 def test_all_sockets_but_one_are_closed(dead_address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sockets, "_NEXT_ADDRESS_SECONDS", 0.001)
     opened: list[socket.socket] = []

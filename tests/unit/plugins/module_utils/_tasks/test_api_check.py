@@ -65,6 +65,19 @@ def prepare_setup(new_setup: NewSetup, quirks: Quirks | None = None, **options: 
     return setup
 
 
+# --- check ---
+
+
+@pytest.mark.parametrize("fault", [None, "401"])
+def test_check_puts_the_client_back(new_setup: NewSetup, fault: str | None) -> None:
+    setup = new_setup(retries=3)
+    client, observed = setup.futures.client, setup.futures.client.on_response
+    if fault:
+        setup.exchange.add_fault("*", FAULTS[fault], times=None)
+    run_check(setup)
+    assert (client.on_response, client.retries) == (observed, 3)
+
+
 # --- READINGS ---
 
 
