@@ -115,6 +115,20 @@ def test_socket_that_cannot_start_to_connect_is_closed(monkeypatch: pytest.Monke
     assert [sock.fileno() for sock in opened] == [-1]
 
 
+def test_connected_socket_is_closed_if_it_cannot_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+
+    def fail(sock: socket.socket, *_arguments: object) -> None:
+        opened.append(sock)
+        raise OSError(errno.EINVAL, "not supported")
+
+    with RawServer(hold) as server:
+        monkeypatch.setattr(socket, "socket", type("FailingSocket", (socket.socket,), {"setsockopt": fail}))
+        with pytest.raises(OSError, match="not supported"):
+            _sockets.open_socket("127.0.0.1", server.port, time.monotonic() + HANG_TIMEOUT)
+        assert [sock.fileno() for sock in opened] == [-1]
+
+
 def test_all_sockets_but_one_are_closed(dead_address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sockets, "_NEXT_ADDRESS_SECONDS", 0.001)
     opened: list[socket.socket] = []
