@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from decimal import Decimal
 from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client, find_message
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unexpected
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_decimal, to_int, to_one_line
 
 # Open Orders: the maximum number of orders in one response, and the longest period of one request.
 ORDERS_PER_PAGE = 50
@@ -134,7 +133,7 @@ class Futures:
             # Without a period, the exchange returns the orders of the last seven days by its own clock.
             start = now - RECENT_MS - _OVERLAP_MS // 2 if end is None else end - MAX_SPAN_MS
             latest = now + _OVERLAP_MS if end is None else end
-            new_rows = {_get_order_id(row): row for row in rows if _get_order_id(row) not in seen_ids}
+            new_rows = {get_order_id(row): row for row in rows if get_order_id(row) not in seen_ids}
             seen_ids.update(new_rows)
             yield [row for row in new_rows.values() if symbol in (None, row["symbol"])]
             is_full = len(rows) >= ORDERS_PER_PAGE
@@ -212,8 +211,9 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (not isinstance(value, bool) and to_decimal(value) == 0)
 
 
-def _get_order_id(order: Row) -> str:
-    return str(order.get("order_id", order))
+def get_order_id(order: Row) -> str:
+    """Return what makes an order unique: its ID, or its content if it has none."""
+    return str(order.get("order_id") or order)
 
 
 def _get_next_end(rows: list[Row], cursor: int | None, start: int, end: int) -> int:
@@ -238,26 +238,6 @@ def _get_next_end(rows: list[Row], cursor: int | None, start: int, end: int) -> 
             "symbol at a time."
         )
     return min(max(candidates) + 1, end - 1)
-
-
-# Decimal alone also accepts "1_0", digits of other scripts, and spaces. Such a text is ambiguous, so it is no number.
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-
-
-def to_decimal(value: Any) -> Decimal | None:
-    """Return a finite number from a JSON text or number. None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-        return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        return None
-    number = Decimal(value)
-    return number if number.is_finite() and abs(number.adjusted()) < 40 else None
-
-
-def to_int(value: Any) -> int | None:
-    """Return a whole number from a JSON text or number (`13`, `"13"` or `"13.0"`). None for any other value."""
-    number = to_decimal(value)
-    return int(number) if number is not None and number == int(number) else None
 
 
 def _to_instrument(symbol: str, fields: Any) -> Instrument:

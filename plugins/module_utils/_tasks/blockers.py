@@ -8,8 +8,7 @@ The text of a response is never interpreted. Private to this collection: anythin
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, Iterable
+from typing import Any, Dict, Iterable, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
@@ -27,27 +26,41 @@ _ORDER = {name: name for name in ("order_id", "side", "quantity", "price", "orde
 Row = Dict[str, Any]
 
 
+class Search(NamedTuple):
+    """What a search for blockers found.
+
+    Attributes:
+        blockers: The positions and orders by symbol, positions first.
+        not_read: The symbols whose positions or orders could not be read.
+    """
+
+    blockers: dict[str, list[Row]]
+    not_read: set[str]
+
+
 class AccountFacts:
     """Reads the facts of one account, each only when it is needed.
 
     Args:
         futures: The endpoints of the account.
+        symbols: The symbols of the task.
         has_several_symbols: Whether the task has several symbols. If so, one request covers the whole account, if the
             exchange allows that.
 
     Attributes:
-        positions: The open positions by symbol, as blockers. None if they were not read.
-        positions_error: Why the positions could not be read.
+        positions: The open positions, as blockers, of each symbol whose positions were read. So a symbol that is
+            missing can have positions.
+        positions_error: Why the positions of the whole account could not be read.
         warnings: What could not be read.
     """
 
-    def __init__(self, futures: api.Futures, has_several_symbols: bool = False) -> None:
+    def __init__(self, futures: api.Futures, symbols: Sequence[str], has_several_symbols: bool = False) -> None:
         self._futures = futures
+        self._symbols = symbols
         self._has_several_symbols = has_several_symbols
         self._can_list_all_positions = True
         self._instruments: dict[str, api.Instrument] | CoinSwitchError | None = None
-        self._stopped_by: CoinSwitchError | None = None
-        self.positions: dict[str, list[Row]] | None = None
+        self.positions: dict[str, list[Row]] = {}
         self.positions_error: CoinSwitchError | None = None
         self.warnings: list[str] = []
 
@@ -78,77 +91,80 @@ class AccountFacts:
     def fetch_all_positions(self) -> CoinSwitchError | None:
         """Read the positions of the account with one request, and keep them. Return the error, if there is one."""
         try:
-            self.positions = _group_positions(self._futures.get_positions())
+            found = _group_positions(self._futures.get_positions())
         except CoinSwitchError as error:
-            self._can_list_all_positions = not error.is_from_api
+            # Refused keys say nothing about this request.
+            self._can_list_all_positions = not error.is_from_api or error.ends is Ends.ALL
             self.positions_error = error
             return error
+        self.positions = {symbol: found.get(symbol, []) for symbol in self._symbols}
         self.positions_error = None
         return None
 
-    def get_positions(self, symbol: str) -> list[Row] | None:
-        """Return the positions of a symbol that were read. None if they are not known."""
-        return None if self.positions is None else self.positions.get(symbol, [])
-
-    def fetch_blockers(self, symbols: list[str], refresh: bool) -> dict[str, list[Row]]:
-        """Read what blocks a change of the symbols, and return it by symbol. Add a warning for what cannot be read.
+    def search(self, symbols: list[str], refresh: bool) -> Search:
+        """Read what blocks a change of the symbols. Add a warning for what cannot be read.
 
         Args:
             symbols: The symbols.
             refresh: Whether to read the positions again, because a write was refused after they were read.
         """
-        if self.positions is None or refresh:
-            self._read(("open positions", "open orders"), symbols, lambda: self._fetch_positions(symbols))
-        positions = self.positions or {}
-        orders: dict[str, dict[str, Row]] = {}
-        unexplained = {symbol for symbol in symbols if not positions.get(symbol)}
-        self._read(("open orders",), symbols, lambda: self._fetch_orders(symbols, unexplained, orders))
-        return {symbol: [*positions.get(symbol, []), *orders.get(symbol, {}).values()] for symbol in symbols}
-
-    def _read(self, names: tuple[str, ...], symbols: list[str], read: Any) -> None:
-        """Call `read`. Add a warning if it fails. After an error that ends everything, read nothing more."""
-        if self._stopped_by is not None:
-            return
+        if refresh:
+            # An old position must not explain a new refusal.
+            self.positions = {symbol: rows for symbol, rows in self.positions.items() if symbol not in symbols}
+        error = self._fetch_positions([symbol for symbol in symbols if symbol not in self.positions])
+        not_read = [symbol for symbol in symbols if symbol not in self.positions]
+        if error is not None and error.ends is Ends.ALL:
+            self._warn(symbols, "open positions and open orders", error)
+            return Search({symbol: self.positions.get(symbol, []) for symbol in symbols}, set(symbols))
+        if error is not None:
+            self._warn(not_read, "open positions", error)
+        orders: dict[str, dict[str, Row]] = {symbol: {} for symbol in symbols}
         try:
-            read()
-        except CoinSwitchError as error:
-            self._stopped_by = error if error.ends is Ends.ALL else None
-            unread = " and ".join(names if self._stopped_by else names[:1])
-            self.warnings.append(
-                f"{', '.join(symbols)}: {unread} could not be read, so it is not known whether they block a change. "
-                f"{error}"
-            )
+            self._fetch_orders(orders, {symbol for symbol in symbols if not self.positions.get(symbol)})
+        except CoinSwitchError as failure:
+            self._warn(symbols, "open orders", failure)
+            not_read = symbols
+        found = {symbol: [*self.positions.get(symbol, []), *orders[symbol].values()] for symbol in symbols}
+        return Search(found, set(not_read))
 
-    def _fetch_positions(self, symbols: list[str]) -> None:
-        """Read the open positions of the symbols. Use one request for all if the exchange allows that."""
-        if self._can_list_all_positions and (self._has_several_symbols or len(symbols) > 1):
+    def _warn(self, symbols: list[str], what: str, error: CoinSwitchError) -> None:
+        self.warnings.append(
+            f"{', '.join(symbols)}: {what} could not be read, so it is not known whether they block a change. {error}"
+        )
+
+    def _fetch_positions(self, symbols: list[str]) -> CoinSwitchError | None:
+        """Read the open positions of the symbols. Use one request for all if the exchange allows that.
+
+        Return the error after which the rest was not read, if there is one.
+        """
+        if self._can_list_all_positions and symbols and (self._has_several_symbols or len(symbols) > 1):
             error = self.fetch_all_positions()
-            if error is None:
-                return
-            if self._can_list_all_positions:
-                raise error
-        found = {symbol: _group_positions(self._futures.get_positions(symbol)).get(symbol, []) for symbol in symbols}
-        self.positions = {**(self.positions or {}), **found}
-        self.positions_error = None
+            if error is None or self._can_list_all_positions:
+                return error
+        try:
+            for symbol in symbols:
+                self.positions[symbol] = _group_positions(self._futures.get_positions(symbol)).get(symbol, [])
+        except CoinSwitchError as error:
+            return error
+        return None
 
-    def _fetch_orders(self, symbols: list[str], unexplained: set[str], found: dict[str, dict[str, Row]]) -> None:
-        """Add the open orders of the last seven days to `found`, then older ones until each symbol has a blocker.
+    def _fetch_orders(self, found: dict[str, dict[str, Row]], unexplained: set[str]) -> None:
+        """Add the open orders of the last seven days, then older ones until each symbol has a blocker.
 
         Args:
-            symbols: The symbols.
+            found: For each symbol, the orders by their ID, because the two periods can overlap.
             unexplained: The symbols without a position.
-            found: The orders by symbol, then by their content, because the two periods can overlap.
         """
-        symbol_or_all = None if self._has_several_symbols or len(symbols) > 1 else symbols[0]
+        symbol_or_all = None if self._has_several_symbols or len(found) > 1 else next(iter(found))
         recent = self._futures.client.now_ms() - api.RECENT_MS
         for start, end in ((recent, None), (recent + api.RECENT_MS - ORDERS_SPAN_MS, recent)):
             for page in self._futures.get_open_orders(start, end, symbol_or_all):
                 for row in page:
-                    order = _to_blocker("order", _ORDER, row)
-                    found.setdefault(row["symbol"], {})[json.dumps(order, default=str, sort_keys=True)] = order
-                if end is not None and unexplained <= found.keys():
+                    if row["symbol"] in found:
+                        found[row["symbol"]][api.get_order_id(row)] = _to_blocker("order", _ORDER, row)
+                if end is not None and all(found[symbol] for symbol in unexplained):
                     return
-            if unexplained <= found.keys():
+            if all(found[symbol] for symbol in unexplained):
                 return
 
 

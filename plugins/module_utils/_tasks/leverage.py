@@ -71,9 +71,10 @@ class _Task:
         self._client = client = futures.client
         self._policy = policy
         self._progress = context.progress
-        self._facts = AccountFacts(futures, has_several_symbols=not policy.single)
+        self._facts = AccountFacts(futures, [goal.symbol for goal in policy.goals], not policy.single)
         self._rows = [Row(goal) for goal in policy.goals]
-        self._active = list(self._rows)
+        # The rows in the order of equal steps.
+        self._order = list(self._rows)
         self.rules = Rules(reads_limits=not policy.single, retries=client.retries)
         # Why no more reads, or no more writes, are sent.
         self._reads_ended: CoinSwitchError | None = None
@@ -92,8 +93,7 @@ class _Task:
         """Run all steps, and return the result. Each symbol has an outcome, even after an unexpected exception."""
         plan = self._start_progress()
         internal_error = self.take_all_steps()
-        if any(outcome.verdict.cause for outcome in self.get_outcomes()):
-            self._fetch_positions_last()
+        self._fetch_positions_last()
         result = outcomes.build_result(self.get_outcomes(), self._policy, self._futures.exchange, internal_error)
         values = {**result.values, "plan": plan, "check_mode": self._check_mode}
         return result._replace(values=values, warnings=[*self._facts.warnings, *result.warnings])
@@ -113,12 +113,17 @@ class _Task:
             self._client.pacer = self._client.real_pacer
         return internal_error
 
+    @property
+    def _active(self) -> list[Row]:
+        """The rows with a next step."""
+        return [row for row in self._order if row.step is not Step.END]
+
     def get_outcomes(self) -> list[outcomes.Outcome]:
         """Return what is known about each symbol."""
         found = []
         for row in self._rows:
             verdict = judgment.judge(row.evidence, row.goal)
-            positions = self._facts.get_positions(row.goal.symbol)
+            positions = self._facts.positions.get(row.goal.symbol)
             several = not self._policy.single
             found.append(outcomes.Outcome(row.goal, row.evidence, verdict, positions, several))
         return found
@@ -164,13 +169,13 @@ class _Task:
         error = self._facts.fetch_all_positions()
         if error is not None:
             self._end_by(error)
-        with_position = self._facts.positions or {}
-        self._active.sort(key=lambda row: row.goal.symbol not in with_position)
+        self._order.sort(key=lambda row: not self._facts.positions.get(row.goal.symbol))
 
     def _fetch_positions_last(self) -> None:
-        """Read the positions if that was not possible before, because some symbols do not comply with the policy."""
+        """Read the positions of symbols that do not comply with the policy, if that was not possible before."""
         facts, pacer = self._facts, self._client.real_pacer
-        if self._policy.single or facts.positions is not None:
+        is_unknown = any(item.verdict.cause and item.positions is None for item in self.get_outcomes())
+        if self._policy.single or not is_unknown:
             return
         error = facts.positions_error
         if error is None and self._reads_ended is None:
@@ -199,7 +204,6 @@ class _Task:
             self._pacer.wait(price.slot)
         else:
             self._hold_what_does_not_fit(prices)
-        self._active = [row for row in self._active if row.step is not Step.END]
 
     def _hold_what_does_not_fit(self, prices: dict[Row, Price]) -> None:
         """End the symbols whose rate limit requires a longer wait than the task can wait."""
@@ -237,10 +241,14 @@ class _Task:
             self._explain()
         elif row.step is Step.WRITE:
             self._decide_and_write(row)
-        else:
-            seconds = get_pause(len(row.evidence.attempts)) if row.step is Step.PAUSE_WRITE else READ_BACK_PAUSE_SECONDS
-            row.evidence.events.append(Pause(self._pacer.now() + seconds))
-            self._update(row)
+        elif row.step is Step.PAUSE_WRITE:
+            self._pause(row, get_pause(len(row.evidence.attempts)))
+        elif row.step is Step.PAUSE_READ:
+            self._pause(row, READ_BACK_PAUSE_SECONDS)
+
+    def _pause(self, row: Row, seconds: float) -> None:
+        row.evidence.events.append(Pause(self._pacer.now() + seconds))
+        self._update(row)
 
     def _update(self, row: Row) -> None:
         """Find the next step of a symbol. Print its progress when it is done."""
@@ -300,7 +308,7 @@ class _Task:
 
     def _update_active(self) -> None:
         for row in self._active:
-            if row.step is not Step.END:
+            if row.step is not Step.END:  # an update of another row can end this one
                 self._update(row)
 
     def _fetch_limits(self) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument, Row
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
@@ -166,7 +167,7 @@ def read_orders(futures: Futures, query: OrdersQuery, _context: object = None) -
 
 def _is_within(row: Row, query: OrdersQuery) -> bool:
     """Return whether an order is in the period. If its time is not in Unix milliseconds, it counts as in the period."""
-    created = api.to_int(row.get("created_at"))
+    created = to_int(row.get("created_at"))
     if created is None or not MIN_TIME_MS <= created <= MAX_TIME_MS:
         return True
     return (query.from_time or MIN_TIME_MS) <= created <= (query.to_time or MAX_TIME_MS)
@@ -174,7 +175,7 @@ def _is_within(row: Row, query: OrdersQuery) -> bool:
 
 def _warn_of_full_milliseconds(rows: list[Row]) -> list[str]:
     """Return a warning for each millisecond with a full page of orders: the exchange may not list all of them."""
-    times = Counter(api.to_int(row.get("created_at")) for row in rows)
+    times = Counter(to_int(row.get("created_at")) for row in rows)
     return [
         f"{count} of the open orders were created in the same millisecond ({time}), and the exchange returns at most "
         f"{api.ORDERS_PER_PAGE} orders of one millisecond, so orders may be missing. Read one symbol at a time."

@@ -100,13 +100,14 @@ def explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> Non
         if row.evidence.limits_error is not None:
             text = "the limits could not be read, so it is not known whether they allow the change."
             facts.warnings.append(f"{row.goal.symbol}: {text} {row.evidence.limits_error}")
-    unexplained = [row for row in rows if row.evidence.violation is None]
-    warned = len(facts.warnings)
-    found = facts.fetch_blockers([row.goal.symbol for row in unexplained], refresh) if unexplained else {}
-    for row in rows:
         row.evidence.explained = True
-        row.evidence.blockers = found.get(row.goal.symbol, [])
-        row.evidence.search_failed = len(facts.warnings) > warned
+    unexplained = [row for row in rows if row.evidence.violation is None]
+    if not unexplained:
+        return
+    found = facts.search([row.goal.symbol for row in unexplained], refresh)
+    for row in unexplained:
+        row.evidence.blockers = found.blockers[row.goal.symbol]
+        row.evidence.search_failed = row.goal.symbol in found.not_read
 
 
 def record_limits(facts: AccountFacts, row: Row) -> None:

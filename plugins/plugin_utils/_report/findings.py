@@ -137,7 +137,8 @@ def get_positions(row: Mapping[str, Any]) -> list[Row] | None:
     """Return the open positions of a row of the module, each with its `notional`. None if they are not known."""
     positions = row.get("positions")
     if "positions" not in row and "blockers" in row:
-        positions = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"]
+        # Without a position that blocks, it is not known whether the task with one symbol read them.
+        positions = [blocker for blocker in row["blockers"] if blocker.get("kind") == "position"] or None
     if not isinstance(positions, list):
         return None
     return [{**pick(position, POSITION_KEYS[:-1]), "notional": _get_notional(position)} for position in positions]

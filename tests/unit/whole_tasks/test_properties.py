@@ -27,6 +27,7 @@ from sandbox import FAULTS, Fault, Quirks
 from ..plugins.module_utils.module_harness import (
     MAX_WAIT,
     ModuleHarness,
+    assert_account_facts_are_true,
     assert_failure_is_one_line,
     assert_result_is_true,
 )
@@ -199,7 +200,7 @@ def test_random_sequence_of_faults(
 
 @settings(max_examples=150)
 @given(
-    policy=st.dictionaries(st.sampled_from(SIX_SYMBOLS), st.integers(1, 25), min_size=2),
+    policy=st.dictionaries(st.sampled_from(SIX_SYMBOLS), st.integers(1, 25) | st.just(500), min_size=2),
     positions=st.sets(st.sampled_from(SIX_SYMBOLS), max_size=2),
     faults=st.lists(
         st.tuples(
@@ -223,6 +224,7 @@ def test_random_sequence_of_faults(
         }
     ),
     check_mode=st.booleans(),
+    positions_without_symbol=st.sampled_from(["all", "422"]),
 )
 def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
     new_harness: NewHarness,
@@ -233,8 +235,9 @@ def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
     crash: tuple[int, bool, type[Exception]] | None,
     options: dict[str, Any],
     check_mode: bool,
+    positions_without_symbol: str,
 ) -> None:
-    harness = new_harness()
+    harness = new_harness(quirks=Quirks(positions_without_symbol=positions_without_symbol))
     harness.account.leverage.update(dict.fromkeys(SIX_SYMBOLS, 10))
     for symbol in positions:
         harness.account.open_position(symbol, "LONG", "1")
@@ -251,6 +254,7 @@ def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
     assert "\n" not in result.get("msg", "")
     if not crash:
         assert_failure_is_one_line(result)
+    assert_account_facts_are_true(result, harness)
     if check_mode:
         assert harness.exchange.count("write_leverage") == 0
         return
@@ -339,6 +343,7 @@ def test_check_mode_predicts_the_real_run_under_all_quirks(
     real = harness.run("futures_leverage", **options)
     for result in (predicted, real):
         assert_failure_is_one_line(result)
+        assert_account_facts_are_true(result, harness)
     assert_result_is_true(real, harness)
     compared = ("failed", "changed", "diff")
     assert {name: predicted[name] for name in compared} == {name: real[name] for name in compared}

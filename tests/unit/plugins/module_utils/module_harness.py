@@ -253,3 +253,23 @@ def assert_result_is_true(result: Mapping[str, Any], harness: ModuleHarness) -> 
         assert harness.exchange.count("write_leverage") == 0
     if not result["failed"]:
         assert all(row["outcome"] != "unknown" for row in result.get("results", []))
+
+
+def assert_account_facts_are_true(result: Mapping[str, Any], harness: ModuleHarness) -> None:
+    """Check what the result says about positions, orders and limits, if nothing but the task changed the account.
+
+    What could not be read is not known, which is neither an open position nor none.
+    """
+    for row in result.get("results", []):
+        symbol = row["symbol"]
+        positions = {item.position_id for item in harness.account.positions if item.symbol == symbol}
+        orders = {item.order_id for item in harness.account.orders if item.symbol == symbol}
+        if row.get("positions") is not None:
+            assert {item["position_id"] for item in row["positions"]} == positions, row
+        for blocker in row.get("blockers", []):
+            assert blocker.get("position_id") in positions or blocker.get("order_id") in orders, row
+        if "No open position or order was found" in row.get("reason", ""):
+            assert not positions | orders, row
+        if row.get("cause") == "limits_unknown":
+            responses = [item.status for item in harness.exchange.requests if item.endpoint == "instruments"]
+            assert responses[-1] != 200, row

@@ -29,9 +29,13 @@ Found = dict[str, list[dict[str, Any]]]
 
 def find(facts: AccountFacts, *symbols: str) -> Found:
     """Return the blockers of the symbols that have some."""
-    found = facts.fetch_blockers(list(symbols), refresh=True)
+    found = facts.search(list(symbols), refresh=True).blockers
     assert list(found) == list(symbols)
     return {symbol: rows for symbol, rows in found.items() if rows}
+
+
+def make_facts(setup: ClientSetup, has_several_symbols: bool = False) -> AccountFacts:
+    return AccountFacts(setup.futures, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], has_several_symbols)
 
 
 def find_kinds(found: Found) -> dict[str, list[str]]:
@@ -68,11 +72,11 @@ def get_requested_symbols(setup: ClientSetup, endpoint: str) -> list[str | None]
 def test_violation_says_why_the_exchange_would_never_accept_the_leverage(
     setup: ClientSetup, goal: Goal, violation: Violation | None
 ) -> None:
-    assert AccountFacts(setup.futures).find_violation(goal) == violation
+    assert make_facts(setup).find_violation(goal) == violation
 
 
 def test_instruments_are_read_once(setup: ClientSetup) -> None:
-    facts = AccountFacts(setup.futures)
+    facts = make_facts(setup)
     for symbol in ("BTCUSDT", "ETHUSDT"):
         facts.find_violation(Goal(symbol, 10, EXACT))
     assert setup.sent == [INSTRUMENTS]
@@ -81,45 +85,45 @@ def test_instruments_are_read_once(setup: ClientSetup) -> None:
 def test_limits_that_cannot_be_read_raise_the_error(new_setup: NewSetup) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(INSTRUMENTS, FAULTS["503"])
-    facts = AccountFacts(setup.futures)
+    facts = make_facts(setup)
     for symbol in ("BTCUSDT", "ETHUSDT"):
         with pytest.raises(Unclear):
             facts.find_violation(Goal(symbol, 10))
     assert setup.sent == [INSTRUMENTS]
 
 
-# --- AccountFacts.fetch_all_positions and AccountFacts.get_positions ---
+# --- AccountFacts.fetch_all_positions ---
 
 
 def test_positions_of_the_account_are_read_with_one_request(setup: ClientSetup) -> None:
-    facts = AccountFacts(setup.futures, has_several_symbols=True)
-    assert facts.get_positions("BTCUSDT") is None
+    facts = make_facts(setup, has_several_symbols=True)
+    assert "BTCUSDT" not in facts.positions
     position_id = setup.account.open_position("BTCUSDT", "LONG", "1")
     assert facts.fetch_all_positions() is None
-    (row,) = facts.get_positions("BTCUSDT") or []
+    (row,) = facts.positions["BTCUSDT"]
     assert (row["position_id"], row["side"], row["size"]) == (position_id, "LONG", "1")
     assert "symbol" not in row
-    assert facts.get_positions("ETHUSDT") == []
+    assert facts.positions["ETHUSDT"] == []
     assert get_requested_symbols(setup, POSITIONS) == [None]
 
 
 def test_positions_that_cannot_be_read_are_not_known(new_setup: NewSetup) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(POSITIONS, FAULTS["503"])
-    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    facts = make_facts(setup, has_several_symbols=True)
     error = facts.fetch_all_positions()
     assert isinstance(error, CoinSwitchError)
     assert facts.positions_error is error
-    assert facts.get_positions("BTCUSDT") is None
+    assert "BTCUSDT" not in facts.positions
     assert facts.fetch_all_positions() is None
     assert facts.positions_error is None
 
 
-# --- AccountFacts.fetch_blockers ---
+# --- AccountFacts.search ---
 
 
 def test_find_returns_nothing_if_no_position_or_order_is_open(setup: ClientSetup) -> None:
-    facts = AccountFacts(setup.futures)
+    facts = make_facts(setup)
     assert find(facts, "BTCUSDT") == {}
     assert facts.warnings == []
     assert setup.sent == [POSITIONS] + [ORDERS] * 5
@@ -127,32 +131,32 @@ def test_find_returns_nothing_if_no_position_or_order_is_open(setup: ClientSetup
 
 @pytest.mark.parametrize(("refresh", "count"), [(False, 1), (True, 2)])
 def test_positions_are_read_again_after_a_refused_write(setup: ClientSetup, refresh: bool, count: int) -> None:
-    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    facts = make_facts(setup, has_several_symbols=True)
     facts.fetch_all_positions()
     setup.account.open_position("BTCUSDT", "LONG", "1")
-    found = facts.fetch_blockers(["BTCUSDT"], refresh)
-    assert len(found["BTCUSDT"]) == int(refresh)
+    found = facts.search(["BTCUSDT"], refresh)
+    assert len(found.blockers["BTCUSDT"]) == int(refresh)
     assert setup.sent.count(POSITIONS) == count
 
 
 def test_positions_of_one_symbol_are_read_with_its_name(setup: ClientSetup) -> None:
     setup.account.open_position("BTCUSDT", "LONG", "1")
     setup.account.open_position("ETHUSDT", "LONG", "1")
-    assert list(find(AccountFacts(setup.futures), "BTCUSDT")) == ["BTCUSDT"]
+    assert list(find(make_facts(setup), "BTCUSDT")) == ["BTCUSDT"]
     assert get_requested_symbols(setup, POSITIONS) == get_requested_symbols(setup, ORDERS) == ["BTCUSDT"]
 
 
 def test_positions_of_several_symbols_are_read_with_one_request(setup: ClientSetup) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
         setup.account.open_position(symbol, "LONG", "1")
-    assert set(find(AccountFacts(setup.futures), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
+    assert set(find(make_facts(setup), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
     assert [request.symbol for request in setup.exchange.requests] == [None, None]
 
 
 def test_positions_are_read_one_by_one_if_the_exchange_refuses_to_list_all(new_setup: NewSetup) -> None:
     setup = new_setup(Quirks(positions_without_symbol="422"))
     setup.account.open_position("ETHUSDT", "LONG", "1")
-    facts = AccountFacts(setup.futures, has_several_symbols=True)
+    facts = make_facts(setup, has_several_symbols=True)
     assert set(find(facts, "BTCUSDT", "ETHUSDT")) == {"ETHUSDT"}
     # Another search does not try to read all at once again.
     assert find(facts, "BTCUSDT") == {}
@@ -164,8 +168,10 @@ def test_positions_are_not_read_one_by_one_after_an_unclear_response(new_setup: 
     setup = new_setup(retries=0)
     setup.exchange.add_fault(POSITIONS, FAULTS["503"], times=None)
     open_order(setup, "BTCUSDT", 0)
-    facts = AccountFacts(setup.futures)
-    assert find_kinds(find(facts, "BTCUSDT", "ETHUSDT")) == {"BTCUSDT": ["order"]}
+    facts = make_facts(setup)
+    found = facts.search(["BTCUSDT", "ETHUSDT"], refresh=True)
+    assert find_kinds(found.blockers) == {"BTCUSDT": ["order"], "ETHUSDT": []}
+    assert found.not_read == {"BTCUSDT", "ETHUSDT"}
     assert setup.sent.count(POSITIONS) == 1
     assert facts.warnings == [
         (
@@ -179,7 +185,7 @@ def test_orders_that_cannot_be_read_give_a_warning(new_setup: NewSetup) -> None:
     setup = new_setup(retries=0)
     setup.exchange.add_fault(ORDERS, FAULTS["503"], times=None)
     setup.account.open_position("BTCUSDT", "LONG", "1")
-    facts = AccountFacts(setup.futures)
+    facts = make_facts(setup)
     assert find_kinds(find(facts, "BTCUSDT")) == {"BTCUSDT": ["position"]}
     (warning,) = facts.warnings
     assert warning.startswith("BTCUSDT: open orders could not be read, so it is not known whether they block a change.")
@@ -187,11 +193,47 @@ def test_orders_that_cannot_be_read_give_a_warning(new_setup: NewSetup) -> None:
 
 def test_nothing_more_is_read_after_the_keys_were_refused(setup: ClientSetup) -> None:
     setup.exchange.add_fault(POSITIONS, FAULTS["401"], times=None)
-    facts = AccountFacts(setup.futures)
+    facts = make_facts(setup)
     assert find(facts, "BTCUSDT") == {}
     assert ORDERS not in setup.sent
     (warning,) = facts.warnings
     assert warning.startswith("BTCUSDT: open positions and open orders could not be read, so it is not known")
+
+
+def test_error_ends_only_its_own_search(setup: ClientSetup) -> None:
+    setup.exchange.add_fault(POSITIONS, FAULTS["401"], times=2)
+    open_order(setup, "BTCUSDT", 0)
+    facts = make_facts(setup, has_several_symbols=True)
+    assert facts.search(["BTCUSDT"], refresh=True).not_read == {"BTCUSDT"}
+    assert facts.search(["BTCUSDT"], refresh=True).not_read == set()
+    assert find_kinds(find(facts, "BTCUSDT")) == {"BTCUSDT": ["order"]}
+
+
+def test_symbol_whose_positions_were_not_read_has_no_positions(new_setup: NewSetup) -> None:
+    setup = new_setup(Quirks(positions_without_symbol="422"), retries=0)
+    facts = make_facts(setup, has_several_symbols=True)
+    find(facts, "BTCUSDT")
+    assert facts.positions == {"BTCUSDT": []}
+    # Those of ETHUSDT are read before the error.
+    setup.exchange.add_fault(POSITIONS, FAULTS["503"], symbol="SOLUSDT")
+    assert facts.search(["ETHUSDT", "SOLUSDT"], refresh=True).not_read == {"SOLUSDT"}
+    assert facts.positions == {"BTCUSDT": [], "ETHUSDT": []}
+    (warning,) = facts.warnings
+    assert warning.startswith("SOLUSDT: open positions could not be read")
+
+
+def test_old_position_does_not_explain_a_new_refusal(new_setup: NewSetup) -> None:
+    setup = new_setup(retries=0)
+    setup.account.open_position("BTCUSDT", "LONG", "1")
+    setup.account.open_position("ETHUSDT", "LONG", "1")
+    facts = make_facts(setup, has_several_symbols=True)
+    facts.fetch_all_positions()
+    setup.account.close_position("BTCUSDT")
+    setup.exchange.add_fault(POSITIONS, FAULTS["503"])
+    found = facts.search(["BTCUSDT"], refresh=True)
+    assert (found.blockers, found.not_read) == ({"BTCUSDT": []}, {"BTCUSDT"})
+    # What was read of the other symbols is still known.
+    assert list(facts.positions) == ["ETHUSDT", "SOLUSDT"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +241,7 @@ def test_nothing_more_is_read_after_the_keys_were_refused(setup: ClientSetup) ->
 )
 def test_older_orders_are_read_if_nothing_else_blocks(setup: ClientSetup, age_ms: int, requests: int) -> None:
     order_id = open_order(setup, "BTCUSDT", age_ms)
-    assert find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"] == [
+    assert find(make_facts(setup), "BTCUSDT")["BTCUSDT"] == [
         {"kind": "order", "order_id": order_id, "side": "BUY", "quantity": "1", "price": "5", "order_type": "LIMIT"}
     ]
     assert setup.sent.count(ORDERS) == requests
@@ -208,13 +250,13 @@ def test_older_orders_are_read_if_nothing_else_blocks(setup: ClientSetup, age_ms
 def test_older_orders_are_read_if_one_of_several_symbols_has_no_blocker(setup: ClientSetup) -> None:
     setup.account.open_position("BTCUSDT", "LONG", "1")
     open_order(setup, "ETHUSDT", 20 * DAY_MS)
-    assert set(find(AccountFacts(setup.futures), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
+    assert set(find(make_facts(setup), "BTCUSDT", "ETHUSDT")) == {"BTCUSDT", "ETHUSDT"}
 
 
 def test_order_that_is_received_twice_is_returned_once(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": "a"}] * 2
     setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": rows}}), times=None)
-    assert [row["order_id"] for row in find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"]] == ["a"]
+    assert [row["order_id"] for row in find(make_facts(setup), "BTCUSDT")["BTCUSDT"]] == ["a"]
 
 
 @pytest.mark.parametrize("value", [None, [], {"a": 1}, 5, "x" * 50])
@@ -223,7 +265,7 @@ def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: An
     setup.exchange.add_fault(POSITIONS, Fault(body={"data": [{"symbol": "BTCUSDT", **position}]}))
     order = dict.fromkeys(("order_id", "side", "quantity", "price", "order_type"), value)
     setup.exchange.add_fault(ORDERS, Fault(body={"data": {"orders": [{"symbol": "BTCUSDT", **order}]}}))
-    blockers = find(AccountFacts(setup.futures), "BTCUSDT")["BTCUSDT"]
+    blockers = find(make_facts(setup), "BTCUSDT")["BTCUSDT"]
     assert blockers == [
         dict.fromkeys(POSITION, value) | {"kind": "position"},
         dict.fromkeys(ORDER, value) | {"kind": "order"},

@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.endpoints import OPEN_ORDERS
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Progress
+from sandbox import FAULTS
 
 from ..client_setup import READ, ClientSetup, Fault, NewSetup, Quirks, change_every, prepare_symbols
 
@@ -42,6 +43,15 @@ def test_long_task_prints_its_start_its_changes_and_its_waits(new_setup: NewSetu
     assert waits[0].startswith("read 20 of 24, 0 to write, waits until 00:01:")
     assert " UTC because of the rate limit, about " in waits[0]
     assert len(waits) == sum(1 for seconds in setup.clock.slept if seconds == 10.0)
+
+
+def test_each_symbol_is_printed_once_if_the_keys_are_refused(new_setup: NewSetup) -> None:
+    setup, policy = prepare_symbols(new_setup, 30)
+    lines = collect_lines(setup)
+    setup.exchange.add_fault("*", FAULTS["401"], times=None)
+    setup.enforce(change_every(policy, 1))
+    names = [line.split(":")[0].split(" ")[0] for line in lines[1:]]
+    assert sorted(names) == sorted(policy)
 
 
 def test_plan_says_that_not_everything_may_be_done(new_setup: NewSetup) -> None:

@@ -119,6 +119,7 @@ def test_positions_that_could_not_be_read_are_not_known() -> None:
 def test_positions_of_a_single_symbol_are_its_blockers() -> None:
     row = {"blockers": [BLOCKER, {"kind": "order"}]}
     assert _findings.get_positions(row) == [{**POSITION, "notional": 640.0}]
+    assert _findings.get_positions({"blockers": []}) is None
 
 
 # --- get_rank ---
