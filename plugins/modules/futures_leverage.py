@@ -352,7 +352,7 @@ error:
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.connection import DICT, INT, STR
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.module import ModuleDefinition, Work, run
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import outcomes, policy
 
 
 def _import_work() -> Work[policy.Policy]:
@@ -372,7 +372,7 @@ DEFINITION = ModuleDefinition(
     },
     read_options=policy.read_policy,
     import_work=_import_work,
-    empty_result=policy.build_empty_result,
+    empty_result=outcomes.build_empty_result,
     required_one_of=[("symbol", "leverages")],
     required_together=[("symbol", "leverage")],
     mutually_exclusive=[("symbol", "leverages"), ("leverage", "leverages")],

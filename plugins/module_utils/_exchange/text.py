@@ -8,6 +8,10 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+from typing import Any
+
 # Stands for a secret in a text that is shown.
 HIDDEN = "********"
 # The limit of newer Pythons. The time to parse a number grows with the square of its length.
@@ -15,6 +19,8 @@ _MAX_DIGITS = 4300
 # More of a text is not searched for a message.
 MAX_CHARACTERS = 64 << 10
 _MAX_MESSAGE_CHARACTERS = 300
+# Decimal alone also accepts "1_0", digits of other scripts, and spaces. Such a text is ambiguous, so it is no number.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def to_printable(text: str) -> str:
@@ -39,3 +45,19 @@ def parse_integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
         raise ValueError
     return int(digits)
+
+
+def to_decimal(value: Any) -> Decimal | None:
+    """Return a finite number from a JSON text or number. None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        return None
+    number = Decimal(value)
+    return number if number.is_finite() and abs(number.adjusted()) < 40 else None
+
+
+def to_int(value: Any) -> int | None:
+    """Return a whole number from a JSON text or number (`13`, `"13"` or `"13.0"`). None for any other value."""
+    number = to_decimal(value)
+    return int(number) if number is not None and number == int(number) else None

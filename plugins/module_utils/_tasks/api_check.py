@@ -14,6 +14,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
@@ -184,7 +185,7 @@ def _read_orders(seen: api_facts.Observer, symbol: str) -> None:
         rows = seen.ask("period", futures.get_orders_page, period).get_rows()
     order = next((row for row in rows if transcript.get_form(row.get("created_at")).startswith("unix_ms")), None)
     if order is not None and not outcome.error:
-        _read_periods(seen, order, api.to_int(order["created_at"]) or 0)
+        _read_periods(seen, order, to_int(order["created_at"]) or 0)
 
 
 def _read_periods(seen: api_facts.Observer, order: Mapping[str, Any], time: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterable, NamedTuple, Union
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import client, endpoints, errors, transport
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_decimal, to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage, queries, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
@@ -193,7 +194,7 @@ def _describe_limits(item: api.Instrument) -> str:
     minimum, maximum, step = item.min_leverage, item.max_leverage, item.leverage_step
     if minimum is None or maximum is None or not step or not 0 <= minimum <= maximum:
         return "not usable"
-    whole_numbers = [api.to_int(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step")]
+    whole_numbers = [to_int(item.fields[name]) for name in ("min_leverage", "max_leverage", "leverage_step")]
     return "fractions" if None in whole_numbers else "whole numbers"
 
 
@@ -243,7 +244,7 @@ def _show_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
     settings = {str(item.data["symbol"]).upper(): item.value for item in seen.outcomes["leverage"] if not item.error}
     for row in outcome.value:
         if row["symbol"] in settings and "leverage" in row:
-            yield "same" if api.to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
+            yield "same" if to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
 
 
 def _show_use(outcome: Outcome, seen: Observer) -> Shown:
@@ -253,7 +254,7 @@ def _show_use(outcome: Outcome, seen: Observer) -> Shown:
     amounts = [amount for value in values for amount in (value.values() if isinstance(value, dict) else [value])]
     asked = [item for name in ("orders", "positions", "positions_of_one") for item in seen.outcomes[name]]
     is_open = any(row for item in asked for row in item.value or ())
-    return "yes" if assets or is_open or any(api.to_decimal(amount) != 0 for amount in amounts) else "no"
+    return "yes" if assets or is_open or any(to_decimal(amount) != 0 for amount in amounts) else "no"
 
 
 def _show_empty_orders(outcome: Outcome, seen: Observer) -> Shown:
@@ -265,9 +266,9 @@ def _show_empty_orders(outcome: Outcome, seen: Observer) -> Shown:
 
 
 def _show_cursor(outcome: Outcome, seen: Observer) -> Shown:
-    times = [time for time in (api.to_int(row.get("created_at")) for row in outcome.get_rows()) if time is not None]
+    times = [time for time in (to_int(row.get("created_at")) for row in outcome.get_rows()) if time is not None]
     cursor = outcome.data.get("cursor") if isinstance(outcome.data, dict) else None
-    shown = "null" if cursor is None else "oldest" if times and api.to_int(cursor) == min(times) else "another value"
+    shown = "null" if cursor is None else "oldest" if times and to_int(cursor) == min(times) else "another value"
     return shown if times else ""
 
 

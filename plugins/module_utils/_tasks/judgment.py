@@ -155,12 +155,23 @@ def _is_not_allowed(case: _Case) -> Verdict | None:
 def _was_not_written(case: _Case) -> Verdict | None:
     if case.reached:
         return None
-    error = case.evidence.held or case.evidence.last_error
+    error = _find_why_not_written(case.evidence)
     if error is not None:
         return case.build(NOT_WRITTEN, error.kind, error)
     if case.goal.enforce != EXACT and case.last is not None and case.last.leverage is None:
         return case.build(NOT_WRITTEN, NEVER_CONFIGURED, case.last.unset)
     return case.build(NOT_WRITTEN, LIMITS_UNKNOWN, case.evidence.limits_error)
+
+
+def _find_why_not_written(evidence: Evidence) -> errors.CoinSwitchError | None:
+    """Return the error that kept a symbol from being written. None if its limits or its policy did."""
+    if evidence.held is not None:
+        return evidence.held
+    readings = evidence.get_readings_after(evidence.last_attempt)
+    failure, refusal = readings[-1].failure if readings else None, evidence.last_error
+    # After a refusal that passes, the write would have been sent again, if the reading before it had worked.
+    is_final = refusal is not None and not refusal.can_retry and (failure is None or failure.kind != refusal.kind)
+    return refusal if is_final else failure or refusal
 
 
 def _is_blocked(case: _Case) -> Verdict | None:

@@ -8,13 +8,17 @@ Private to this collection: anything here may change in any release.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, InternalError
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
+    CoinSwitchError,
+    InputRefused,
+    InternalError,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Goal, Policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import WARN, Goal, Policy, read_policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, build_error
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain
 
@@ -69,8 +73,27 @@ class Outcome(NamedTuple):
         return {**row, "exchange_message": words} if words else row
 
 
+def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a task that failed before its first request. Each symbol of a valid policy has a row.
+
+    Args:
+        options: The options of the task.
+        error: The facts of the failure.
+    """
+    try:
+        policy = read_policy(options)
+    except InputRefused:
+        policy = Policy([])
+    failure = CoinSwitchError("The task failed before it sent a request.")
+    failure.kind = error["kind"]
+    evidence = Evidence(held=failure)
+    verdicts = [(goal, judgment.judge(evidence, goal)) for goal in policy.goals]
+    outcomes = [Outcome(goal, evidence, verdict, None, not policy.single) for goal, verdict in verdicts]
+    return build_result(outcomes, policy, str(options.get("exchange")).upper()).values
+
+
 def build_result(
-    outcomes: Sequence[Outcome], policy: Policy, exchange: str, ended_by: CoinSwitchError | None = None
+    outcomes: Sequence[Outcome], policy: Policy, exchange: str, internal_error: InternalError | None = None
 ) -> Result:
     """Return the result of a task.
 
@@ -78,7 +101,7 @@ def build_result(
         outcomes: The outcome of each symbol, in the order of the policy.
         policy: The policy.
         exchange: The exchange identifier.
-        ended_by: The unexpected exception that ended the task, if there was one.
+        internal_error: The unexpected exception that ended the task, if there was one.
     """
     rows = [outcome.as_row(exchange) for outcome in outcomes]
     changes = [outcome for outcome in outcomes if outcome.verdict.changed]
@@ -95,28 +118,28 @@ def build_result(
     tolerated = [item for item in outcomes if item.verdict.outcome == judgment.BLOCKED and policy.on_blocked == WARN]
     failed = [item for item in outcomes if not item.complies and item not in tolerated]
     warnings = [f"{item.goal.symbol}: {item.reason}" for item in tolerated]
-    failure = _describe_failure(failed, len(outcomes), ended_by)
-    return Result(values, failure, warnings, None if failure is None else _get_error(failed, ended_by))
+    failure = _describe_failure(failed, len(outcomes), internal_error)
+    return Result(values, failure, warnings, None if failure is None else _get_error(failed, internal_error))
 
 
-def _get_error(failed: Sequence[Outcome], ended_by: CoinSwitchError | None) -> dict[str, Any]:
+def _get_error(failed: Sequence[Outcome], internal_error: InternalError | None) -> dict[str, Any]:
     """Return the facts of the failure: of the error that ended the task, or of the first symbol that failed."""
-    if ended_by is not None or not failed:
-        return build_error(InternalError.kind)
+    if internal_error is not None:
+        return build_error(internal_error.kind)
     verdict = failed[0].verdict
     # A prediction of check mode is no response of the exchange.
     status = None if failed[0].evidence.predicted or verdict.error is None else verdict.error.status
     return build_error(verdict.cause, status)
 
 
-def _describe_failure(failed: Sequence[Outcome], count: int, ended_by: CoinSwitchError | None) -> str | None:
+def _describe_failure(failed: Sequence[Outcome], count: int, internal_error: InternalError | None) -> str | None:
     """Return the message of the failure. Symbols with the same reason share one entry."""
     by_reason: dict[str, list[str]] = {}
     for item in failed:
         by_reason.setdefault(item.reason, []).append(item.goal.symbol)
     lines = [f"{', '.join(symbols)}: {reason}" for reason, symbols in by_reason.items()]
-    if ended_by is not None and not any(str(ended_by) in line for line in lines):
-        lines.append(str(ended_by))
+    if internal_error is not None and not any(str(internal_error) in line for line in lines):
+        lines.append(str(internal_error))
     if not lines:
         return None
     verb = "does" if len(failed) == 1 else "do"

@@ -59,18 +59,14 @@ class Policy(NamedTuple):
 
 def read_policy(options: Mapping[str, Any]) -> Policy:
     """Return the policy of the options. Raise InputRefused if one of them is not valid."""
-    return Policy(_read_goals(options), options["on_blocked"], single=options["leverages"] is None)
-
-
-def _read_goals(options: Mapping[str, Any]) -> list[Goal]:
-    enforce = options.get("enforce", EXACT)
+    enforce, on_blocked = options.get("enforce", EXACT), options.get("on_blocked", FAIL)
     if options.get("leverages") is not None:
-        return read_leverages(options["leverages"], enforce)
+        return Policy(read_leverages(options["leverages"], enforce), on_blocked)
     if options.get("symbol") is None and options.get("leverage") is None:
         # Ansible requires one of the options, and null is a value.
         raise InputRefused(_NO_LEVERAGES)
     symbol = check_symbol(options.get("symbol"))
-    return [Goal(symbol, _check_leverage(symbol, options.get("leverage")), enforce)]
+    return Policy([Goal(symbol, _check_leverage(symbol, options.get("leverage")), enforce)], on_blocked, single=True)
 
 
 def read_leverages(value: Any, enforce: str = EXACT) -> list[Goal]:
@@ -123,36 +119,6 @@ def _read_pairs(text: str) -> list[tuple[str, str]]:
 # Text in quotes, or text without characters that have a meaning in JSON, YAML or Python.
 _PART = r"""("[^"]*"|'[^']*'|[^\s"'{}\[\],:=]+)"""
 _PAIR = re.compile(rf"{_PART}\s*[:=]\s*{_PART}(?:\s*,\s*|\s+|$)")
-
-
-def build_empty_result(options: Mapping[str, Any], error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result of a task that failed before its first request. Each symbol of a valid policy has a row.
-
-    Args:
-        options: The options of the task.
-        error: The facts of the failure.
-    """
-    try:
-        goals = _read_goals(options)
-    except InputRefused:
-        goals = []
-    rows: list[dict[str, Any]] = [
-        {
-            "symbol": goal.symbol,
-            "exchange": str(options.get("exchange")).upper(),
-            "leverage": None,
-            "previous_leverage": None,
-            "changed": False,
-            "desired_leverage": goal.leverage,
-            "outcome": "unknown",
-            "cause": error.get("kind"),
-            "reason": "The task failed before it sent a request.",
-            "blockers": [],
-            "positions": None,
-        }
-        for goal in goals
-    ]
-    return {"diff": {"before": {}, "after": {}}, "results": rows}
 
 
 def check_symbol(value: Any, single: bool = True) -> str:

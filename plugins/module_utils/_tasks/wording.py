@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import to_decimal
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_decimal, to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Evidence, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import Verdict
@@ -69,8 +68,9 @@ def _explain_not_written(verdict: Verdict, evidence: Evidence, goal: Goal) -> li
             "Set it once with enforce=exact.",
         ]
     are_limits_unknown = verdict.cause == judgment.LIMITS_UNKNOWN
+    is_current = evidence.get_readings_after(None)[-1].worked
     return [
-        _describe_state(verdict, goal),
+        _describe_state(verdict, goal) if is_current else _describe_last_seen(verdict, goal),
         "The task did not write it, because the limits of the symbol could not be read." if are_limits_unknown else "",
         _quote(verdict.error),
     ]
@@ -110,6 +110,13 @@ def _describe_state(verdict: Verdict, goal: Goal) -> str:
         return f"the leverage is still {_format(verdict.leverage)}, not {goal.leverage}."
     before, now = _format(verdict.previous), _format(verdict.leverage)
     return f"the leverage is now {now}, not {goal.leverage} (it was {before})."
+
+
+def _describe_last_seen(verdict: Verdict, goal: Goal) -> str:
+    """Return which leverage was in force before a reading that failed."""
+    if verdict.leverage is None:
+        return f"the symbol was not configured when it was last read, and the policy is {goal.leverage}."
+    return f"the leverage was {verdict.leverage} when it was last read, not {goal.leverage}."
 
 
 def describe_blockers(blockers: list[dict[str, Any]]) -> str:

@@ -108,6 +108,16 @@ def as_rows(value: Any) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping)]
 
 
+def test_task_that_failed_early_returns_the_keys_of_its_kind(harness: ModuleHarness) -> None:
+    for options in ({"symbol": "BTCUSDT", "leverage": 20}, {"leverages": {"BTCUSDT": 20, "ETHUSDT": 5}}):
+        early = harness.run("futures_leverage", **options, api_key="")
+        harness.exchange.add_fault("*", FAULTS["503"], times=None)
+        late = harness.run("futures_leverage", **options)
+        # Only a task that begins has a plan.
+        assert set(late) - set(early) == {"plan", "check_mode"}, early
+        assert [set(row) for row in early["results"]] == [set(row) for row in late["results"]]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_return_is_true(harness: ModuleHarness, module: str) -> None:
     source = importlib.import_module(f"ansible_collections.tradeops.coinswitch.plugins.modules.{module}")

@@ -133,6 +133,14 @@ CASES: dict[str, Case] = {
     "refused by the rate limit": ([read(20), write(RateLimited())], {}, ("not_written", "rate_limit", 20, 20)),
     "keys that cannot write": ([read(20), write(KEYS), read(20), write(KEYS)], {}, ("not_written", "keys", 20, 20)),
     "no connection": ([read(20), write(Unreachable("no"))], {}, ("not_written", "network", 20, 20)),
+    "the reading before the write failed": ([read(20), FAILED], {}, ("not_written", "unclear_response", 20, 20)),
+    "refused by the rate limit, then not read": (
+        [read(20), write(RateLimited()), FAILED],
+        {},
+        ("not_written", "unclear_response", 20, 20),
+    ),
+    "refused keys, then not read": ([read(20), write(KEYS), FAILED], {}, ("not_written", "keys", 20, 20)),
+    "never configured, then not read": ([UNSET, FAILED], {}, ("not_written", "unclear_response", None, None)),
     "unknown limits": ([read(20)], {"limits_error": LOST}, ("not_written", "limits_unknown", 20, 20)),
     # A refusal of the API.
     "position": ([read(20), write(REFUSED), read(20)], POSITION, ("blocked", "position", 20, 20)),
@@ -147,6 +155,7 @@ CASES: dict[str, Case] = {
 MAXIMUM_CASES: dict[str, Case] = {
     "lower": ([read(5)], {}, ("unchanged", "", 5, 5)),
     "never configured": ([UNSET], {}, ("not_written", "never_configured", None, None)),
+    "the reading before the write failed": ([read(20), FAILED], {}, ("not_written", "unclear_response", 20, 20)),
     "lost, and the exchange chose a lower value": ([read(20), write(LOST), read(8)], {}, ("changed", "", 8, 20)),
     "refused, and another program lowered it": ([read(20), write(REFUSED), read(8)], {}, ("unchanged", "", 8, 8)),
 }

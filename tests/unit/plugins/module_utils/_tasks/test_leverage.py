@@ -1272,8 +1272,9 @@ def test_keys_that_are_replaced_before_the_write_leave_the_leverage_as_it_was(se
     assert report.values["outcome"] == "not_written"
     assert find_row(report)["cause"] == "keys"
     assert str(report.failure).startswith(
-        "BTCUSDT: the leverage is still 10, not 13. The exchange refused the keys with "
+        "BTCUSDT: the leverage was 10 when it was last read, not 13. The exchange refused the keys with "
     )
+    assert "Use the current pair of the account." in str(report.failure)
 
 
 def test_single_refusal_of_the_keys_after_an_unclear_write_is_an_accident(setup: ClientSetup) -> None:

@@ -22,7 +22,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Reading,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.judgment import judge
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome, build_result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import (
+    Outcome,
+    build_empty_result,
+    build_result,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import FAIL, WARN, Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
 
@@ -57,6 +61,41 @@ CHANGED_BUT_UNKNOWN = make_outcome("FUSDT", [read(20), write(Unclear("lost")), r
 
 def build(*outcomes: Outcome, on_blocked: str = FAIL, single: bool = False, error: Any = None) -> Result:
     return build_result(outcomes, Policy([], on_blocked, single), "EXCHANGE_2", error)
+
+
+# --- build_empty_result ---
+
+
+def test_task_that_failed_before_its_first_request_knows_nothing() -> None:
+    options = {"symbol": "btcusdt", "leverage": 10, "exchange": "exchange_2", "on_blocked": WARN}
+    values = build_empty_result(options, {"kind": "keys"})
+    assert values["results"] == [
+        {
+            "symbol": "BTCUSDT",
+            "exchange": "EXCHANGE_2",
+            "leverage": None,
+            "previous_leverage": None,
+            "changed": False,
+            "desired_leverage": 10,
+            "outcome": "unknown",
+            "cause": "keys",
+            "reason": "the current leverage is not known. The task failed before it sent a request.",
+            "blockers": [],
+        }
+    ]
+    names = ("symbol", "exchange", "leverage", "previous_leverage", "outcome")
+    assert {name: values[name] for name in names} == {name: values["results"][0][name] for name in names}
+    assert values["diff"] == {"before": {}, "after": {}}
+
+
+def test_positions_of_a_task_with_several_symbols_that_failed_early_are_not_known() -> None:
+    values = build_empty_result({"leverages": {"BTCUSDT": 10, "ETHUSDT": 5}, "exchange": "X"}, {"kind": "keys"})
+    assert [(row["symbol"], row["positions"]) for row in values["results"]] == [("BTCUSDT", None), ("ETHUSDT", None)]
+
+
+def test_task_with_an_invalid_policy_has_no_rows() -> None:
+    values = build_empty_result({"leverages": {"BTCUSDT": "x"}, "exchange": "X"}, {"kind": "input"})
+    assert (values["results"], values["changed"]) == ([], False)
 
 
 # --- Outcome.as_row ---

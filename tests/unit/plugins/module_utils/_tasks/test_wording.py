@@ -116,6 +116,16 @@ CASES: dict[str, tuple[list[Event], dict[str, Any], str]] = {
         {"limits_error": LOST},
         f"{STILL} The task did not write it, because the limits of the symbol could not be read. {TIMEOUT}",
     ),
+    "the reading before the write failed": (
+        [read(20), FAILED],
+        {},
+        f"the leverage was 20 when it was last read, not 10. {TIMEOUT}",
+    ),
+    "never configured, and the reading before the write failed": (
+        [UNSET, FAILED],
+        {},
+        f"the symbol was not configured when it was last read, and the policy is 10. {TIMEOUT}",
+    ),
     "keys that cannot write": (
         [read(20), write(KeysRefused("No.")), read(20), write(KeysRefused("No."))],
         {},
