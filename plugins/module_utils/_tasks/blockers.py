@@ -23,6 +23,8 @@ ORDERS_SPAN_MS = api.RECENT_MS + (WEEKS_OF_ORDERS - 1) * api.MAX_SPAN_MS
 _POSITION = {"position_id": "position_id", "side": "position_side", "size": "position_size", "mark_price": "mark_price"}
 _ORDER = {name: name for name in ("order_id", "side", "quantity", "price", "order_type")}
 
+POSITIONS_AND_ORDERS = "open positions and open orders"
+
 Row = Dict[str, Any]
 
 
@@ -114,20 +116,21 @@ class AccountFacts:
         error = self._fetch_positions([symbol for symbol in symbols if symbol not in self.positions])
         not_read = [symbol for symbol in symbols if symbol not in self.positions]
         if error is not None and error.ends is Ends.ALL:
-            self._warn(symbols, "open positions and open orders", error)
+            self.warn(symbols, POSITIONS_AND_ORDERS, error)
             return Search({symbol: self.positions.get(symbol, []) for symbol in symbols}, set(symbols))
         if error is not None:
-            self._warn(not_read, "open positions", error)
+            self.warn(not_read, "open positions", error)
         orders: dict[str, dict[str, Row]] = {symbol: {} for symbol in symbols}
         try:
             self._fetch_orders(orders, {symbol for symbol in symbols if not self.positions.get(symbol)})
         except CoinSwitchError as failure:
-            self._warn(symbols, "open orders", failure)
+            self.warn(symbols, "open orders", failure)
             not_read = symbols
         found = {symbol: [*self.positions.get(symbol, []), *orders[symbol].values()] for symbol in symbols}
         return Search(found, set(not_read))
 
-    def _warn(self, symbols: list[str], what: str, error: CoinSwitchError) -> None:
+    def warn(self, symbols: list[str], what: str, error: CoinSwitchError) -> None:
+        """Add a warning about what could not be read."""
         self.warnings.append(
             f"{', '.join(symbols)}: {what} could not be read, so it is not known whether they block a change. {error}"
         )

@@ -18,7 +18,11 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.erro
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment, outcomes, requests, schedule
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import WEEKS_OF_ORDERS, AccountFacts
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import (
+    POSITIONS_AND_ORDERS,
+    WEEKS_OF_ORDERS,
+    AccountFacts,
+)
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Attempt, Pause, Reading
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
@@ -218,10 +222,7 @@ class _Task:
         """End a symbol without its next step. A refusal without an explanation stays a refusal."""
         if row.explains:
             row.evidence.explained = row.evidence.search_failed = True
-            self._facts.warnings.append(
-                f"{row.goal.symbol}: open positions and open orders were not read, so it is not known whether they "
-                f"block the change. {error}"
-            )
+            self._facts.warn([row.goal.symbol], POSITIONS_AND_ORDERS, error)
         else:
             row.evidence.held = error
             refusal = row.evidence.last_error

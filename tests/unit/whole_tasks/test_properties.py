@@ -235,7 +235,7 @@ def test_each_row_is_true_or_unknown_after_random_faults_and_crashes(
     crash: tuple[int, bool, type[Exception]] | None,
     options: dict[str, Any],
     check_mode: bool,
-    positions_without_symbol: str,
+    positions_without_symbol: Any,
 ) -> None:
     harness = new_harness(quirks=Quirks(positions_without_symbol=positions_without_symbol))
     harness.account.leverage.update(dict.fromkeys(SIX_SYMBOLS, 10))

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as _futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import (
     Effect,
     NotConfigured,
@@ -567,77 +565,6 @@ def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cur
     with pytest.raises(Unexpected, match="repeats a full page"):
         read_order_ids(setup, NOW_MS - 20)
     assert len(setup.sent) <= 5
-
-
-# --- to_decimal ---
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [
-        (5, 5),
-        (-5, -5),
-        (0, 0),
-        ("5", 5),
-        ("5.50", Decimal("5.50")),
-        ("-0.5", Decimal("-0.5")),
-        (Decimal("1e3"), 1000),
-        ("1e39", Decimal("1e39")),
-        ("1e-39", Decimal("1e-39")),
-        ("1e40", None),
-        ("1e-40", None),
-        (Decimal("1e40"), None),
-        (10**40, None),
-        ("NaN", None),
-        ("sNaN", None),
-        ("Infinity", None),
-        (Decimal("NaN"), None),
-        (True, None),
-        (False, None),
-        (None, None),
-        (1.5, None),
-        ("", None),
-        ("5,5", None),
-        (".5", Decimal("0.5")),
-        ("5.", 5),
-        ("+5", 5),
-        ("5E+1", 50),
-        ("1e1000", None),
-        ("1_0", None),
-        ("1__0", None),
-        (" 5", None),
-        ("5 ", None),
-        ("5\n", None),
-        ("\u0665", None),
-        ("\uff15", None),
-        ("5\u0660", None),
-        ("\u00b2", None),
-        ("0x5", None),
-        (".", None),
-        ("+", None),
-        ("e5", None),
-        ("5e", None),
-        ("--5", None),
-        ([], None),
-        ({}, None),
-    ],
-)
-def test_decimal_returns_a_finite_number_or_none(value: Any, number: Any) -> None:
-    assert _futures.to_decimal(value) == number
-    assert (_futures.to_decimal(value) is None) is (number is None)
-
-
-# --- to_int ---
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [(13, 13), ("13", 13), ("13.0", 13), ("13.5", None), ("x", None), (True, None), ("1e2", 100), ("1_3", None)],
-)
-def test_to_int_returns_a_whole_number_or_none(value: Any, number: int | None) -> None:
-    returned = _futures.to_int(value)
-    assert returned == number
-    assert returned.__class__ is number.__class__
 
 
 def test_page_with_more_orders_than_were_asked_for_is_refused(setup: ClientSetup) -> None:
