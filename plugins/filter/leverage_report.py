@@ -290,7 +290,7 @@ _value:
           type: float
         highest_factor_last_seen:
           description: >-
-            The highest factor of a leverage that was above the policy when last seen. V(null) if there is none.
+            The highest factor of a leverage that was above the policy when last seen. V(null) if none is known.
           returned: always
           type: float
     actions:
@@ -356,7 +356,7 @@ _value:
           returned: always
           type: int
         factor:
-          description: The highest factor. V(null) if the leverages are not above the policy.
+          description: The highest factor. V(null) if the leverages are not above the policy, or no factor is known.
           returned: always
           type: float
         accounts:
@@ -425,8 +425,7 @@ _value:
         factor:
           description: >-
             The current or last seen leverage divided by the policy, rounded to two decimals. V(null) if one of them
-            is not
-            known.
+            is not known, or the policy is 0.
           returned: always
           type: float
         positions:

@@ -133,8 +133,8 @@ def _describe_group(group: list[dict[str, Any]]) -> str:
 def _describe_severity(group: list[dict[str, Any]]) -> str:
     """Return the severity of findings, with the highest factor if they are above the policy."""
     severity = group[0]["severity"]
-    factor = max(row["factor"] or 0 for row in group) if severity in _findings.ABOVE else 0
-    return str(severity).replace("_", " ") + (f" ({_words.format_factor(factor)})" if factor else "")
+    factor = _findings.get_highest_factor(group) if severity in _findings.ABOVE else None
+    return str(severity).replace("_", " ") + ("" if factor is None else f" ({_words.format_factor(factor)})")
 
 
 def _describe_finding(finding: dict[str, Any]) -> str:

@@ -263,8 +263,8 @@ def _get_summary(accounts: list[Row], rows: list[Row], findings: list[Row]) -> R
         "severities": {severity: len(by_severity.get(severity, ())) for severity in _findings.SEVERITIES},
         "above_policy_with_position": sum(bool(finding["positions"]) for finding in above),
         "above_policy_positions_not_known": sum(finding["positions"] is None for finding in above),
-        "highest_factor": max((finding["factor"] for finding in above), default=None),
-        "highest_factor_last_seen": max((finding["factor"] or 0 for finding in last_seen), default=None),
+        "highest_factor": _findings.get_highest_factor(above),
+        "highest_factor_last_seen": _findings.get_highest_factor(last_seen),
     }
 
 
@@ -280,7 +280,7 @@ def _move_reasons(findings: list[Row]) -> list[Row]:
         problem = {
             **_findings.pick(group[0], names),
             "findings": len(group),
-            "factor": max(finding["factor"] or 0 for finding in group) if is_above else None,
+            "factor": _findings.get_highest_factor(group) if is_above else None,
             "accounts": list(dict.fromkeys(finding["account"] for finding in group)),
             "symbols": list(dict.fromkeys(finding["symbol"] for finding in group if finding["symbol"] is not None)),
         }

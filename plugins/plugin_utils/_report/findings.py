@@ -87,6 +87,11 @@ def get_factor(leverage: Any, policy: Any) -> float | None:
     return float(round(leverage / policy, 2))
 
 
+def get_highest_factor(findings: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the highest factor of some findings. None if no factor is known, for example without a policy."""
+    return max((finding["factor"] for finding in findings if finding["factor"] is not None), default=None)
+
+
 def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether the exchange answered at least one reading of the account."""
     return any(

@@ -109,11 +109,13 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
                 if _findings.is_above(*_findings.get_last_known(row)):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
         if not account["rows"]:
-            # The policy of the account could not be read.
+            # The policy of the account could not be read. A part of a merged report can know more about a symbol.
+            known = {row["symbol"] for row in account["extra_rows"]}
             account["extra_rows"] += [
-                {**account["extra_rows"][0], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
-                for (account_name, _symbol), row in earlier.findings.items()
-                if account_name == name and _findings.is_above(row.get("last_leverage"), row["policy"])
+                {**account["extra_rows"][-1], **row, "severity": _findings.ABOVE_WHEN_LAST_SEEN}
+                for (account_name, symbol), row in earlier.findings.items()
+                if account_name == name and symbol not in known
+                if _findings.is_above(row.get("last_leverage"), row["policy"])
             ]
 
 

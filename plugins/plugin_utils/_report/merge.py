@@ -113,16 +113,23 @@ def _forget_readings(account: Row, time: str) -> Row:
 
 def unpack(report: Mapping[str, Any]) -> list[Row]:
     """Return the accounts of a report with their rows, as `build.assemble` takes them."""
-    findings = {(row["account"], row["symbol"]): row for row in report["findings"]}
+    by_account = _findings.group(report["findings"], itemgetter("account"))
     accounts = []
     for account in report["accounts"]:
         rows = [_build.get_row(row["symbol"], row["policy"], row) for row in account["leverages"]]
-        extra_rows = [] if rows else [_build.get_extra_row(_findings.NOT_REACHED, {"outcome": "unknown"})]
-        for row in [*rows, *extra_rows]:
-            finding = findings.get((account["account"], row["symbol"]))
-            if finding:
-                row.update(_findings.pick(finding, ("blockers", "positions", "cause", *_findings.OPTIONAL_KEYS)))
-                row["reason"] = report["problems"][finding["problem"]]["reason"]
+        by_symbol = {row["symbol"]: row for row in rows}
+        extra_rows = []
+        for finding in by_account.get(account["account"], []):
+            row = by_symbol.get(finding["symbol"])
+            if row is None:
+                row = _build.get_extra_row(finding["severity"], finding)
+                row.update(_findings.pick(finding, ("symbol", "policy")))
+                extra_rows.append(row)
+            row.update(_findings.pick(finding, ("blockers", "positions", "cause", *_findings.OPTIONAL_KEYS)))
+            row["reason"] = report["problems"][finding["problem"]]["reason"]
+        if not rows and not extra_rows:
+            # A damaged report: an account without rows was not checked.
+            extra_rows.append(_build.get_extra_row(_findings.NOT_REACHED, {"outcome": "unknown"}))
         known = _findings.pick(account, ("account", "key_id", "api_url", "enforce", "error"))
         accounts.append({**known, "rows": rows, "extra_rows": extra_rows})
     return accounts

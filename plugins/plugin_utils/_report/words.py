@@ -74,7 +74,8 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
         parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
     if last_seen:
         parts.append(f"{last_seen} above the policy when last seen and not read since")
-        parts.append(f"up to {format_factor(summary['highest_factor_last_seen'])}")
+        factor = summary["highest_factor_last_seen"]
+        parts += [] if factor is None else [f"up to {format_factor(factor)}"]
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")
     if parts and others:

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from hypothesis import strategies as st
+
+SYMBOLS = ("A", "B", "C")
+CAUSES = (None, "position", "keys", "network", "never_configured", "limits", "rate_limit")
 POSITION = {"position_id": "3f1c", "side": "LONG", "size": "0.010", "mark_price": "64000.5"}
 BLOCKER = {"kind": "position", **POSITION}
 ORDER = {"kind": "order", "order_id": "77ab", "side": "BUY", "quantity": "0.5", "price": "1000", "order_type": "LIMIT"}
@@ -50,3 +55,34 @@ def make_leverages(*, check_mode: bool = True, **leverages: Any) -> dict[str, An
         for symbol, leverage in leverages.items()
     ]
     return make_account(*rows, check_mode=check_mode)
+
+
+@st.composite
+def draw_account(draw: st.DrawFn) -> dict[str, Any]:
+    """Return an account with any combination of what the module can return, or with what the role knows without it."""
+    leverages = st.one_of(st.none(), st.integers(1, 20))
+    names = draw(st.lists(st.sampled_from(SYMBOLS), unique=True))
+    rows = [
+        make_row(
+            name,
+            draw(st.sampled_from(("unchanged", "changed", "blocked", "refused", "not_written", "unknown"))),
+            draw(leverages),
+            draw(leverages),
+            draw(st.sampled_from(CAUSES)),
+        )
+        for name in names
+    ]
+    kind = draw(st.sampled_from(("results", "no results", "unreachable", "not asked", "no policy", "text")))
+    policy = dict.fromkeys(names, 10)
+    key_id = draw(st.sampled_from((None, "k1", "k2")))
+    return {
+        "results": make_account(*rows, check_mode=draw(st.booleans()), account=key_id),
+        "no results": {"policy": policy, "msg": "keys are missing", "unset": ["key"]},
+        "unreachable": {"policy": policy, "msg": "ssh", "unreachable": True},
+        "not asked": {"policy": policy},
+        "no policy": {},
+        "text": {"policy": json.dumps(policy), "msg": "why"},
+    }[kind]
+
+
+REPORTS = st.dictionaries(st.sampled_from(("alpha", "beta", "gamma")), draw_account())

@@ -11,17 +11,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
 
-from .rows import BLOCKER, make_account, make_leverages, make_row
-
-SYMBOLS = ("A", "B", "C")
-CAUSES = (None, "position", "keys", "network", "never_configured", "limits", "rate_limit")
+from .rows import BLOCKER, REPORTS, make_account, make_leverages, make_row
 
 
 def get_account(account: dict[str, Any]) -> dict[str, Any]:
@@ -36,37 +32,6 @@ def get_reasons(report: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 # --- assemble ---
-
-
-@st.composite
-def draw_account(draw: st.DrawFn) -> dict[str, Any]:
-    """Return an account with any combination of what the module can return, or with what the role knows without it."""
-    leverages = st.one_of(st.none(), st.integers(1, 20))
-    names = draw(st.lists(st.sampled_from(SYMBOLS), unique=True))
-    rows = [
-        make_row(
-            name,
-            draw(st.sampled_from(("unchanged", "changed", "blocked", "refused", "not_written", "unknown"))),
-            draw(leverages),
-            draw(leverages),
-            draw(st.sampled_from(CAUSES)),
-        )
-        for name in names
-    ]
-    kind = draw(st.sampled_from(("results", "no results", "unreachable", "not asked", "no policy", "text")))
-    policy = dict.fromkeys(names, 10)
-    key_id = draw(st.sampled_from((None, "k1", "k2")))
-    return {
-        "results": make_account(*rows, check_mode=draw(st.booleans()), account=key_id),
-        "no results": {"policy": policy, "msg": "keys are missing", "unset": ["key"]},
-        "unreachable": {"policy": policy, "msg": "ssh", "unreachable": True},
-        "not asked": {"policy": policy},
-        "no policy": {},
-        "text": {"policy": json.dumps(policy), "msg": "why"},
-    }[kind]
-
-
-REPORTS = st.dictionaries(st.sampled_from(("alpha", "beta", "gamma")), draw_account())
 
 
 @given(REPORTS, REPORTS)

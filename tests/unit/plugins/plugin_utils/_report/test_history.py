@@ -267,6 +267,13 @@ def test_leverage_that_was_above_stays_first_for_whatever_reason_it_is_not_read(
     assert (third["findings"][0]["factor"], third["findings"][0]["runs"]) == (4.0, 3)
 
 
+def test_factor_of_a_policy_of_zero_is_not_known() -> None:
+    first = make_report(1, {}, alpha=make_leverages(A=40))
+    second = make_report(2, first, alpha={"policy": {"A": 0}, "msg": "not a number", "error": {"kind": "input"}})
+    assert (second["summary"]["highest_factor_last_seen"], second["problems"][0]["factor"]) == (None, None)
+    assert second["headline"] == "1 above the policy when last seen and not read since"
+
+
 def test_leverage_that_the_new_policy_allows_is_not_above() -> None:
     first = make_report(1, {}, alpha=make_leverages(A=40))
     row = make_row("A", "unknown", None, None, "network", desired_leverage=50)

@@ -9,11 +9,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.merge import merge_reports
 
-from .rows import BLOCKER, ORDER, POSITION, make_account, make_leverages, make_row
+from .rows import BLOCKER, ORDER, POSITION, REPORTS, make_account, make_leverages, make_row
 
 EARLY, LATE = "2026-11-23T02:00:00Z", "2026-11-23T02:10:00Z"
 ACCOUNTS: dict[str, dict[str, Any]] = {
@@ -48,6 +49,46 @@ def test_merged_parts_are_the_report_of_all_accounts() -> None:
     assert merge(make_part("alpha", "beta", "gamma"), make_part("delta", "absent")) == whole
     assert merge(whole) == whole
     assert merge(merge(make_part("alpha")), make_part("beta"))["findings"] == make_part("alpha", "beta")["findings"]
+
+
+@given(REPORTS, REPORTS)
+def test_report_that_is_merged_again_loses_no_finding(
+    first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
+) -> None:
+    earlier = leverage_report(first, time=EARLY, previous={})
+    report = leverage_report(second, time=LATE, previous=earlier)
+    # The history of a part is its own.
+    names = ("compliant", "summary", "symbols", "accounts", "problems", "actions")
+    for merged in (merge(report), merge(merge(report))):
+        assert {name: merged[name] for name in names} == {name: report[name] for name in names}
+        assert [get_facts(row) for row in merged["findings"]] == [get_facts(row) for row in report["findings"]]
+
+
+def get_facts(finding: dict[str, Any]) -> dict[str, Any]:
+    """Return a finding without its age, which is the history of its report."""
+    return {name: value for name, value in finding.items() if name not in ("first_seen", "runs", "status")}
+
+
+def test_finding_of_a_merge_stays_if_its_report_is_merged_again() -> None:
+    newer = leverage_report({"alpha": make_leverages(A=10, B=10)}, time=LATE, check_mode=True)
+    report = merge(merge(make_part("alpha"), newer))
+    assert ([row["cause"] for row in report["findings"]], report["compliant"]) == (["reported_twice"], False)
+
+
+def test_leverage_of_an_unreadable_policy_is_one_finding_in_a_merge() -> None:
+    first = leverage_report({"delta": make_leverages(A=20)}, time=EARLY, previous={})
+    part = leverage_report({"delta": ACCOUNTS["delta"]}, time=LATE, previous=first)
+    report = merge(part, previous=merge(first, previous={}))
+    assert [(row["severity"], row["symbol"]) for row in report["findings"]] == [
+        ("above_when_last_seen", "A"),
+        ("not_reached", None),
+    ]
+
+
+def test_account_without_rows_and_findings_was_not_checked() -> None:
+    part = make_part("delta")
+    part["findings"] = []
+    assert not merge(part)["compliant"]
 
 
 def test_merged_report_has_the_history_of_merged_reports() -> None:
