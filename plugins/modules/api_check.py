@@ -59,7 +59,8 @@ options:
     type: str
   rate_limit_share:
     description:
-      - The part, above V(0) and up to V(0.5), of each rate limit that the task may use.
+      - The part, above V(0) and up to V(0.5), of each rate limit that the task may use. A test write needs at least
+        V(0.4), so that the restore of the leverage does not wait.
     type: float
     default: 0.5
 seealso:

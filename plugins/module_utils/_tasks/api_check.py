@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors, pacing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
@@ -28,6 +28,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording
 _MAX_SYMBOLS = 3
 # The leverage is restored in this time, even if the task was stopped. A rate limit requires at most a minute of it.
 RESTORE_SECONDS = 70.0
+# How many reads, and how many writes, a restore can need without a wait.
+_RESTORE_REQUESTS = 2
 # Which leverage the writes of a trial write, by their names in PROBES. That of the others is `write_leverage`.
 _WHICH = {"same": "in force", "first_write": "the first write of this symbol, which cannot be undone"}
 _HFT = (
@@ -230,7 +232,19 @@ def _make_plan(seen: api_facts.Observer, symbol: str, trial: Trial, weeks: int) 
     if trial.leverage and trial.leverage != before:
         goal = Goal(symbol, trial.leverage)
         writes.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
+    _check_share(seen.futures.client.real_pacer, len(writes) + _RESTORE_REQUESTS)
     return Plan(before, writes)
+
+
+def _check_share(pacer: pacing.Pacer, count: int) -> None:
+    """Raise InputRefused if the rate limits delay the restore, because they do not allow `count` requests in a row."""
+    for endpoint in (endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE):
+        allowed = pacer.get_max_requests(endpoint)
+        if allowed < count:
+            raise errors.InputRefused(
+                f"Nothing was written, because the trial and its restore need {count} requests to {endpoint} in a row, "
+                f"and rate_limit_share allows {allowed}. Increase rate_limit_share."
+            )
 
 
 def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Instrument:
@@ -272,7 +286,8 @@ def _write_and_restore(seen: api_facts.Observer, plan: Plan) -> None:
     """Write the leverages one after the other, and restore the first one, even if the task is stopped meanwhile."""
     before, client = plan.first, seen.futures.client
     # Wait for the rate limits now, so that no restore has to wait.
-    needed = dict.fromkeys((endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE), len(plan.writes) + 2)
+    count = len(plan.writes) + _RESTORE_REQUESTS
+    needed = dict.fromkeys((endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE), count)
     client.real_pacer.check_max_wait(needed)
     client.real_pacer.wait(max(client.real_pacer.get_delay(endpoint, count) for endpoint, count in needed.items()))
     with Guard() as guard:

@@ -96,7 +96,7 @@ def _merge_accounts(reports: Iterable[Mapping[str, Any]]) -> dict[str, Row]:
         if len(copies) > 1:
             reason = (
                 f"{len(copies)} reports contain this account. The newest one of {newest['time']} counts. "
-                "Let each account be part of one slice only."
+                "Let each account be part of one slice only, and delete the reports of earlier runs."
             )
             repeated = {"outcome": "unknown", "cause": "reported_twice", "reason": reason}
             newest["extra_rows"].append(_build.get_extra_row(_findings.UNKNOWN, repeated))

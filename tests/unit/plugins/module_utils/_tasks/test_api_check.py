@@ -348,6 +348,19 @@ def test_smaller_share_sends_fewer_requests_in_a_row(new_setup: NewSetup) -> Non
     assert setup.sent.count("wallet") == 5
 
 
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize(("share", "allowed"), [(0.3, "allows 3"), (0.4, "")])
+def test_share_that_delays_the_restore_is_refused(
+    new_setup: NewSetup, share: float, allowed: str, writes: bool
+) -> None:
+    setup = new_setup(share=share, current={"BTCUSDT": 10, "DOGEUSDT": 10})
+    report = run_check(setup, Trial("DOGEUSDT", 7), writes)
+    assert bool(report.failure) is bool(allowed)
+    assert allowed in (report.failure or "")
+    assert bool(setup.writes()) is (writes and not allowed)
+    assert setup.account.leverage["DOGEUSDT"] == 10
+
+
 # --- clock and server_time ---
 
 
