@@ -121,7 +121,7 @@ def execute(
         connection = _connection.read_connection(params, definition.argument_spec)
         if connection.verify is False:
             warn(UNPROTECTED)
-        futures = connect(connection, redactor.clean, may_send)
+        futures = make_futures(connection, redactor.clean, may_send)
         progress = Progress(print_line and _clean_first(text_redactor.clean, print_line), check_mode)
         futures.client.real_pacer.on_wait = progress.waiting if progress.can_print else None
         work = definition.import_work()
@@ -225,7 +225,9 @@ def check_reader() -> None:
         raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
-def connect(connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]) -> Futures:
+def make_futures(
+    connection: _connection.Connection, clean: Callable[[Any], Any], may_send: Callable[[], None]
+) -> Futures:
     """Return the endpoints. The libraries are imported here, so that a wrong option fails before the import."""
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.budgets import BudgetStore
     from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.client import Client

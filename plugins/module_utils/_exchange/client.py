@@ -113,8 +113,8 @@ class Client:
             MustWait: The rate limit of a write requires a wait.
             RateLimited: The exchange refused a write with HTTP 429.
         """
-        text = None if body is None else json.dumps(body)
-        http_request = _transport.Request(endpoint.method, endpoint.path, params or {}, text)
+        json_body = None if body is None else json.dumps(body)
+        http_request = _transport.Request(endpoint.method, endpoint.path, params or {}, json_body)
         if endpoint.writes:
             return self._send(endpoint, http_request, self.pacer.take_now(endpoint))
         try:

@@ -220,7 +220,7 @@ class Unconfirmed(CoinSwitchError):
 
 
 class Stopped(CoinSwitchError):
-    """Too many symbols in a row got no valid response, so no more requests of this kind are sent."""
+    """The task sends no more requests of a kind: too many symbols in a row got no valid response, or a signal came."""
 
     kind = "stopped"
     ends = Ends.ENDPOINT

@@ -194,9 +194,9 @@ class Pacer:
         waits = [(self.get_delay(endpoint, count), endpoint, count) for endpoint, count in planned.items() if count]
         seconds, endpoint, count = max(waits, default=(0.0, None, 0))
         if endpoint is not None and seconds > 0 and seconds > self.wait_left:
-            raise self.describe_spent(endpoint, count)
+            raise self.make_budget_spent(endpoint, count)
 
-    def describe_spent(self, endpoint: Endpoint, count: int = 1) -> BudgetSpent:
+    def make_budget_spent(self, endpoint: Endpoint, count: int = 1) -> BudgetSpent:
         """Return the error of requests that do not fit into the rest of the max wait."""
         seconds = math.ceil(self.get_delay(endpoint, count))
         left = f"rate_limit_timeout ({self.max_wait:g} s) allows only {max(0, math.floor(self.wait_left))} s more"
@@ -296,7 +296,7 @@ class Preview:
         self.max_wait = real.max_wait
         self.get_delay = self._simulated.get_delay
         self.check_max_wait = self._simulated.check_max_wait
-        self.describe_spent = self._simulated.describe_spent
+        self.make_budget_spent = self._simulated.make_budget_spent
         self.is_refused = self._simulated.is_refused
         self.wait = self._simulated.wait
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare the responses of an exchange with what the code relies on. docs/api.md lists these facts.
 
-This file sends the requests. api_facts.py says what their outcomes show. Each response is read, and each write is made,
+This file sends the requests. api_facts.py says what they show. Each response is read, and each write is made,
 by the code that the other modules use, so a fact is NOT HANDLED if and only if that code fails. Private to this
 collection: anything here may change in any release.
 """
@@ -17,7 +17,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
@@ -105,7 +105,7 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
             "exchange yet. Open an issue, and attach the transcript."
         )
     values = {
-        **_describe_trial(plan, seen.outcomes["change"]),
+        **_describe_trial(plan, seen.observations["change"]),
         "handled": error is None,
         "facts": rows,
         "table": [f"{row['fact']:<26} {row['shown']:<34} {row['verdict']}" for row in rows if row["shown"]],
@@ -116,7 +116,7 @@ def check(futures: api.Futures, trial: Trial, context: Context) -> Result:
     return result._replace(warnings=[_HFT] if is_unused else [])
 
 
-def _describe_trial(plan: Plan | None, changes: Sequence[Change]) -> dict[str, Any]:
+def _describe_trial(plan: Plan | None, changes: Sequence[Outcome]) -> dict[str, Any]:
     """Return what the result says of the writes. The last change is the restore, or the only write."""
     if plan is None:
         return {"changed": False}
@@ -156,7 +156,7 @@ def _read_all(seen: api_facts.Observer) -> None:
     symbols = _choose_symbols(instruments)
     all_positions = seen.ask("positions", futures.get_positions)
     one = seen.ask("positions_of_one", futures.get_positions, symbols[0])
-    seen.outcomes["listed"] = [one, *([] if all_positions.error else [all_positions])]
+    seen.observations["listed"] = [one, *([] if all_positions.error else [all_positions])]
     open_symbols = [row["symbol"] for row in all_positions.value or [] if row["symbol"] in instruments]
     for symbol in list(dict.fromkeys([symbols[0], *open_symbols[:1], *symbols[1:]]))[:_MAX_SYMBOLS]:
         seen.ask("leverage", futures.get_leverage, symbol)
@@ -178,15 +178,15 @@ def _choose_symbols(instruments: Mapping[str, api.Instrument]) -> list[str]:
 
 def _read_orders(seen: api_facts.Observer, symbol: str) -> None:
     futures, now = seen.futures, seen.futures.client.now_ms()
-    outcome = seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS)))
-    rows = outcome.get_rows()
+    observed = seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS)))
+    rows = observed.get_rows()
     if not rows:
         seen.ask("orders", lambda: list(futures.get_open_orders(now - api.RECENT_MS, None, symbol)))
         # An older order shows the same facts.
         period = {"from_time": now - 2 * api.MAX_SPAN_MS, "to_time": now - api.MAX_SPAN_MS}
         rows = seen.ask("period", futures.get_orders_page, period).get_rows()
     order = next((row for row in rows if transcript.get_form(row.get("created_at")).startswith("unix_ms")), None)
-    if order is not None and not outcome.error:
+    if order is not None and not observed.error:
         _read_periods(seen, order, to_int(order["created_at"]) or 0)
 
 
@@ -194,17 +194,17 @@ def _read_periods(seen: api_facts.Observer, order: Mapping[str, Any], time: int)
     """Find out with one order whether a period limits the listed orders, and whether `to_time` belongs to it."""
 
     def is_listed(**period: int) -> bool:
-        outcome = seen.ask("period", seen.futures.get_orders_page, period, order.get("symbol"))
-        return order.get("order_id") in [row.get("order_id") for row in outcome.get_rows()]
+        observed = seen.ask("period", seen.futures.get_orders_page, period, order.get("symbol"))
+        return order.get("order_id") in [row.get("order_id") for row in observed.get_rows()]
 
     use = "ignored" if is_listed(from_time=time - 2 * api.DAY_MS, to_time=time - api.DAY_MS) else "limits"
     if use == "limits" and not is_listed(from_time=time - 60_000, to_time=time + 1):
         # If the order is open, then requests with a period do not return it.
         use = "missed" if is_listed() else ""
-    seen.outcomes["use_of_period"].append(api_facts.Outcome(use))
+    seen.observations["use_of_period"].append(api_facts.Observation(use))
     if use == "limits":
         is_inclusive = is_listed(from_time=time - 60_000, to_time=time)
-        seen.outcomes["use_of_to_time"].append(api_facts.Outcome("inclusive" if is_inclusive else "exclusive"))
+        seen.observations["use_of_to_time"].append(api_facts.Observation("inclusive" if is_inclusive else "exclusive"))
 
 
 def _make_plan(seen: api_facts.Observer, symbol: str, trial: Trial, weeks: int) -> Plan:
@@ -313,7 +313,7 @@ def _write_all(seen: api_facts.Observer, plan: Plan) -> None:
         _check_written(seen.change(name, goal, writes_same=name == "same"))
 
 
-def _check_written(changed: Change) -> None:
+def _check_written(changed: Outcome) -> None:
     """Raise CoinSwitchError if a write was not sent, or if it is not known what it did. A refusal is no failure."""
     outcome, error = changed.verdict.outcome, changed.verdict.error
     if error and outcome in (judgment.UNKNOWN, judgment.NOT_WRITTEN) and not isinstance(error, errors.Unconfirmed):
@@ -321,7 +321,7 @@ def _check_written(changed: Change) -> None:
         raise errors.Reworded(text, error)
 
 
-def _restore(seen: api_facts.Observer, before: Goal, is_unclear: bool) -> Change:
+def _restore(seen: api_facts.Observer, before: Goal, is_unclear: bool) -> Outcome:
     """Write the first leverage until a reading shows it.
 
     Args:

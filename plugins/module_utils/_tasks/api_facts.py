@@ -1,7 +1,7 @@
 # Copyright (c) Contributors to the tradeops.coinswitch project
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts about the API that the code relies on, and what the outcomes of requests show about them.
+"""The facts about the API that the code relies on, and what the observations show about them.
 
 PROBES has one row for each fact. docs/api.md explains them. Private to this collection: anything here may change in any
 release.
@@ -18,7 +18,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, NotConfigured
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_decimal, to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import leverage, queries, transcript
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome as Change
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 
 EXPECTED, HANDLED, NOT_HANDLED, NOT_SHOWN = "as expected", "different but handled", "NOT HANDLED", "not shown"
@@ -43,7 +43,7 @@ class RecordedResponse(NamedTuple):
     shown: dict[str, Any]
 
 
-class Outcome(NamedTuple):
+class Observation(NamedTuple):
     """What a request returned, or the error that it raised, with its last response (None without one)."""
 
     value: Any
@@ -70,13 +70,13 @@ class Observer:
     """Sends requests, and records what they return, and each response of the client while it is entered.
 
     Attributes:
-        outcomes: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
+        observations: What the requests returned, by their name in PROBES. "*" has all responses, "change" all changes.
     """
 
     def __init__(self, futures: api.Futures) -> None:
         self.futures = futures
         self.responses: list[RecordedResponse] = []
-        self.outcomes: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
+        self.observations: defaultdict[str, list[Any]] = defaultdict(list, {"*": self.responses})
         self._before = futures.client.on_response, futures.client.retries
 
     def __enter__(self) -> Observer:
@@ -101,8 +101,8 @@ class Observer:
         }
         self.responses.append(RecordedResponse(request, response.status, headers, value, timing, shown))
 
-    def ask(self, name: str, read: Callable[..., Any], *arguments: Any, allowed: str = "") -> Outcome:
-        """Call `read`, and record its outcome. Raise an error that ends the task, unless its kind is `allowed`."""
+    def ask(self, name: str, read: Callable[..., Any], *arguments: Any, allowed: str = "") -> Observation:
+        """Call `read`, and record what it returned. Raise an error that ends the task, unless its kind is `allowed`."""
         count_before = len(self.responses)
         value, error = None, None
         try:
@@ -111,15 +111,15 @@ class Observer:
             if raised.ends is not errors.Ends.NOTHING and raised.kind != allowed:
                 raise
             error = raised
-        outcome = Outcome(value, error, self.responses[-1] if len(self.responses) > count_before else None)
-        self.outcomes[name].append(outcome)
-        return outcome
+        observed = Observation(value, error, self.responses[-1] if len(self.responses) > count_before else None)
+        self.observations[name].append(observed)
+        return observed
 
-    def change(self, name: str, goal: Goal, writes_same: bool = False) -> Change:
+    def change(self, name: str, goal: Goal, writes_same: bool = False) -> Outcome:
         """Write a leverage as futures_leverage does, and record what is known after that."""
         changed = leverage.change(self.futures, goal, writes_same, explains=name == "restore")
-        self.outcomes[name].append(changed)
-        self.outcomes["change"].append(changed)
+        self.observations[name].append(changed)
+        self.observations["change"].append(changed)
         return changed
 
     def get_statuses(self, request: str) -> list[int]:
@@ -135,7 +135,7 @@ def describe_error(error: CoinSwitchError) -> str:
     return names.get(error.kind, str(error.status) if error.is_from_api else f"{error.status} by another server")
 
 
-# Each of these functions returns what one outcome shows about a fact: a value, several values, or "" for nothing.
+# Each of these functions returns what one observed shows about a fact: a value, several values, or "" for nothing.
 Shown = Union[str, Iterable[str]]
 Show = Callable[[Any, "Observer"], Shown]
 
@@ -166,25 +166,25 @@ def _show_buckets(item: RecordedResponse, seen: Observer) -> Shown:
     return "shared/busy" if 429 in statuses and is_early else ""
 
 
-def _show_burst(outcome: Outcome, seen: Observer) -> Shown:
+def _show_burst(observed: Observation, seen: Observer) -> Shown:
     statuses = seen.get_statuses(str(endpoints.WALLET))
     return f"after {statuses.index(429)} requests" if 429 in statuses else "no"
 
 
-def _show_clock(outcome: Outcome, seen: Observer) -> Shown:
+def _show_clock(observed: Observation, seen: Observer) -> Shown:
     """Show the offset of the clock. Without the time of the exchange, the code uses the header Date."""
-    timing = outcome.response.timing if outcome.response else seen.futures.client.timing
-    time = outcome.value
+    timing = observed.response.timing if observed.response else seen.futures.client.timing
+    time = observed.value
     offset = client.get_clock_offset(timing.date, timing.midpoint) if time is None else timing.midpoint - time / 1000
     if offset is None:
         return ""
     return "within 5 s" if abs(offset) <= 5 else "within 60 s" if abs(offset) <= 60 else "more than 60 s"
 
 
-def _show_limits(outcome: Outcome, seen: Observer) -> Shown:
+def _show_limits(observed: Observation, seen: Observer) -> Shown:
     """Show the limits of all instruments."""
-    exchange, instruments = seen.futures.exchange, outcome.value.values()
-    if exchange in outcome.value or any(exchange in item.fields for item in instruments):
+    exchange, instruments = seen.futures.exchange, observed.value.values()
+    if exchange in observed.value or any(exchange in item.fields for item in instruments):
         return "nested by exchange"
     forms = sorted({_describe_limits(item) for item in instruments})
     return "none usable" if forms in ([], ["not usable"]) else forms
@@ -198,18 +198,18 @@ def _describe_limits(item: api.Instrument) -> str:
     return "fractions" if None in whole_numbers else "whole numbers"
 
 
-def _show_numbers(outcome: Outcome, seen: Observer) -> Shown:
+def _show_numbers(observed: Observation, seen: Observer) -> Shown:
     names = {"whole_number_text": "text", "whole_number": "number", "decimal_text": "decimal"}
-    field = "max_leverage" if isinstance(outcome.value, dict) else "leverage"
-    forms = (transcript.get_form(item.get(field)) for item in outcome.get_objects())
+    field = "max_leverage" if isinstance(observed.value, dict) else "leverage"
+    forms = (transcript.get_form(item.get(field)) for item in observed.get_objects())
     return "/".join(sorted({names.get(form, form) for form in forms}))
 
 
-def _describe_unset(outcome: Outcome) -> str:
+def _describe_unset(observed: Observation) -> str:
     """Return how the exchange answers without a leverage: a status, only a message, or the form of an empty value."""
-    data = outcome.data
-    if outcome.response and outcome.response.status >= 300:
-        return str(outcome.response.status)
+    data = observed.data
+    if observed.response and observed.response.status >= 300:
+        return str(observed.response.status)
     if not isinstance(data, dict):
         return _describe_empty(data)
     if not any(data.get(name) for name in ("symbol", "exchange")):
@@ -220,11 +220,13 @@ def _describe_unset(outcome: Outcome) -> str:
     return {None: "leverage-null", "": "blank"}.get(value, "zero" if isinstance(value, str) else "zero-number")
 
 
-def _show_unset(outcome: Outcome, seen: Observer) -> Shown:
+def _show_unset(observed: Observation, seen: Observer) -> Shown:
     """Show a symbol without a leverage. If all symbols have one, the exchange may answer a default for some."""
-    if outcome.error:
-        return _describe_unset(outcome)
-    return "" if any(item.error for item in seen.outcomes["leverage"] + seen.outcomes["new_symbol"]) else "default"
+    if observed.error:
+        return _describe_unset(observed)
+    return (
+        "" if any(item.error for item in seen.observations["leverage"] + seen.observations["new_symbol"]) else "default"
+    )
 
 
 def _describe_empty(value: Any) -> str:
@@ -233,46 +235,48 @@ def _describe_empty(value: Any) -> str:
     return "message" if value == "absent" else "null" if value is None else "another form"
 
 
-def _show_other_positions(outcome: Outcome, seen: Observer) -> Shown:
-    expected = outcome.response.request.params["symbol"] if outcome.response else ""
-    symbols = {str(row.get("symbol")).upper() for row in outcome.get_rows()}
+def _show_other_positions(observed: Observation, seen: Observer) -> Shown:
+    expected = observed.response.request.params["symbol"] if observed.response else ""
+    symbols = {str(row.get("symbol")).upper() for row in observed.get_rows()}
     return ["yes" if symbols - {expected} else "no"] if symbols else ""
 
 
-def _show_position_leverage(outcome: Outcome, seen: Observer) -> Iterable[str]:
+def _show_position_leverage(observed: Observation, seen: Observer) -> Iterable[str]:
     """Compare the leverage of each open position with the setting of its symbol."""
-    settings = {str(item.data["symbol"]).upper(): item.value for item in seen.outcomes["leverage"] if not item.error}
-    for row in outcome.value:
+    settings = {
+        str(item.data["symbol"]).upper(): item.value for item in seen.observations["leverage"] if not item.error
+    }
+    for row in observed.value:
         if row["symbol"] in settings and "leverage" in row:
             yield "same" if to_int(row["leverage"]) == settings[row["symbol"]] else "another value"
 
 
-def _show_use(outcome: Outcome, seen: Observer) -> Shown:
+def _show_use(observed: Observation, seen: Observer) -> Shown:
     """Show whether the account has money, positions or orders. HFT is another account of the same keys."""
-    balances, assets = outcome.value
+    balances, assets = observed.value
     values = [row.get("balances") for row in balances]
     amounts = [amount for value in values for amount in (value.values() if isinstance(value, dict) else [value])]
-    asked = [item for name in ("orders", "positions", "positions_of_one") for item in seen.outcomes[name]]
+    asked = [item for name in ("orders", "positions", "positions_of_one") for item in seen.observations[name]]
     is_open = any(row for item in asked for row in item.value or ())
     return "yes" if assets or is_open or any(to_decimal(amount) != 0 for amount in amounts) else "no"
 
 
-def _show_empty_orders(outcome: Outcome, seen: Observer) -> Shown:
-    if outcome.get_rows():
+def _show_empty_orders(observed: Observation, seen: Observer) -> Shown:
+    if observed.get_rows():
         return ""
-    if isinstance(outcome.data, dict):
-        return _describe_empty(outcome.data.get("orders"))
-    return "absent" if outcome.data == "absent" else f"data is {_describe_empty(outcome.data)}"
+    if isinstance(observed.data, dict):
+        return _describe_empty(observed.data.get("orders"))
+    return "absent" if observed.data == "absent" else f"data is {_describe_empty(observed.data)}"
 
 
-def _show_cursor(outcome: Outcome, seen: Observer) -> Shown:
-    times = [time for time in (to_int(row.get("created_at")) for row in outcome.get_rows()) if time is not None]
-    cursor = outcome.data.get("cursor") if isinstance(outcome.data, dict) else None
+def _show_cursor(observed: Observation, seen: Observer) -> Shown:
+    times = [time for time in (to_int(row.get("created_at")) for row in observed.get_rows()) if time is not None]
+    cursor = observed.data.get("cursor") if isinstance(observed.data, dict) else None
     shown = "null" if cursor is None else "oldest" if times and to_int(cursor) == min(times) else "another value"
     return shown if times else ""
 
 
-def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
+def _show_write(changed: Outcome, seen: Observer) -> Iterable[str]:
     """Show the responses to writes that got past the network, the keys and the rate limit."""
     is_clamped = changed.verdict.leverage not in (None, changed.verdict.previous, changed.goal.leverage)
     for attempt in changed.evidence.attempts:
@@ -281,9 +285,9 @@ def _show_write(changed: Change, seen: Observer) -> Iterable[str]:
             yield "clamp" if is_clamped and shown == "another echo" else shown
 
 
-def _show_read_back(changed: Change, seen: Observer) -> Shown:
+def _show_read_back(changed: Outcome, seen: Observer) -> Shown:
     """Compare the first reading after a confirmed write with the written leverage."""
-    changes = seen.outcomes["change"]
+    changes = seen.observations["change"]
     following = changes[changes.index(changed) + 1 :][:1]
     readings = [item for change in following for item in change.evidence.get_readings_after(None) if item.worked]
     if not changed.evidence.attempts or changed.evidence.last_error or not readings:
@@ -291,11 +295,11 @@ def _show_read_back(changed: Change, seen: Observer) -> Shown:
     return "at once" if readings[0].leverage == changed.goal.leverage else "another value"
 
 
-def _show_association(outcome: Outcome, seen: Observer) -> Shown:
+def _show_association(observed: Observation, seen: Observer) -> Shown:
     """Show a new symbol after its first write."""
-    if outcome.error:
+    if observed.error:
         return "missing"
-    return "created" if seen.outcomes["new_symbol"][0].error else "hidden by a default"
+    return "created" if seen.observations["new_symbol"][0].error else "hidden by a default"
 
 
 # The readings of quirks that differ from the value of their fact.
@@ -306,8 +310,8 @@ class Probe(NamedTuple):
     """A fact. `|` separates values.
 
     Attributes:
-        requests: The names of the requests whose outcomes show it.
-        show: Returns what one of these outcomes shows.
+        requests: The names of the requests whose observations show it.
+        show: Returns what one of these observations shows.
         expected: The expected values.
         not_handled: The values that the code does not handle.
         errors: What an error shows: a value that is NOT_HANDLED or HANDLED, or NOT_SHOWN.
@@ -332,12 +336,12 @@ class Probe(NamedTuple):
         verdicts = dict.fromkeys(self.expected.split("|"), EXPECTED)
         verdicts.update(dict.fromkeys(self.not_handled.split("|"), NOT_HANDLED))
         found: list[tuple[str, str]] = []
-        for outcome in [outcome for name in self.requests.split("|") for outcome in seen.outcomes[name]]:
-            error = getattr(outcome, "error", None)
+        for observed in [observed for name in self.requests.split("|") for observed in seen.observations[name]]:
+            error = getattr(observed, "error", None)
             if error is not None and not isinstance(error, self.shows):
                 found.append((describe_error(error), self.errors))
             else:
-                shown = self.show(outcome, seen)
+                shown = self.show(observed, seen)
                 values = [shown] if isinstance(shown, str) else shown
                 found += [(value, verdicts.get(value, HANDLED)) for value in values]
         found = [(value, verdict) for value, verdict in found if value and verdict != NOT_SHOWN]
@@ -345,12 +349,14 @@ class Probe(NamedTuple):
         return {"shown": ", ".join(dict(found)), "verdict": worst}
 
 
-def _compare_fields(requests: str, errors: str = NOT_SHOWN, **rows_by_kind: Callable[[Outcome], list[Any]]) -> Probe:
-    """Return a fact that compares the fields of the rows of an outcome with the documented fields of their kind."""
+def _compare_fields(
+    requests: str, errors: str = NOT_SHOWN, **rows_by_kind: Callable[[Observation], list[Any]]
+) -> Probe:
+    """Return a fact that compares the fields of observed rows with the documented fields of their kind."""
 
-    def show(outcome: Outcome, seen: Observer) -> Iterable[str]:
+    def show(observed: Observation, seen: Observer) -> Iterable[str]:
         for kind, get_rows in rows_by_kind.items():
-            documented, rows = transcript.FIELDS[kind], get_rows(outcome)
+            documented, rows = transcript.FIELDS[kind], get_rows(observed)
             missing = {f"no {name}" for row in rows for name in documented if name not in row}
             more = {"more fields" for row in rows if set(row) - set(documented)}
             yield (", ".join(sorted(missing | more)) or "as documented") if rows else ""
@@ -366,9 +372,9 @@ PROBES: dict[str, Probe] = {
     "server_time": Probe("time", lambda *_: "serverTime", "serverTime", errors=HANDLED),
     "keys": Probe("keys", lambda *_: "valid", "valid", errors=HANDLED),
     "keys_futures": Probe("*", _show_futures_keys, "valid", "401"),
-    "fields_instruments": _compare_fields("instruments", errors=NOT_HANDLED, instrument=Outcome.get_objects),
+    "fields_instruments": _compare_fields("instruments", errors=NOT_HANDLED, instrument=Observation.get_objects),
     "limits": Probe("instruments", _show_limits, "whole numbers", "none usable|nested by exchange"),
-    "fields_leverage": _compare_fields("leverage", leverage=Outcome.get_objects),
+    "fields_leverage": _compare_fields("leverage", leverage=Observation.get_objects),
     "numbers": Probe("instruments|leverage", _show_numbers, "text", quirks="text|number|decimal"),
     "unset_leverage": Probe(
         "leverage|new_symbol", _show_unset, "default", errors=NOT_HANDLED, shows=NotConfigured,
@@ -383,11 +389,11 @@ PROBES: dict[str, Probe] = {
         "listed", lambda item, _: "" if item.get_rows() else _describe_empty(item.data), "message", errors=NOT_HANDLED,
         quirks="message|list"),
     "positions_other_symbols": Probe("positions_of_one", _show_other_positions, "no", quirks="no|yes"),
-    "fields_positions": _compare_fields("listed", position=Outcome.get_rows),
+    "fields_positions": _compare_fields("listed", position=Observation.get_rows),
     "position_leverage": Probe("listed", _show_position_leverage, "same"),
     "orders_without_symbol": Probe("orders", lambda *_: "all", "all", errors=NOT_HANDLED),
     "empty_orders": Probe("orders", _show_empty_orders, "list", errors=NOT_HANDLED, quirks="list|null|absent"),
-    "fields_orders": _compare_fields("orders|period", order=Outcome.get_rows),
+    "fields_orders": _compare_fields("orders|period", order=Observation.get_rows),
     "order_times": Probe(
         "orders|period", lambda item, _: [transcript.get_form(row.get("created_at")) for row in item.get_rows()],
         "unix_ms"),

@@ -17,7 +17,7 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.clie
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Pacer, Preview
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import judgment, outcomes, requests, schedule
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import calls, judgment, outcomes, schedule
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import (
     POSITIONS_AND_ORDERS,
     WEEKS_OF_ORDERS,
@@ -27,8 +27,8 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal, Policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Price, Row
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Rules, Step, next_step
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Price, SymbolRow
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Settings, Step, next_step
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import explain, make_sentence
 
 # The pause between the two read backs of a write that was not confirmed.
@@ -62,7 +62,7 @@ def change(futures: Futures, goal: Goal, writes_same: bool = False, explains: bo
         explains: Whether to read what blocks the change if it is refused.
     """
     task = _Task(futures, Policy([goal], single=True), Context())
-    task.rules = task.rules._replace(writes_same=writes_same, explains=explains)
+    task.settings = task.settings._replace(writes_same=writes_same, explains=explains)
     task.take_all_steps()
     return task.get_outcomes()[0]
 
@@ -76,10 +76,10 @@ class _Task:
         self._policy = policy
         self._progress = context.progress
         self._facts = AccountFacts(futures, [goal.symbol for goal in policy.goals], not policy.single)
-        self._rows = [Row(goal) for goal in policy.goals]
+        self._rows = [SymbolRow(goal) for goal in policy.goals]
         # The rows in the order of equal steps.
         self._order = list(self._rows)
-        self.rules = Rules(reads_limits=not policy.single, retries=client.retries)
+        self.settings = Settings(reads_limits=not policy.single, retries=client.retries)
         # Why no more reads, or no more writes, are sent.
         self._reads_ended: CoinSwitchError | None = None
         self._writes_ended: CoinSwitchError | None = None
@@ -87,11 +87,11 @@ class _Task:
         self._unclear_reads: set[str] = set()
         self._unclear_writes: set[str] = set()
         self._pacer: Pacer | Preview = client.real_pacer
-        self._requests = requests.Requests(futures)
+        self._calls = calls.RealCalls(futures)
         self._check_mode = context.check_mode
         if context.check_mode:
             client.pacer = self._pacer = preview = Preview(client.real_pacer)
-            self._requests = requests.SimulatedRequests(futures, self._facts, preview, self._get_candidates)
+            self._calls = calls.SimulatedCalls(futures, self._facts, preview, self._get_candidates)
 
     def run(self) -> Result:
         """Run all steps, and return the result. Each symbol has an outcome, even after an unexpected exception."""
@@ -118,7 +118,7 @@ class _Task:
         return internal_error
 
     @property
-    def _active(self) -> list[Row]:
+    def _active(self) -> list[SymbolRow]:
         """The rows with a next step."""
         return [row for row in self._order if row.step is not Step.END]
 
@@ -184,13 +184,13 @@ class _Task:
         error = facts.positions_error
         if error is None and self._reads_ended is None:
             is_late = pacer.get_delay(endpoints.POSITIONS) > max(0.0, pacer.wait_left)
-            error = pacer.describe_spent(endpoints.POSITIONS) if is_late else facts.fetch_all_positions()
+            error = pacer.make_budget_spent(endpoints.POSITIONS) if is_late else facts.fetch_all_positions()
         # An error that ended the task is the reason of each symbol already.
         if error is not None and error is not self._reads_ended:
             text = "The open positions could not be read, so it is not known which symbols have one."
             facts.warnings.append(f"{text} {make_sentence(error)}")
 
-    def _get_candidates(self) -> list[Row]:
+    def _get_candidates(self) -> list[SymbolRow]:
         """Return the symbols that are not known to comply."""
         return [row for row in self._active if not row.evidence.explained]
 
@@ -202,25 +202,25 @@ class _Task:
         price = prices[cheapest]
         if price.wait <= 0:
             self._take(cheapest)
-        elif price.slot < price.wait:
+        elif price.rate_limit_wait < price.wait:
             self._client.sleep(price.wait)
-        elif price.slot <= self._pacer.wait_left:
-            self._pacer.wait(price.slot)
+        elif price.rate_limit_wait <= self._pacer.wait_left:
+            self._pacer.wait(price.rate_limit_wait)
         else:
             self._hold_what_does_not_fit(prices)
 
-    def _hold_what_does_not_fit(self, prices: dict[Row, Price]) -> None:
+    def _hold_what_does_not_fit(self, prices: dict[SymbolRow, Price]) -> None:
         """End the symbols whose rate limit requires a longer wait than the task can wait."""
-        too_long = {row: price for row, price in prices.items() if price.slot > self._pacer.wait_left}
+        too_long = {row: price for row, price in prices.items() if price.rate_limit_wait > self._pacer.wait_left}
         for endpoint in dict.fromkeys(price.endpoint for price in too_long.values()):
             rows = [row for row, price in too_long.items() if price.endpoint is endpoint]
-            error = self._pacer.describe_spent(endpoint, len(rows))
+            error = self._pacer.make_budget_spent(endpoint, len(rows))
             for row in rows:
                 self._hold(row, error)
 
-    def _hold(self, row: Row, error: CoinSwitchError) -> None:
+    def _hold(self, row: SymbolRow, error: CoinSwitchError) -> None:
         """End a symbol without its next step. A refusal without an explanation stays a refusal."""
-        if row.explains:
+        if row.is_explaining:
             row.evidence.explained = row.evidence.search_failed = True
             self._facts.warn([row.goal.symbol], POSITIONS_AND_ORDERS, error)
         else:
@@ -233,7 +233,7 @@ class _Task:
                 self._update_active()
         self._update(row)
 
-    def _take(self, row: Row) -> None:
+    def _take(self, row: SymbolRow) -> None:
         if row.step in (Step.READ, Step.READ_BACK):
             self._read(row)
         elif row.step is Step.LIMITS:
@@ -247,25 +247,25 @@ class _Task:
         elif row.step is Step.PAUSE_READ:
             self._pause(row, READ_BACK_PAUSE_SECONDS)
 
-    def _pause(self, row: Row, seconds: float) -> None:
+    def _pause(self, row: SymbolRow, seconds: float) -> None:
         row.evidence.events.append(Pause(self._pacer.now() + seconds))
         self._update(row)
 
-    def _update(self, row: Row) -> None:
+    def _update(self, row: SymbolRow) -> None:
         """Find the next step of a symbol. Print its progress when it is done."""
-        row.step = next_step(row.evidence, row.goal, self.rules)
+        row.step = next_step(row.evidence, row.goal, self.settings)
         ended = self._reads_ended
-        if ended is None and row.step in _WRITE_STEPS and not row.explains:
+        if ended is None and row.step in _WRITE_STEPS and not row.is_explaining:
             ended = self._writes_ended
         if ended is not None and row.step is not Step.END:
             self._hold(row, ended)
-        elif row.explains or row.step is Step.END:
+        elif row.is_explaining or row.step is Step.END:
             verdict = judgment.judge(row.evidence, row.goal)
             self._count_write(row, verdict)
             if row.step is Step.END:
                 self._progress.finished(row.goal.symbol, verdict, explain(verdict, row.evidence, row.goal))
 
-    def _count_write(self, row: Row, verdict: judgment.Verdict) -> None:
+    def _count_write(self, row: SymbolRow, verdict: judgment.Verdict) -> None:
         """Count the symbols in a row with an unclear write. Send no more writes after the third one."""
         attempt = row.evidence.last_attempt
         if attempt is None or attempt.error is None or not attempt.reached or row.is_counted:
@@ -280,10 +280,10 @@ class _Task:
             self._writes_ended = _stop("writes", attempt.error)
             self._update_active()
 
-    def _read(self, row: Row) -> None:
+    def _read(self, row: SymbolRow) -> None:
         """Record a reading, or why there is none."""
         try:
-            reading = self._requests.read(row)
+            reading = self._calls.read(row)
         except CoinSwitchError as error:
             if error.ends is Ends.ENDPOINT:
                 # Its rate limit requires too long a wait. So this is no failed reading.
@@ -315,21 +315,21 @@ class _Task:
     def _fetch_limits(self) -> None:
         """Compare all desired leverages with the limits. One symbol's problem holds back no other symbol."""
         for row in self._active:
-            requests.record_limits(self._facts, row)
+            calls.record_limits(self._facts, row)
             error = row.evidence.limits_error
             # After a refusal, positions and orders can still explain it.
-            if error is not None and error.ends is Ends.ALL and not row.explains:
+            if error is not None and error.ends is Ends.ALL and not row.is_explaining:
                 self._end_by(error)
         self._update_active()
 
     def _explain(self) -> None:
         """Read once what blocks all symbols whose write was refused so far."""
         rows = [row for row in self._active if row.step is Step.EXPLAIN]
-        requests.explain_rows(self._facts, rows, refresh=True)
+        calls.explain_rows(self._facts, rows, refresh=True)
         for row in rows:
             self._update(row)
 
-    def _decide_and_write(self, row: Row) -> None:
+    def _decide_and_write(self, row: SymbolRow) -> None:
         """Write, right after a new reading if the last one is too old to decide with it."""
         reading = row.evidence.get_reading()
         if reading is None or self._pacer.now() - reading.at > schedule.MAX_READING_AGE_SECONDS:
@@ -337,11 +337,11 @@ class _Task:
         if row.step is Step.WRITE:
             self._write(row)
 
-    def _write(self, row: Row) -> None:
+    def _write(self, row: SymbolRow) -> None:
         """Record an attempt."""
         error: CoinSwitchError | None = None
         try:
-            self._requests.write(row)
+            self._calls.write(row)
         except errors.MustWait:
             # Another process took the slot. Nothing was sent.
             return
@@ -357,7 +357,7 @@ class _Task:
         self._update(row)
         self._end_writes_if_needed(row, error)
 
-    def _end_writes_if_needed(self, row: Row, error: CoinSwitchError | None) -> None:
+    def _end_writes_if_needed(self, row: SymbolRow, error: CoinSwitchError | None) -> None:
         """Send no more writes if the next ones would fail as well."""
         if error is None:
             self._unclear_writes.clear()

@@ -31,7 +31,7 @@ _SEARCH = (endpoints.POSITIONS, endpoints.OPEN_ORDERS)
 
 
 @dataclass(eq=False)  # so that a row can be a key
-class Row:
+class SymbolRow:
     """A symbol of the policy.
 
     Attributes:
@@ -47,7 +47,7 @@ class Row:
     is_counted: bool = False
 
     @property
-    def explains(self) -> bool:
+    def is_explaining(self) -> bool:
         """Whether the next step reads what explains a refusal."""
         return self.step is Step.EXPLAIN or (self.step is Step.LIMITS and self.evidence.last_attempt is not None)
 
@@ -58,19 +58,19 @@ class Price(NamedTuple):
     Attributes:
         wait: The seconds until it can be taken.
         rank: Its order among the steps with the same wait.
-        raises: Whether it does not lower a leverage. This decides only among equal steps.
-        slot: The part of the wait that a rate limit causes.
+        is_increase: Whether it does not lower a leverage. This decides only among equal steps.
+        rate_limit_wait: The part of the wait that a rate limit causes.
         endpoint: The endpoint whose rate limit causes it.
     """
 
     wait: float
     rank: int
-    raises: bool
-    slot: float
+    is_increase: bool
+    rate_limit_wait: float
     endpoint: Endpoint
 
 
-def get_prices(rows: Sequence[Row], pacer: Pacer | Preview) -> dict[Row, Price]:
+def get_prices(rows: Sequence[SymbolRow], pacer: Pacer | Preview) -> dict[SymbolRow, Price]:
     """Return the price of each step that can be taken."""
     is_searching = any(row.step is Step.EXPLAIN for row in rows)
     used = (endpoints.READ_LEVERAGE, endpoints.WRITE_LEVERAGE, *(_SEARCH if is_searching else ()))
@@ -82,38 +82,38 @@ def get_prices(rows: Sequence[Row], pacer: Pacer | Preview) -> dict[Row, Price]:
     return {row: _get_price(row, now, delays) for row in can_take}
 
 
-def _get_price(row: Row, now: float, delays: Mapping[Endpoint, float]) -> Price:
+def _get_price(row: SymbolRow, now: float, delays: Mapping[Endpoint, float]) -> Price:
     last = row.evidence.events[-1] if row.evidence.events else None
     pause = max(0.0, last.until - now) if isinstance(last, Pause) else 0.0
     if row.step not in _RANKS:
         return _get_price_of_write(row, now, delays, pause)
     waits_for = _SEARCH if row.step is Step.EXPLAIN else (endpoints.READ_LEVERAGE,)
-    slot, endpoint = max((delays[endpoint], endpoint) for endpoint in waits_for)
-    return Price(max(slot, pause), _RANKS[row.step], False, slot, endpoint)
+    rate_limit_wait, endpoint = max((delays[endpoint], endpoint) for endpoint in waits_for)
+    return Price(max(rate_limit_wait, pause), _RANKS[row.step], False, rate_limit_wait, endpoint)
 
 
-def _get_price_of_write(row: Row, now: float, delays: Mapping[Endpoint, float], pause: float) -> Price:
+def _get_price_of_write(row: SymbolRow, now: float, delays: Mapping[Endpoint, float], pause: float) -> Price:
     """Return the price of a write, or of a step before it, which costs nothing."""
     reading = row.evidence.get_reading()
     age = now - reading.at if reading else math.inf
     rank = 1 if age >= URGENT_READING_AGE_SECONDS else 3
-    raises = reading is None or reading.leverage is None or reading.leverage < row.goal.leverage
+    is_increase = reading is None or reading.leverage is None or reading.leverage < row.goal.leverage
     endpoint = endpoints.WRITE_LEVERAGE
     if row.step is not Step.WRITE:
-        return Price(0.0, rank, raises, 0.0, endpoint)
+        return Price(0.0, rank, is_increase, 0.0, endpoint)
     if age + delays[endpoint] > MAX_READING_AGE_SECONDS and delays[endpoints.READ_LEVERAGE] > delays[endpoint]:
         # By then, the reading is too old, so the write needs the slot of another one, too.
         endpoint = endpoints.READ_LEVERAGE
-    return Price(max(delays[endpoint], pause), rank, raises, delays[endpoint], endpoint)
+    return Price(max(delays[endpoint], pause), rank, is_increase, delays[endpoint], endpoint)
 
 
-def _has_unclear_write(row: Row) -> bool:
+def _has_unclear_write(row: SymbolRow) -> bool:
     """Return whether it is not clear yet what a write of the symbol did. It may also be sent again.
 
     Refused keys and a server in front of the API concern each symbol, so the next write waits for the reading, too.
     """
     attempt = row.evidence.last_attempt
-    if attempt is None or attempt.error is None or row.explains or row.step is Step.END:
+    if attempt is None or attempt.error is None or row.is_explaining or row.step is Step.END:
         return False
     concerns_all = attempt.error.status == errors.KeysRefused.status or not attempt.error.is_from_api
     return attempt.is_possible or concerns_all or row.step is Step.WRITE

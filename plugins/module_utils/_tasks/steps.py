@@ -31,7 +31,7 @@ class Step(Enum):
     END = "do nothing more"
 
 
-class Rules(NamedTuple):
+class Settings(NamedTuple):
     """What applies to all symbols of a task.
 
     Attributes:
@@ -47,13 +47,13 @@ class Rules(NamedTuple):
     explains: bool = True
 
 
-def next_step(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
+def next_step(evidence: Evidence, goal: Goal, settings: Settings) -> Step:
     """Return the next step of a symbol."""
     if evidence.held is not None:
         return Step.END
     attempt = evidence.last_attempt
     if attempt is None:
-        return _get_step_before_first_write(evidence, goal, rules)
+        return _get_step_before_first_write(evidence, goal, settings)
     if attempt.error is None:
         return Step.END
     readings = evidence.get_readings_after(attempt)
@@ -61,23 +61,23 @@ def next_step(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
     if reading is not None and reading.worked and complies(reading.leverage, goal):
         return Step.END
     if not attempt.reached:
-        return _get_step_after_no_effect(evidence, attempt.error, reading, rules)
+        return _get_step_after_no_effect(evidence, attempt.error, reading, settings)
     if reading is None:
         return Step.READ_BACK
     if attempt.is_possible:
-        return _get_step_after_possible_effect(evidence, attempt.error, reading, rules)
-    return _explain_or_end(evidence, attempt.error, reading, rules)
+        return _get_step_after_possible_effect(evidence, attempt.error, reading, settings)
+    return _explain_or_end(evidence, attempt.error, reading, settings)
 
 
-def _get_step_before_first_write(evidence: Evidence, goal: Goal, rules: Rules) -> Step:
+def _get_step_before_first_write(evidence: Evidence, goal: Goal, settings: Settings) -> Step:
     readings = evidence.get_readings_after(None)
     if not readings:
         return Step.READ
     reading = readings[-1]
-    if not reading.worked or (complies(reading.leverage, goal) and not rules.writes_same):
+    if not reading.worked or (complies(reading.leverage, goal) and not settings.writes_same):
         return Step.END
     is_unset = reading.leverage is None
-    if (rules.reads_limits or is_unset) and not evidence.limits_known and evidence.limits_error is None:
+    if (settings.reads_limits or is_unset) and not evidence.limits_known and evidence.limits_error is None:
         return Step.LIMITS
     if evidence.violation or evidence.limits_error or (is_unset and goal.enforce != EXACT):
         return Step.END
@@ -85,7 +85,7 @@ def _get_step_before_first_write(evidence: Evidence, goal: Goal, rules: Rules) -
 
 
 def _get_step_after_no_effect(
-    evidence: Evidence, error: CoinSwitchError, reading: Reading | None, rules: Rules
+    evidence: Evidence, error: CoinSwitchError, reading: Reading | None, settings: Settings
 ) -> Step:
     """Return the step after a write that did not get past the network, the keys or the rate limit."""
     if reading is not None and not reading.worked:
@@ -98,19 +98,21 @@ def _get_step_after_no_effect(
         if len(refusals) > 1:
             return Step.END
         return Step.READ_BACK if reading is None else Step.WRITE
-    if not _can_send_again(evidence, error, rules):
+    if not _can_send_again(evidence, error, settings):
         return Step.END
     return Step.WRITE if _has_paused(evidence) else Step.PAUSE_WRITE
 
 
-def _get_step_after_possible_effect(evidence: Evidence, error: CoinSwitchError, reading: Reading, rules: Rules) -> Step:
+def _get_step_after_possible_effect(
+    evidence: Evidence, error: CoinSwitchError, reading: Reading, settings: Settings
+) -> Step:
     """Return the step after a write that may have been carried out, and that the last reading does not show."""
-    if reading.worked and _can_send_again(evidence, error, rules):
+    if reading.worked and _can_send_again(evidence, error, settings):
         return Step.WRITE if _has_paused(evidence) else Step.PAUSE_WRITE
     if not _has_paused(evidence):
         return Step.PAUSE_READ
     is_pause_over = not isinstance(evidence.events[-1], Pause)
-    return _explain_or_end(evidence, error, reading, rules) if is_pause_over else Step.READ_BACK
+    return _explain_or_end(evidence, error, reading, settings) if is_pause_over else Step.READ_BACK
 
 
 def _has_paused(evidence: Evidence) -> bool:
@@ -118,22 +120,22 @@ def _has_paused(evidence: Evidence) -> bool:
     return any(isinstance(event, Pause) for event in evidence.get_events_after(evidence.last_attempt))
 
 
-def _can_send_again(evidence: Evidence, error: CoinSwitchError, rules: Rules) -> bool:
+def _can_send_again(evidence: Evidence, error: CoinSwitchError, settings: Settings) -> bool:
     """Return whether to send a write again: after a broken connection, 408 or 5xx, if it was not sent too often.
 
     The refusals of the rate limit do not count: their waits are limited instead.
     """
     is_accepted = error.status is not None and error.status < 400
     writes = [item for item in evidence.attempts if not item.error or item.error.status != errors.RateLimited.status]
-    return error.can_retry and not is_accepted and len(writes) <= rules.retries
+    return error.can_retry and not is_accepted and len(writes) <= settings.retries
 
 
-def _explain_or_end(evidence: Evidence, error: CoinSwitchError, reading: Reading, rules: Rules) -> Step:
+def _explain_or_end(evidence: Evidence, error: CoinSwitchError, reading: Reading, settings: Settings) -> Step:
     """Return the step that explains a refusal: first the limits, then positions and orders if the limits allow it.
 
     A server in front of the API does not know the positions, so its refusal is not explained.
     """
-    is_explainable = rules.explains and (error.effect is errors.Effect.POSSIBLE or error.is_from_api)
+    is_explainable = settings.explains and (error.effect is errors.Effect.POSSIBLE or error.is_from_api)
     if not reading.worked or not is_explainable or evidence.explained or evidence.violation:
         return Step.END
     return Step.EXPLAIN if evidence.limits_known or evidence.limits_error else Step.LIMITS

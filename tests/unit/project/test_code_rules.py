@@ -48,7 +48,7 @@ IMPORT_ORDER = (
     "_tasks.wording",
     "_tasks.outcomes",
     "_tasks.schedule",
-    "_tasks.requests",
+    "_tasks.calls",
     "_tasks.leverage",
     "_tasks.readers",
     "_tasks.interruptions",

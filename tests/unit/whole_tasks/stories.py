@@ -196,7 +196,7 @@ class Played(NamedTuple):
 class _Play:
     """The run of one story."""
 
-    def __init__(self, story: Story, replies: tuple[str, ...], rules: steps.Rules) -> None:
+    def __init__(self, story: Story, replies: tuple[str, ...], rules: steps.Settings) -> None:
         self.world = World(story, replies)
         self.goal = Goal("BTCUSDT", DESIRED, story.enforce)
         self.evidence = Evidence()
@@ -243,7 +243,7 @@ class _Play:
         self.evidence.events.append(Pause(self.world.requests))
 
 
-def play(story: Story, replies: tuple[str, ...], rules: steps.Rules) -> Played:
+def play(story: Story, replies: tuple[str, ...], rules: steps.Settings) -> Played:
     """Run a story. Raise NeedsReply if it has more writes than responses."""
     run = _Play(story, replies, rules)
     run.run()
@@ -295,7 +295,7 @@ def all_stories() -> Iterator[Story]:
 
 def play_all(story: Story, max_writes: int = 3, reads_limits: bool = False) -> Iterator[tuple[tuple[str, ...], Played]]:
     """Yield each sequence of responses to the writes of a story, with its end."""
-    rules = steps.Rules(reads_limits, RETRIES)
+    rules = steps.Settings(reads_limits, RETRIES)
     pending: list[tuple[str, ...]] = [()]
     while pending:
         replies = pending.pop()

@@ -185,7 +185,7 @@ class ModuleHarness:
             "rate_limit_timeout": MAX_WAIT,
         }
         self._transports: list[_transport.Transport] = []
-        patch.setattr(_module, "connect", self._connect)
+        patch.setattr(_module, "make_futures", self._connect)
         patch.setattr(_transport, "Timer", self.exchange.create_timer)
         patch.setattr(_transport, "MAX_RESPONSE_BYTES", MAX_RESPONSE_SIZE)
         patch.setattr(AnsibleModule, "warn", lambda _self, text: self.warnings.append(text))
@@ -193,7 +193,7 @@ class ModuleHarness:
         patch.setattr(AnsibleModule, "_log_invocation", lambda _self: None)
 
     def _connect(self, connection: Connection, clean: Callable[[Any], Any], *_unused: object) -> Futures:
-        """Replace `_module.connect`: use the clock of this harness, and keep the request budgets in memory."""
+        """Replace `_module.make_futures`: use the clock of this harness, and keep the request budgets in memory."""
         auth = SignedAuth(connection.api_key, connection.secret_key, self.clock.unix)
         transport = _transport.Transport(connection.api_url, auth, connection.timeout, connection.verify)
         self._transports.append(transport)

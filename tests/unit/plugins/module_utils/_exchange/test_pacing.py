@@ -680,20 +680,20 @@ def test_requests_without_a_wait_are_allowed_if_max_wait_is_spent(new_pacer: New
     send_requests(pacer, 3)
 
 
-# --- Pacer.describe_spent ---
+# --- Pacer.make_budget_spent ---
 
 
 def test_message_of_a_refused_endpoint_says_http_429_and_how_often(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=10)
     refuse(pacer, TEN_PER_WINDOW)
-    assert str(pacer.describe_spent(TEN_PER_WINDOW)) == (
+    assert str(pacer.make_budget_spent(TEN_PER_WINDOW)) == (
         "The exchange answered POST /ten with HTTP 429 (too many requests). The next request is due in about 1 s, but "
         "rate_limit_timeout (10 s) allows only 10 s more. Increase rate_limit_timeout, or run the task again later. "
         "Check whether another program uses the same key."
     )
     # The first one fits. After a refusal, the requests are spread over the window.
     assert "(too many requests). 30 more requests take about 181 s, but" in str(
-        pacer.describe_spent(TEN_PER_WINDOW, 30)
+        pacer.make_budget_spent(TEN_PER_WINDOW, 30)
     )
     for _refusal in range(3):
         refuse(pacer, TEN_PER_WINDOW)
@@ -709,20 +709,20 @@ def test_message_of_a_refused_endpoint_says_http_429_and_how_often(new_pacer: Ne
 def test_message_of_a_refused_endpoint_says_when_the_next_of_many_requests_is_due(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=0)
     refuse(pacer, TEN_PER_WINDOW)
-    assert "The next request is due in about 1 s, but" in str(pacer.describe_spent(TEN_PER_WINDOW, 30))
+    assert "The next request is due in about 1 s, but" in str(pacer.make_budget_spent(TEN_PER_WINDOW, 30))
 
 
 def test_message_says_429_no_longer_after_an_accepted_request(new_pacer: NewPacer) -> None:
     pacer = new_pacer()
     refuse(pacer, TEN_PER_WINDOW)
     send_requests(pacer, 1, TEN_PER_WINDOW)
-    assert "429" not in str(pacer.describe_spent(TEN_PER_WINDOW, 30))
+    assert "429" not in str(pacer.make_budget_spent(TEN_PER_WINDOW, 30))
 
 
 def test_message_never_allows_a_negative_time(new_pacer: NewPacer) -> None:
     pacer = new_pacer(max_wait=5)
     pacer.wait(10)
-    assert "rate_limit_timeout (5 s) allows only 0 s more." in str(pacer.describe_spent(THREE_PER_WINDOW, 4))
+    assert "rate_limit_timeout (5 s) allows only 0 s more." in str(pacer.make_budget_spent(THREE_PER_WINDOW, 4))
 
 
 # --- Pacer.wait_for ---

@@ -28,12 +28,12 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidenc
     Violation,
 )
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import MAXIMUM, Goal
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Rules, Step, next_step
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Settings, Step, next_step
 
 GOAL = Goal("BTCUSDT", 10)
 MAXIMUM_GOAL = Goal("BTCUSDT", 10, MAXIMUM)
-ONE_SYMBOL = Rules(reads_limits=False, retries=1)
-SEVERAL_SYMBOLS = Rules(reads_limits=True, retries=1)
+ONE_SYMBOL = Settings(reads_limits=False, retries=1)
+SEVERAL_SYMBOLS = Settings(reads_limits=True, retries=1)
 
 LOST = Unclear("lost")
 REFUSED = Refused(400, "no", "POST")
@@ -62,7 +62,7 @@ BEFORE = read(20)
 Story = tuple[list[Event], dict[str, Any], Step]
 
 
-def check(story: Story, goal: Goal = GOAL, rules: Rules = ONE_SYMBOL) -> None:
+def check(story: Story, goal: Goal = GOAL, rules: Settings = ONE_SYMBOL) -> None:
     events, facts, step = story
     assert next_step(Evidence(events, **facts), goal, rules) is step
 

@@ -16,17 +16,17 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futu
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.pacing import Preview
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import AccountFacts
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Reading
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import Row
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.schedule import SymbolRow
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.steps import Step
 
 
-class Requests:
+class RealCalls:
     """The requests about one symbol in a real run."""
 
     def __init__(self, futures: Futures) -> None:
         self._futures = futures
 
-    def read(self, row: Row) -> Reading:
+    def read(self, row: SymbolRow) -> Reading:
         """Read the leverage. Raise CoinSwitchError if that fails."""
         client = self._futures.client
         if row.step is Step.READ_BACK:
@@ -38,12 +38,12 @@ class Requests:
             return Reading(client.pacer.now(), unset=error)
         return Reading(client.pacer.now(), leverage)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: SymbolRow) -> None:
         """Write the desired leverage. Raise CoinSwitchError if it is not confirmed."""
         self._futures.set_leverage(row.goal.symbol, row.goal.leverage)
 
 
-class SimulatedRequests(Requests):
+class SimulatedCalls(RealCalls):
     """The requests about one symbol in check mode. First reads are real, the others are simulated.
 
     Args:
@@ -54,14 +54,14 @@ class SimulatedRequests(Requests):
     """
 
     def __init__(
-        self, futures: Futures, facts: AccountFacts, preview: Preview, get_candidates: Callable[[], Sequence[Row]]
+        self, futures: Futures, facts: AccountFacts, preview: Preview, get_candidates: Callable[[], Sequence[SymbolRow]]
     ) -> None:
         super().__init__(futures)
         self._facts = facts
         self._preview = preview
         self._get_candidates = get_candidates
 
-    def read(self, row: Row) -> Reading:
+    def read(self, row: SymbolRow) -> Reading:
         """Read the leverage for the first time, or repeat the last reading at the simulated time."""
         if row.step is Step.READ:
             return super().read(row)
@@ -69,7 +69,7 @@ class SimulatedRequests(Requests):
         reading = row.evidence.get_reading() or Reading(0.0)
         return reading._replace(at=self._preview.now())
 
-    def write(self, row: Row) -> None:
+    def write(self, row: SymbolRow) -> None:
         """Confirm the desired leverage, or refuse it as the exchange would."""
         row.evidence.predicted = True
         if not row.evidence.explained:
@@ -82,7 +82,7 @@ class SimulatedRequests(Requests):
         timing = self._futures.client.timing
         self._preview.simulate(endpoint, timing.received - timing.sent)
 
-    def _search(self, rows: Sequence[Row]) -> None:
+    def _search(self, rows: Sequence[SymbolRow]) -> None:
         # A real run reads this only after a refusal, so these requests are not in the preview.
         client = self._futures.client
         client.pacer = client.real_pacer
@@ -93,7 +93,7 @@ class SimulatedRequests(Requests):
             client.pacer = self._preview
 
 
-def explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> None:
+def explain_rows(facts: AccountFacts, rows: Sequence[SymbolRow], refresh: bool) -> None:
     """Record why the exchange refuses, or would refuse, the desired leverages."""
     for row in rows:
         record_limits(facts, row)
@@ -110,7 +110,7 @@ def explain_rows(facts: AccountFacts, rows: Sequence[Row], refresh: bool) -> Non
         row.evidence.search_failed = row.goal.symbol in found.not_read
 
 
-def record_limits(facts: AccountFacts, row: Row) -> None:
+def record_limits(facts: AccountFacts, row: SymbolRow) -> None:
     """Compare the desired leverage with the limits of the symbol, once."""
     if row.evidence.limits_known or row.evidence.limits_error is not None:
         return
