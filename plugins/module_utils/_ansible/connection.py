@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import to_digits
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_digits
 
 
 class UnconvertedType(str):

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import select
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import connection as _connection
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import redaction
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import processes, redaction
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import errors
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unreachable
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context, Progress
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail, to_plain
 
@@ -31,9 +29,6 @@ T = TypeVar("T")
 # Sends the requests of a module, and returns the result. The arguments are the endpoints of the account, the options in
 # the form that `read_options` returns, and the context of the task.
 Work = Callable[["Futures", T, Context], Result]
-
-# What identify_process returns about ansible-playbook. The action plugins set it for a module on the controller.
-CONTROLLER = "_COINSWITCH_CONTROLLER"
 
 
 UNPROTECTED = (
@@ -72,7 +67,7 @@ class ModuleDefinition:
 def run(definition: ModuleDefinition) -> None:
     """Run a module in its own process."""
     module = AnsibleModule(argument_spec=definition.argument_spec, supports_check_mode=True, **definition.rules)
-    result = execute(definition, module.params, module.check_mode, module.warn, check_reader)
+    result = execute(definition, module.params, module.check_mode, module.warn, processes.check_reader)
     if result.pop("failed"):
         module.fail_json(**result)
     module.exit_json(**result)
@@ -169,60 +164,6 @@ def identify_account(api_key: Any) -> str | None:
 
 def _clean_first(clean: Callable[[Any], Any], print_line: Callable[[str], None]) -> Callable[[str], None]:
     return lambda text: print_line(clean(text))
-
-
-def identify_process(process_id: int) -> str:
-    """Return a text about a running process: its ID, and when it started.
-
-    The system can use the ID again after its end, so the time of its start counts, too: in clock ticks since the system
-    started. Empty if the system does not say.
-    """
-    return f"{process_id}:{_read_state_and_start(process_id)[1]}"
-
-
-def has_ended(process: str) -> bool:
-    """Return whether a process of `identify_process` has ended. One that was killed can remain as a zombie.
-
-    Any other text is no process that can end.
-    """
-    match = re.fullmatch("([1-9][0-9]*):([0-9]*)", process)
-    if not match:
-        return False
-    state, started = _read_state_and_start(int(match[1]))
-    if state:
-        return state in "ZX" or started != match[2]
-    try:
-        os.kill(int(match[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # It belongs to another user.
-    return False
-
-
-def _read_state_and_start(process_id: int) -> tuple[str, str]:
-    """Return the state and the start of a process from /proc. Both are empty if they cannot be read."""
-    try:
-        with open(f"/proc/{process_id}/stat", "rb") as file:
-            # The second field, the name of the program in parentheses, can contain spaces and parentheses.
-            fields = file.read().rpartition(b")")[2].decode().split()
-    except OSError:
-        return "", ""
-    return fields[0], fields[19]
-
-
-def check_reader() -> None:
-    """Raise Unreachable if the task that started this module has ended.
-
-    After the timeout of a task or Ctrl-C, Ansible closes the pipe that it reads the output from. If only
-    ansible-playbook is killed, its worker still holds the pipe, so the process in CONTROLLER is checked, too.
-    """
-    if has_ended(os.environ.get(CONTROLLER, "")):
-        raise Unreachable("ansible-playbook has ended, so no more requests are sent.", can_retry=False)
-    poller = select.poll()
-    poller.register(1, 0)
-    if any(event & (select.POLLERR | select.POLLHUP) for _file, event in poller.poll(0)):
-        raise Unreachable("The task that started this module has ended, so no more requests are sent.", can_retry=False)
 
 
 def make_futures(

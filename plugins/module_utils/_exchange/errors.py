@@ -122,12 +122,15 @@ class Unreachable(CoinSwitchError):
         self.can_retry = can_retry
 
 
+REFUSED_BEFORE_API = "refused_before_api"
+
+
 class Refused(CoinSwitchError):
     """The request was refused (4xx), or redirected (3xx)."""
 
     def __init__(self, status: int, exchange_message: str, request: str, is_from_api: bool = True) -> None:
         self.is_from_api = is_from_api
-        self.kind = "refused" if is_from_api else "refused_before_api"
+        self.kind = "refused" if is_from_api else REFUSED_BEFORE_API
         # A redirect does not say what the server did.
         self.effect = Effect.POSSIBLE if status < 400 else Effect.NONE
         who = "The exchange" if is_from_api else "A server in front of the API"

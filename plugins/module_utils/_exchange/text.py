@@ -34,10 +34,10 @@ def to_printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def to_one_line(text: str) -> str:
-    """Return the text on one line, without control characters, and not too long."""
+def to_one_line(text: str, length: int = _MAX_MESSAGE_CHARACTERS) -> str:
+    """Return the text on one line, without control characters, and not longer than `length`."""
     line = " ".join(to_printable(text[:MAX_CHARACTERS]).split())
-    return line if len(line) <= _MAX_MESSAGE_CHARACTERS else line[:_MAX_MESSAGE_CHARACTERS] + "..."
+    return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def parse_integer(digits: str) -> int:
@@ -61,3 +61,9 @@ def to_int(value: Any) -> int | None:
     """Return a whole number from a JSON text or number (`13`, `"13"` or `"13.0"`). None for any other value."""
     number = to_decimal(value)
     return int(number) if number is not None and number == int(number) else None
+
+
+def to_digits(value: Any) -> str:
+    """Return the text of a whole number or of a text. Empty for any other value, and for a number of many digits."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18
+    return str(value) if is_number or isinstance(value, str) else ""

@@ -15,13 +15,15 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import endpoints, errors, pacing
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, policy, transcript
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import api_facts, judgment, transcript
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import describe_limit_violation
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.interruptions import Guard, Interrupted
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.outcomes import Outcome
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.progress import Context
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import Trial
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result, fail
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.symbols import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.wording import make_sentence
 
 # The leverages of so many symbols are read. With more, the playbook would need more than half of the limit.
@@ -231,7 +233,7 @@ def _make_plan(seen: api_facts.Observer, symbol: str, trial: Trial, weeks: int) 
     writes = [("same", Goal(symbol, before))]
     if trial.leverage and trial.leverage != before:
         goal = Goal(symbol, trial.leverage)
-        writes.append(("outside" if policy.describe_limit_violation(goal.leverage, instrument) else "trial", goal))
+        writes.append(("outside" if describe_limit_violation(goal.leverage, instrument) else "trial", goal))
     _check_share(seen.futures.client.real_pacer, len(writes) + _RESTORE_REQUESTS)
     return Plan(before, writes)
 
@@ -257,7 +259,7 @@ def _find_free_symbol(futures: api.Futures, symbol: str, weeks: int) -> api.Inst
     """
     instruments = futures.get_instruments()
     if symbol not in instruments:
-        text = policy.describe_unknown_symbol(symbol, futures.exchange, instruments)
+        text = describe_unknown_symbol(symbol, futures.exchange, instruments)
         raise errors.NotListed(f"Nothing was written to {symbol}. {text}")
     start = futures.client.now_ms() - api.RECENT_MS - (weeks - 1) * api.MAX_SPAN_MS
     if futures.get_positions(symbol) or any(futures.get_open_orders(start, None, symbol)):

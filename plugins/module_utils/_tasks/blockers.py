@@ -12,8 +12,9 @@ from typing import Any, Dict, Iterable, NamedTuple, Sequence
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange import futures as api
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Ends
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Violation
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.symbols import describe_unknown_symbol
 
 # An older order also blocks a change, but each week costs a request.
 WEEKS_OF_ORDERS = 5
@@ -66,7 +67,7 @@ class AccountFacts:
         self.positions_error: CoinSwitchError | None = None
         self.warnings: list[str] = []
 
-    def find_violation(self, goal: policy.Goal) -> Violation | None:
+    def find_violation(self, goal: Goal) -> Violation | None:
         """Return why the exchange would never accept a desired leverage, or None. Read the instruments once.
 
         Raises:
@@ -74,9 +75,9 @@ class AccountFacts:
         """
         instruments = self._fetch_instruments()
         if goal.symbol not in instruments:
-            unknown = policy.describe_unknown_symbol(goal.symbol, self._futures.exchange, instruments)
+            unknown = describe_unknown_symbol(goal.symbol, self._futures.exchange, instruments)
             return Violation("not_listed", unknown)
-        text = policy.describe_limit_violation(goal.leverage, instruments[goal.symbol])
+        text = describe_limit_violation(goal.leverage, instruments[goal.symbol])
         return Violation("limits", text) if text else None
 
     def _fetch_instruments(self) -> dict[str, api.Instrument]:
@@ -169,6 +170,23 @@ class AccountFacts:
                     return
             if all(found[symbol] for symbol in unexplained):
                 return
+
+
+def describe_limit_violation(leverage: int, limits: api.Instrument) -> str | None:
+    """Return why the limits of the symbol do not allow a write of a leverage, or None if they allow it.
+
+    Args:
+        leverage: The desired leverage.
+        limits: The symbol with its limits.
+    """
+    minimum, maximum, step = limits.min_leverage, limits.max_leverage, limits.leverage_step or 1
+    if minimum is None:
+        minimum = 1
+    if minimum <= leverage <= (leverage if maximum is None else maximum) and (leverage - minimum) % step == 0:
+        return None
+    bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
+    steps = "" if step == 1 else f" in steps of {step}"
+    return f"The exchange allows {bounds}{steps} for this symbol."
 
 
 def _group_positions(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -171,7 +171,7 @@ class _Task:
         if self._policy.single or self._pacer.get_delay(endpoints.POSITIONS) > 0:
             return
         error = self._facts.fetch_all_positions()
-        if error is not None:
+        if error is not None and error.ends is Ends.ALL:
             self._end_by(error)
         self._order.sort(key=lambda row: not self._facts.positions.get(row.goal.symbol))
 
@@ -271,7 +271,7 @@ class _Task:
         if attempt is None or attempt.error is None or not attempt.reached or row.is_counted:
             return
         row.is_counted = True
-        is_refused_before_api = bool(verdict.cause) and attempt.error.kind == "refused_before_api"
+        is_refused_before_api = bool(verdict.cause) and attempt.error.kind == errors.REFUSED_BEFORE_API
         if verdict.cause != judgment.NOT_CONFIRMED and not is_refused_before_api:
             self._unclear_writes.clear()
             return
@@ -301,9 +301,7 @@ class _Task:
         self._update(row)
 
     def _end_by(self, error: CoinSwitchError) -> None:
-        """Send no more reads and writes, if the next ones would fail with the same error."""
-        if error.ends is Ends.NOTHING or error.kind == "rate_limit":
-            return
+        """Send no more reads and writes, because the next ones would fail with the same error."""
         self._reads_ended = self._writes_ended = error
         self._update_active()
 

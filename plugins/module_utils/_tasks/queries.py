@@ -13,7 +13,8 @@ import re
 from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy as _policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_digits
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.symbols import check_symbol, check_symbols
 
 # The check of the API leaves half of each rate limit to other programs.
 MAX_SHARE = 0.5
@@ -51,7 +52,7 @@ def read_required_symbols(options: Mapping[str, Any]) -> list[str]:
     """Return the symbols. Raise InputRefused if there are none."""
     if not options["symbols"]:
         raise InputRefused("symbols is empty. Name at least one symbol, such as [BTCUSDT].")
-    return _policy.check_symbols(options["symbols"])
+    return check_symbols(options["symbols"])
 
 
 def read_optional_symbols(options: Mapping[str, Any]) -> list[str] | None:
@@ -60,7 +61,7 @@ def read_optional_symbols(options: Mapping[str, Any]) -> list[str] | None:
         return None
     if not options["symbols"]:
         raise InputRefused("symbols is empty. Name at least one symbol, or leave the option out to get all.")
-    return _policy.check_symbols(options["symbols"])
+    return check_symbols(options["symbols"])
 
 
 def read_orders_query(options: Mapping[str, Any]) -> OrdersQuery:
@@ -75,7 +76,7 @@ def _check_time(name: str, value: Any) -> int | None:
     """Return a time in Unix milliseconds. Raise InputRefused for a time in seconds, which would be in the year 1970."""
     if value is None:
         return None
-    if not re.fullmatch(r"[1-9][0-9]{12}", _policy.to_digits(value)):
+    if not re.fullmatch(r"[1-9][0-9]{12}", to_digits(value)):
         raise InputRefused(
             f"{name} must be a time in Unix milliseconds: a whole number of 13 digits, such as 1700000000000 (seconds "
             "times 1000)"
@@ -98,8 +99,8 @@ def read_trial(options: Mapping[str, Any]) -> Trial:
         raise InputRefused("write_leverage needs write_symbol. Name the symbol to write to.")
     if name is not None and new is not None:
         raise InputRefused("write_symbol and new_symbol exclude each other. Run the check once for each.")
-    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", _policy.to_digits(value)):
+    if value is not None and not re.fullmatch("[1-9][0-9]{0,8}", to_digits(value)):
         raise InputRefused("write_leverage must be a whole number from 1 to 999999999, such as 7.")
     if new is not None:
-        return Trial(_policy.check_symbol(new), is_new=True)
-    return Trial(None if name is None else _policy.check_symbol(name), None if value is None else int(value))
+        return Trial(check_symbol(new, "new_symbol"), is_new=True)
+    return Trial(None if name is None else check_symbol(name, "write_symbol"), None if value is None else int(value))

@@ -22,9 +22,9 @@ from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange impo
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import Futures, Instrument, Row
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_int
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import describe_unknown_symbol
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.queries import OrdersQuery
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.result import Result
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.symbols import describe_unknown_symbol
 
 # A larger difference of the clocks gives a warning. The exchange recommends at most 5 s, and refuses more than 60 s.
 RECOMMENDED_SKEW_SECONDS = 5.0

@@ -23,6 +23,7 @@ from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import module as _module
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible import processes
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Unreachable
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct import route
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._direct.route import Task, plain
@@ -123,7 +124,7 @@ class DirectAction(ActionBase):  # type: ignore[misc] # ansible-core has no type
         wrap_async = self._task.async_val and not self._connection.has_native_async
         # An asynchronous task may run longer than ansible-playbook. Another host or container has other processes.
         is_watched = not wrap_async and not route.has_other_connection(self._connection)
-        controller = {_module.CONTROLLER: _module.identify_process(_get_controller())} if is_watched else {}
+        controller = {processes.CONTROLLER: processes.identify_process(_get_controller())} if is_watched else {}
         try:
             with _set_environment(controller):
                 result: dict[str, Any] = self._execute_module(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Iterable, Mapping, Sequence
 
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import to_one_line
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
 
 MAX_NAMES = 3
@@ -34,8 +35,7 @@ def format_position(position: Mapping[str, Any]) -> str:
 
 def shorten(value: object, length: int = MAX_LENGTH) -> str:
     """Return a value on one line, without control characters, and not too long."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text if len(text) <= length else text[: length - 3] + "..."
+    return to_one_line(str(value), length)
 
 
 def shorten_name(name: object) -> str:

@@ -38,6 +38,7 @@ IMPORT_ORDER = (
     "_exchange.client",
     "_exchange.futures",
     "_tasks.progress",
+    "_tasks.symbols",
     "_tasks.policy",
     "_tasks.queries",
     "_tasks.result",
@@ -57,6 +58,7 @@ IMPORT_ORDER = (
     "_tasks.api_check",
     "_ansible.redaction",
     "_ansible.connection",
+    "_ansible.processes",
     "_ansible.module",
 )
 DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import CoinSwitchError, Unclear
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import RECENT_MS
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.futures import RECENT_MS, Instrument
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import blockers as _blockers
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.blockers import ORDERS_SPAN_MS, AccountFacts
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.evidence import Violation
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, MAXIMUM, Goal
@@ -25,6 +26,7 @@ POSITION = {"kind": "position", "position_id": "a", "side": "LONG", "size": "1",
 ORDER = {"kind": "order", "order_id": "5f3a", "side": "BUY", "quantity": "0.01", "price": "1000", "order_type": "LIMIT"}
 
 Found = dict[str, list[dict[str, Any]]]
+Limits = tuple["int | None", "int | None", "int | None"]
 
 
 def find(facts: AccountFacts, *symbols: str) -> Found:
@@ -271,3 +273,45 @@ def test_fields_of_any_type_are_returned_unchanged(setup: ClientSetup, value: An
         dict.fromkeys(ORDER, value) | {"kind": "order"},
     ]
     assert "\n" not in describe_blockers(blockers)
+
+
+# --- describe_limit_violation ---
+
+
+@pytest.mark.parametrize(
+    ("limits", "possible", "impossible"),
+    [
+        ((1, 25, 1), [1, 2, 24, 25], [26]),
+        ((5, 75, 5), [5, 10, 75], [1, 4, 6, 12, 74, 80]),
+        ((2, 50, 2), [2, 4, 50], [1, 3, 49]),
+        ((1, 10, 3), [1, 4, 7, 10], [2, 3, 9]),
+        ((None, 25, None), [1, 25], []),
+        ((None, None, None), [1, 1000], []),
+        ((3, None, 2), [3, 5, 1001], [1, 2, 4]),
+        ((1, 25, 0), [1, 7, 25], []),
+    ],
+)
+def test_impossible_returns_a_reason_if_the_limits_do_not_allow_the_leverage(
+    limits: Limits, possible: list[int], impossible: list[int]
+) -> None:
+    instrument = Instrument("BTCUSDT", *limits, {})
+    assert {_blockers.describe_limit_violation(desired, instrument) for desired in possible} == {None}
+    for desired in impossible:
+        message = _blockers.describe_limit_violation(desired, instrument)
+        assert message
+        assert message.startswith(f"The exchange allows {limits[0] or 1} ")
+
+
+@pytest.mark.parametrize(
+    ("limits", "bounds"),
+    [
+        ((1, 25, 1), "1 to 25"),
+        ((5, 75, 5), "5 to 75 in steps of 5"),
+        ((2, None, 2), "2 or more in steps of 2"),
+    ],
+)
+def test_impossible_names_the_bounds_and_the_step(limits: Limits, bounds: str) -> None:
+    desired = 77 if limits[1] else 27
+    assert _blockers.describe_limit_violation(desired, Instrument("BTCUSDT", *limits, {})) == (
+        f"The exchange allows {bounds} for this symbol."
+    )
