@@ -61,6 +61,7 @@ options:
       - If one symbol fails, the module continues with the others. At the end, the task fails and names each symbol that
         failed.
       - What does not fit into O(rate_limit_timeout) is not done.
+      - In a loop, Ansible prints no diff for C(--diff), because RV(results) is also the name of its list of items.
     type: dict
   enforce:
     description:

@@ -35,10 +35,12 @@ class Search(NamedTuple):
     Attributes:
         blockers: The positions and orders by symbol, positions first.
         not_read: The symbols whose positions or orders could not be read.
+        error: Why they could not be read.
     """
 
     blockers: dict[str, list[Row]]
     not_read: set[str]
+    error: CoinSwitchError | None = None
 
 
 class AccountFacts:
@@ -118,7 +120,7 @@ class AccountFacts:
         not_read = [symbol for symbol in symbols if symbol not in self.positions]
         if error is not None and error.ends is Ends.ALL:
             self.warn(symbols, POSITIONS_AND_ORDERS, error)
-            return Search({symbol: self.positions.get(symbol, []) for symbol in symbols}, set(symbols))
+            return Search({symbol: self.positions.get(symbol, []) for symbol in symbols}, set(symbols), error)
         if error is not None:
             self.warn(not_read, "open positions", error)
         orders: dict[str, dict[str, Row]] = {symbol: {} for symbol in symbols}
@@ -126,9 +128,9 @@ class AccountFacts:
             self._fetch_orders(orders, {symbol for symbol in symbols if not self.positions.get(symbol)})
         except CoinSwitchError as failure:
             self.warn(symbols, "open orders", failure)
-            not_read = symbols
+            not_read, error = symbols, failure
         found = {symbol: [*self.positions.get(symbol, []), *orders[symbol].values()] for symbol in symbols}
-        return Search(found, set(not_read))
+        return Search(found, set(not_read), error)
 
     def warn(self, symbols: list[str], what: str, error: CoinSwitchError) -> None:
         """Add a warning about what could not be read."""

@@ -27,7 +27,11 @@ class RealCalls:
         self._futures = futures
 
     def read(self, row: SymbolRow) -> Reading:
-        """Read the leverage. Raise CoinSwitchError if that fails."""
+        """Read the leverage. Raise CoinSwitchError if that fails.
+
+        A symbol whose leverage was read before is configured. If the exchange then returns no leverage, for example
+        during a maintenance, the reading failed.
+        """
         client = self._futures.client
         if row.step is Step.READ_BACK:
             # The old connection can still deliver the response to the write.
@@ -35,6 +39,8 @@ class RealCalls:
         try:
             leverage = self._futures.get_leverage(row.goal.symbol)
         except errors.NotConfigured as error:
+            if any(reading.leverage is not None for reading in row.evidence.get_readings_after(None)):
+                raise errors.Unexpected(str(error), error.status, error.exchange_message) from None
             return Reading(client.pacer.now(), unset=error)
         return Reading(client.pacer.now(), leverage)
 
@@ -93,8 +99,8 @@ class SimulatedCalls(RealCalls):
             client.pacer = self._preview
 
 
-def explain_rows(facts: AccountFacts, rows: Sequence[SymbolRow], refresh: bool) -> None:
-    """Record why the exchange refuses, or would refuse, the desired leverages."""
+def explain_rows(facts: AccountFacts, rows: Sequence[SymbolRow], refresh: bool) -> errors.CoinSwitchError | None:
+    """Record why the exchange refuses, or would refuse, the desired leverages. Return the error of a failed search."""
     for row in rows:
         record_limits(facts, row)
         if row.evidence.limits_error is not None:
@@ -103,11 +109,12 @@ def explain_rows(facts: AccountFacts, rows: Sequence[SymbolRow], refresh: bool) 
         row.evidence.explained = True
     unexplained = [row for row in rows if row.evidence.violation is None]
     if not unexplained:
-        return
+        return None
     found = facts.search([row.goal.symbol for row in unexplained], refresh)
     for row in unexplained:
         row.evidence.blockers = found.blockers[row.goal.symbol]
         row.evidence.search_failed = row.goal.symbol in found.not_read
+    return found.error
 
 
 def record_limits(facts: AccountFacts, row: SymbolRow) -> None:

@@ -257,6 +257,9 @@ class _Task:
         ended = self._reads_ended
         if ended is None and row.step in _WRITE_STEPS and not row.is_explaining:
             ended = self._writes_ended
+        if ended is not None and row.is_explaining and ended.ends is not Ends.ALL:
+            # Reads of leverage have ended. Positions and orders can still explain the refusal.
+            ended = None
         if ended is not None and row.step is not Step.END:
             self._hold(row, ended)
         elif row.is_explaining or row.step is Step.END:
@@ -315,17 +318,18 @@ class _Task:
         for row in self._active:
             calls.record_limits(self._facts, row)
             error = row.evidence.limits_error
-            # After a refusal, positions and orders can still explain it.
-            if error is not None and error.ends is Ends.ALL and not row.is_explaining:
+            if error is not None and error.ends is Ends.ALL:
                 self._end_by(error)
         self._update_active()
 
     def _explain(self) -> None:
         """Read once what blocks all symbols whose write was refused so far."""
         rows = [row for row in self._active if row.step is Step.EXPLAIN]
-        calls.explain_rows(self._facts, rows, refresh=True)
+        error = calls.explain_rows(self._facts, rows, refresh=True)
         for row in rows:
             self._update(row)
+        if error is not None and error.ends is Ends.ALL:
+            self._end_by(error)
 
     def _decide_and_write(self, row: SymbolRow) -> None:
         """Write, right after a new reading if the last one is too old to decide with it."""

@@ -86,7 +86,8 @@ def _explain_unknown(verdict: Verdict, evidence: Evidence, goal: Goal) -> list[s
     failure = readings[-1].failure if readings else evidence.held
     return [
         "the outcome of the write is not known.",
-        _quote(possible.error),
+        # In check mode, nothing was sent.
+        _quote(None if evidence.predicted else possible.error),
         "" if worked is None else f"The leverage was {_format(worked.leverage)} when it was read back.",
         _describe_failed_read_back(worked, failure),
         describe_blockers(evidence.blockers) if evidence.blockers else "",

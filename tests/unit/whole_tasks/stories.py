@@ -96,7 +96,12 @@ READS: tuple[tuple[str, ...], ...] = (
     ("", "fail", "fail"),
     ("", "", "fail"),
 )
-FAILURES: dict[str, CoinSwitchError] = {"fail": Unclear("lost"), "ambiguous": Unexpected("1_0")}
+FAILURES: dict[str, CoinSwitchError] = {
+    "fail": Unclear("lost"),
+    "ambiguous": Unexpected("1_0"),
+    # During a maintenance, a refused read looks like that of a symbol that was never configured.
+    "refused": NotConfigured("maintenance", 400, "maintenance"),
+}
 
 
 class Story(NamedTuple):

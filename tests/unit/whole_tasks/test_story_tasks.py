@@ -57,6 +57,9 @@ class StoryFutures:
     def __init__(self, story: Story, replies: tuple[str, ...]) -> None:
         self.client = StoryClient()
         self.world = World(story, replies)
+        self._last_read: int | None = None
+        # Writes that raise the leverage although the last read did not show that it is too high.
+        self.raised: list[int | None] = []
 
     def _count(self, endpoint: Endpoint) -> None:
         pacer = self.client.pacer
@@ -65,6 +68,7 @@ class StoryFutures:
     def get_leverage(self, _symbol: str) -> int:
         self._count(READ_LEVERAGE)
         reading = self.world.read()
+        self._last_read = reading.leverage
         error = reading.failure or reading.unset
         if error is not None:
             raise error
@@ -76,6 +80,8 @@ class StoryFutures:
         if self.world.writes == len(self.world.replies):
             raise NeedsReply
         self._count(WRITE_LEVERAGE)
+        if self.world.story.enforce == "maximum" and (self._last_read is None or self._last_read < leverage):
+            self.raised.append(self._last_read)
         error = self.world.write()
         if error is not None:
             raise error
@@ -100,6 +106,7 @@ def run(story: Story, replies: tuple[str, ...], single: bool, check_mode: bool =
     result = _leverage.apply(futures, policy, Context(check_mode))
     if "NeedsReply" in str(result.failure):
         raise NeedsReply
+    assert futures.raised == [], f"{story} {replies}"
     return result, futures.world
 
 
@@ -120,9 +127,11 @@ STORIES = [
     Story(before, enforce, reads, position, other)
     for before in (5, DESIRED, 20, None)
     for enforce in ("exact", "maximum")
-    for reads in ((), ("", "fail", "fail"))
+    for reads in ((), ("", "fail", "fail"), ("", "refused"), ("", "refused", "refused"))
     for position in (False, True)
     for other in (None, (2, 5), (3, 20))
+    # Nobody can tell a refused read from that of a symbol that was never configured.
+    if before is not None or "refused" not in reads
 ]
 
 

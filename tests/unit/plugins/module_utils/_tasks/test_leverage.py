@@ -1277,6 +1277,47 @@ def test_keys_that_are_replaced_before_the_write_leave_the_leverage_as_it_was(se
     assert "Use the current pair of the account." in str(report.failure)
 
 
+@pytest.mark.parametrize("fault", ["400", "maintenance", "404"])
+def test_symbol_that_was_read_is_configured_also_if_a_later_read_is_refused(new_setup: NewSetup, fault: str) -> None:
+    setup = new_setup(current={"BTCUSDT": 20})
+    setup.exchange.add_fault(WRITE, FAULTS["400"])
+    setup.exchange.run_before(2, lambda: setup.exchange.add_fault(READ, FAULTS[fault], times=None), READ)
+    report = setup.enforce({"BTCUSDT": 10})
+    (row,) = report.values["results"]
+    assert (row["outcome"], row["cause"]) == ("unknown", "unexpected_response")
+    assert (row["leverage"], row["changed"]) == (None, False)
+    assert "configured" not in row["reason"]
+
+
+def test_maximum_does_not_write_again_after_a_refused_read(new_setup: NewSetup) -> None:
+    setup = new_setup(current={"BTCUSDT": 20})
+    setup.exchange.add_fault(WRITE, FAULTS["500"])
+    setup.exchange.run_before(2, lambda: setup.account.set_leverage("BTCUSDT", 5), READ)
+    setup.exchange.run_before(2, lambda: setup.exchange.add_fault(READ, FAULTS["maintenance"]), READ)
+    report = setup.enforce({"BTCUSDT": 10}, enforce="maximum")
+    assert (find_row(report)["leverage"], setup.account.leverage["BTCUSDT"]) == (5, 5)
+    assert len(setup.writes()) == 1
+
+
+@pytest.mark.parametrize("endpoint", [POSITIONS, ORDERS])
+def test_refused_keys_during_the_search_end_the_task(new_setup: NewSetup, endpoint: str) -> None:
+    setup = new_setup(current=dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT"), 20))
+    setup.account.open_order("BTCUSDT", "BUY", "1", "5")
+    # The positions of the account are read at the start, and again for the search.
+    skip = 2 if endpoint == POSITIONS else 1
+
+    def refuse_keys() -> None:
+        setup.exchange.add_fault("*", FAULTS["401"], times=None)
+
+    setup.exchange.run_before(skip, refuse_keys, endpoint)
+    report = setup.enforce({"BTCUSDT": 10, "ETHUSDT": 10, "SOLUSDT": 10})
+    start = [number for number, name in enumerate(setup.sent) if name == endpoint][skip - 1]
+    # The refused request is repeated once, and Validate keys tells why.
+    assert setup.sent[start:] == [endpoint, endpoint, "validate_keys"]
+    assert find_row(report)["outcome"] == "refused"
+    assert "It is not known whether a position or order blocks the change." in find_row(report)["reason"]
+
+
 def test_single_refusal_of_the_keys_after_an_unclear_write_is_an_accident(setup: ClientSetup) -> None:
     setup.exchange.add_fault(WRITE, FAULTS["503"])
     setup.exchange.add_fault(WRITE, FAULTS["401"])

@@ -134,6 +134,11 @@ CASES: dict[str, tuple[list[Event], dict[str, Any], str]] = {
     # unknown
     "not read": ([], {"held": SPENT}, "the current leverage is not known. There is no time left."),
     "the reading failed": ([FAILED], {}, f"the current leverage is not known. {TIMEOUT}"),
+    "not read back in check mode": (
+        [read(20), write(REFUSED)],
+        {"held": SPENT, "predicted": True},
+        f"the outcome of the write is not known. {NOT_READ} There is no time left. {READ_FIRST}",
+    ),
     "lost, not read back": (
         [*WRITE_WAS_LOST, FAILED],
         {},
