@@ -72,7 +72,6 @@ class _Case:
         last: The last reading that worked and still counts: a reading before an attempt that reached the exchange does
             not say which leverage is in force after it.
         previous: The last reading before the last attempt, or the last reading without an attempt.
-        before: The last leverage before the first attempt that may have been carried out, for the diff.
     """
 
     def __init__(self, evidence: Evidence, goal: Goal) -> None:
@@ -83,8 +82,6 @@ class _Case:
         readings = evidence.get_readings_after(self.reached[-1] if self.reached else None)
         self.last = next((reading for reading in reversed(readings) if reading.worked), None)
         self.previous = evidence.get_reading(before=evidence.last_attempt)
-        first = self.possible[0] if self.possible else evidence.last_attempt
-        self.before = _get_leverage(evidence.get_reading(before=first))
 
     @property
     def complies(self) -> bool:
@@ -98,12 +95,14 @@ class _Case:
         than before the first such write.
         """
         leverage, previous = _get_leverage(self.last), _get_leverage(self.previous)
-        changed = bool(self.possible) and self.last is not None and self.before != leverage
-        return Verdict(outcome, leverage, previous, changed, self.before, cause, error)
+        before = _get_leverage(self.evidence.get_reading(before=self.possible[0])) if self.possible else previous
+        changed = bool(self.possible) and self.last is not None and before != leverage
+        return Verdict(outcome, leverage, previous, changed, before, cause, error)
 
     def build_change(self, leverage: int | None) -> Verdict:
         """Return the verdict of a symbol that the task changed."""
-        return Verdict(CHANGED, leverage, _get_leverage(self.previous), changed=True, before=self.before)
+        previous = _get_leverage(self.previous)
+        return Verdict(CHANGED, leverage, previous, changed=True, before=previous)
 
 
 def _get_leverage(reading: Reading | None) -> int | None:

@@ -195,13 +195,6 @@ def test_failed_symbol_changed_if_a_write_may_have_changed_it(events: list[Event
     assert (verdict.changed, verdict.before) == (changed, before)
 
 
-def test_diff_begins_before_the_first_write_that_may_have_been_carried_out() -> None:
-    verdict = judge(Evidence([read(20), write(LOST), read(15), write()]), EXACT_GOAL)
-    assert (verdict.outcome, verdict.previous, verdict.before) == ("changed", 15, 20)
-    verdict = judge(Evidence([read(20), write(KEYS), read(15), write()]), EXACT_GOAL)
-    assert (verdict.outcome, verdict.previous, verdict.before) == ("changed", 15, 15)
-
-
 def test_verdict_has_the_error_behind_the_cause() -> None:
     assert judge(Evidence([read(20), write(REFUSED), read(20)]), EXACT_GOAL).error is REFUSED
     assert judge(Evidence([read(20)], held=SPENT), EXACT_GOAL).error is SPENT
