@@ -81,8 +81,8 @@ options:
 notes:
   - The module searches for open orders of the last five weeks. An older order also blocks a change, but check mode does
     not find it.
-  - If the keyword C(timeout) of Ansible stops the task, Ansible returns no RV(results). The changes that were made stay.
-    Run the task again, or read the leverages.
+  - If the keyword C(timeout) of Ansible stops the task, Ansible returns no RV(results). The changes that were made
+    stay. Run the task again, or read the leverages.
 seealso:
   - module: tradeops.coinswitch.futures_leverage_info
   - module: tradeops.coinswitch.futures_instrument_info

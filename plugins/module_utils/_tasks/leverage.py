@@ -318,7 +318,8 @@ class _Task:
         for row in self._active:
             calls.record_limits(self._facts, row)
             error = row.evidence.limits_error
-            if error is not None and error.ends is Ends.ALL:
+            # After a refusal, positions and orders can still explain it.
+            if error is not None and error.ends is Ends.ALL and not row.is_explaining:
                 self._end_by(error)
         self._update_active()
 
