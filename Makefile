@@ -7,7 +7,7 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: artifact audit bench check checks clean containers demo docs help importer install integration lock matrix quick \
-    release sanity style test unit whole
+    release sandbox sanity style test unit whole
 
 cache := $(CURDIR)/.cache
 # The checkout under the name of the collection, for mypy.
@@ -43,7 +43,10 @@ help: ## Show this help (the times are those of two idle processors, after the f
 demo: install ## Show how a playbook changes a leverage, on a simulated exchange on this machine (15 s)
 	@examples/demo/run
 
-check: .venv/ready ## Check style, types and spelling, and run the unit tests (30 s)
+sandbox: install ## Start the simulated exchange of this checkout, for your own commands (Ctrl-C stops it)
+	@exec python extensions/sandbox --port 41373
+
+check: .venv/ready ## Run style and quick: style, types, spelling, and the unit tests without whole tasks (40 s)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync style quick
 
 quick: .venv/ready ## Run the unit tests, without those of whole tasks (30 s)
@@ -66,7 +69,7 @@ clean: ## Delete .venv and .cache (1 s)
 
 ## Parts of `make test`:
 
-style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog (10 s, 40 s the first time)
+style: .venv/ready $(checkout) ## Check style, types, spelling and the changelog; `.venv/bin/ruff format` corrects the format (5 s, 20 s the first time)
 	ruff check --quiet .
 	@ruff format --check --quiet . || { echo "The format of the files above is wrong. Run: .venv/bin/ruff format"; exit 1; }
 	mypy
