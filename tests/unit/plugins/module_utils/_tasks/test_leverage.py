@@ -1312,7 +1312,7 @@ def test_refused_keys_during_the_search_end_the_task(new_setup: NewSetup, endpoi
     setup.exchange.run_before(skip, refuse_keys, endpoint)
     report = setup.enforce({"BTCUSDT": 10, "ETHUSDT": 10, "SOLUSDT": 10})
     start = [number for number, name in enumerate(setup.sent) if name == endpoint][skip - 1]
-    # The refused request is repeated once, and Validate keys tells why.
+    # The refused request is repeated once, and Validate keys says why.
     assert setup.sent[start:] == [endpoint, endpoint, "validate_keys"]
     assert find_row(report)["outcome"] == "refused"
     assert "It is not known whether a position or order blocks the change." in find_row(report)["reason"]
