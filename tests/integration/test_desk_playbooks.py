@@ -537,28 +537,29 @@ def test_playbooks_use_neither_keys_nor_the_address_of_the_environment(
         assert account["not_known"] == len(POLICY)
 
 
-@pytest.mark.parametrize("symbols", [("BTCUSDT", "BTCUSDT"), ("BTCUSDT", "ETHUSDT")])
-def test_two_accounts_with_the_same_key_fail_before_a_write_or_are_a_warning(
-    desk: Desk, exchange: Exchange, symbols: tuple[str, str]
-) -> None:
-    alpha, other = exchange.accounts[0], exchange.open_account("other")
+def test_accounts_with_the_same_key_fail_before_a_write_or_are_a_warning(desk: Desk, exchange: Exchange) -> None:
+    """Two hosts with one key fail if their policies name the same symbol. Otherwise, there is a warning."""
+    alpha, beta, other = exchange.accounts[0], exchange.open_account("beta"), exchange.open_account("other")
     set_leverages(other, POLICY | {"ETHUSDT": 20})
     set_leverages(alpha, {"BTCUSDT": 20, "ETHUSDT": 20})
-    for name, symbol in zip(("alpha", "copy"), symbols, strict=True):
-        desk.add_host(name, alpha.api_key, alpha.secret_key, leverage_policy={symbol: 7})
+    set_leverages(beta, {"BTCUSDT": 20, "ETHUSDT": 20})
+    for name, account, symbol in (
+        ("alpha", alpha, "BTCUSDT"), ("copy of alpha", alpha, "BTCUSDT"),
+        ("beta", beta, "BTCUSDT"), ("copy of beta", beta, "ETHUSDT"),
+    ):  # fmt: skip
+        desk.add_host(name, account.api_key, account.secret_key, leverage_policy={symbol: 7})
     desk.add_account(other)
     completed = desk.run_playbook("tradeops.coinswitch.enforce")
+    assert completed.exit_status == 2
     assert other.leverage == POLICY, "the other accounts are not concerned"
-    if symbols[0] == symbols[1]:
-        assert completed.exit_status == 2
-        assert alpha.leverage == {"BTCUSDT": 20, "ETHUSDT": 20}
-        assert desk.read_problems() == [(["alpha", "copy"], ["BTCUSDT"], "same_key", "correct")]
-        assert "alpha and copy use the same API key" in completed.stdout
-    else:
-        assert completed.exit_status == 0
-        assert alpha.leverage == {"BTCUSDT": 7, "ETHUSDT": 7}
-        assert "alpha and copy use the same API key" in desk.read_report()["warnings"][0]
-    assert alpha.api_key not in json.dumps(desk.read_report())
+    assert alpha.leverage == {"BTCUSDT": 20, "ETHUSDT": 20}
+    assert desk.read_problems() == [(["alpha", "copy of alpha"], ["BTCUSDT"], "same_key", "correct")]
+    assert "alpha and copy of alpha use the same API key" in completed.stdout
+    assert beta.leverage == {"BTCUSDT": 7, "ETHUSDT": 7}
+    assert "beta and copy of beta use the same API key" in " ".join(desk.read_report()["warnings"])
+    assert set(re.findall(r"^fatal: \[(.*?)\]", completed.stdout, re.MULTILINE)) == {"alpha", "copy of alpha"}
+    report = json.dumps(desk.read_report())
+    assert not [account.name for account in (alpha, beta) if account.api_key in report]
 
 
 def test_worst_account_stays_first_in_the_night_when_its_keys_are_refused(desk: Desk, exchange: Exchange) -> None:
