@@ -55,10 +55,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "options are empty": {WALLET: {"api_url": "", "exchange": "", "timeout": "", "ca_path": ""}},
     "loop": {MODULE: {"symbol": "{{ item }}", "leverage": 7}, "loop": ["ADAUSDT", "DOTUSDT", "no such"]},
     "until": {WALLET: {}, "until": "result_24 is success", "retries": 1, "delay": 0},
-    "changed_when": {WALLET: {}, "changed_when": True},
     "failed_when": {WALLET: {"retries": -1}, "failed_when": False},
-    "delegated": {WALLET: {}, "delegate_to": "localhost"},
-    "run_once": {WALLET: {}, "run_once": True},
+    "changed_when, delegated": {WALLET: {}, "changed_when": True, "delegate_to": "localhost", "run_once": True},
     "no_log": {WALLET: {}, "no_log": True},
     "environment of the collection": {WALLET: {}, "environment": {"COINSWITCH_API_KEY": "zz"}},
     "other environment": {WALLET: {}, "environment": {"TZ": "UTC"}},
@@ -335,8 +333,8 @@ def test_no_log_hides_the_progress(ansible: Ansible, long_task: dict[str, Any], 
 # --- Hosts that are not the controller ---
 
 
-@pytest.mark.every_core
-@pytest.mark.parametrize("pipelining", ["true", "false"])
+# By default, Ansible does not use pipelining. `make matrix` runs both with the oldest ansible-core, too.
+@pytest.mark.parametrize("pipelining", ["true", pytest.param("false", marks=pytest.mark.every_core)])
 def test_task_can_run_on_another_host(ansible: Ansible, exchange: Exchange, account: Account, pipelining: str) -> None:
     ansible.environment.update(ANSIBLE_PYTHON_INTERPRETER=sys.executable, ANSIBLE_PIPELINING=pipelining)
     keys = {"api_key": account.api_key, "secret_key": account.secret_key}
@@ -368,40 +366,44 @@ def test_task_can_run_on_another_host(ansible: Ansible, exchange: Exchange, acco
 
 @pytest.mark.every_core
 def test_host_that_cannot_be_reached_gets_a_hint(ansible: Ansible) -> None:
-    hosts = {"beta": {"ansible_connection": "elsewhere", "is_reachable": False}}
-    completed = ansible.play({"one": {MODULE: BTC, "ignore_unreachable": True}}, hosts=hosts)
-    result = completed.results["beta"]["one"]
-    assert result["unreachable"]
-    assert "Failed to connect to the host via ssh: connection refused. If this host is an account and" in result["msg"]
-    assert "set ansible_connection=local for it" in result["msg"]
+    hosts: dict[str, dict[str, Any]] = {
+        "unreachable": {"ansible_connection": "elsewhere", "is_reachable": False},
+        "without ssh": {"ansible_connection": "ssh", "ansible_ssh_executable": "/no/ssh"},
+    }
+    results = ansible.play({"one": {MODULE: BTC, "ignore_unreachable": True}}, hosts=hosts).results
+    unreachable, failed = (results[name]["one"] for name in hosts)
+    assert unreachable["unreachable"]
+    assert "Failed to connect to the host via ssh: connection refused. If this host is an a" in unreachable["msg"]
+    assert failed["failed"]
+    assert "Unable to execute ssh command line on a controller" in failed["msg"]
+    for result in (unreachable, failed):
+        assert "If this host is an account and not a machine, set ansible_connection=local for it" in result["msg"]
 
 
 @pytest.mark.every_core
-def test_host_gets_a_hint_without_an_ssh_client(ansible: Ansible) -> None:
-    hosts = {"beta": {"ansible_connection": "ssh", "ansible_ssh_executable": "/no/ssh"}}
-    completed = ansible.play({"one": {MODULE: BTC, "ignore_errors": True}}, hosts=hosts)
-    result = completed.results["beta"]["one"]
-    assert result["failed"]
-    assert "Unable to execute ssh command line on a controller" in result["msg"]
-    assert "If this host is an account and not a machine, set ansible_connection=local for it" in result["msg"]
-
-
-@pytest.mark.every_core
-@pytest.mark.parametrize("connection", ["local", "elsewhere"])
-def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange, connection: str) -> None:
+def test_account_without_keys_is_named(ansible: Ansible, exchange: Exchange) -> None:
     """It does not use the keys in the environment."""
     keys = {name: f"{{{{ coinswitch_{name} | default('') }}}}" for name in ("api_key", "secret_key")}
+    variables: dict[str, dict[str, str]] = {
+        "beta": {},
+        "gamma": {"coinswitch_secret_key": "ab" * 32},
+        "delta": {"coinswitch_api_key": "{{ '' }}", "coinswitch_secret_key": "ab"},
+    }
     hosts = {
-        "beta": {"ansible_connection": connection},
-        "gamma": {"ansible_connection": connection, "coinswitch_secret_key": "ab" * 32},
-        "delta": {"ansible_connection": connection, "coinswitch_api_key": "{{ '' }}", "coinswitch_secret_key": "ab"},
+        f"{connection}-{name}": {"ansible_connection": connection, **own}
+        for connection in ("local", "elsewhere")
+        for name, own in variables.items()
     }
     completed = ansible.play({"one": {MODULE: {**BTC, **keys}}}, hosts=hosts)
-    assert {name: results["one"]["msg"] for name, results in completed.results.items()} == {
-        "beta": "coinswitch_api_key and coinswitch_secret_key of beta are not set. Set them for this host.",
-        "gamma": "coinswitch_api_key of gamma is not set. Set it for this host.",
-        "delta": "api_key of delta is not set. Set it for this host.",
-    }
+    messages = {name: results["one"]["msg"] for name, results in completed.results.items()}
+    for connection in ("local", "elsewhere"):
+        beta, gamma, delta = (f"{connection}-{name}" for name in variables)
+        assert [messages.pop(name) for name in (beta, gamma, delta)] == [
+            f"coinswitch_api_key and coinswitch_secret_key of {beta} are not set. Set them for this host.",
+            f"coinswitch_api_key of {gamma} is not set. Set it for this host.",
+            f"api_key of {delta} is not set. Set it for this host.",
+        ]
+    assert messages == {}
     assert exchange.requests == []
 
 

@@ -97,13 +97,10 @@ class Reader:
         self._shell: subprocess.Popen[str]
 
     def install_collection(self) -> None:
-        for command in (
-            f"ansible-galaxy collection build --output-path ~/artifact {ROOT}",
-            "ansible-galaxy collection install --offline ~/artifact/*.tar.gz",
-        ):
-            subprocess.run(
-                ["bash", "-c", command], env=self._environment, cwd=self.home, check=True, capture_output=True
-            )
+        """Install the artifact that `make install` built."""
+        (artifact,) = (ROOT / ".cache" / "artifact").glob("*.tar.gz")
+        command = ["ansible-galaxy", "collection", "install", "--offline", str(artifact)]
+        subprocess.run(command, env=self._environment, cwd=self.home, check=True, capture_output=True)
 
     def open_shell(self) -> subprocess.Popen[str]:
         """Open a shell, and paste the lines that the sandbox prints."""

@@ -90,6 +90,12 @@ if IS_BEFORE_2_19:
         "{BTCUSDT: .inf}": f"leverage 'inf' {NOT_A_WHOLE_NUMBER}",
     }
 
+# Each play runs its tasks on two hosts: directly on the first one, and as modules on the second one.
+WAYS: dict[str, dict[str, Any]] = {
+    way: {"coinswitch_direct": way == "direct", "ansible_python_interpreter": sys.executable}
+    for way in ("direct", "module")
+}
+
 CASES = [
     *(({"symbol": symbol, "leverage": 13}, message) for symbol, message in SYMBOLS.items()),
     *(({"symbol": "BTCUSDT", "leverage": leverage}, NOT_A_WHOLE_NUMBER) for leverage in LEVERAGES),
@@ -115,17 +121,14 @@ def find_problems(result: dict[str, Any], expected_message: str) -> list[str]:
     return [problem for problem, is_right in checks.items() if not is_right]
 
 
-@pytest.mark.parametrize("direct", ["true", "false"])
-def test_wrong_input_fails_with_one_clear_line_before_any_request(
-    ansible: Ansible, exchange: Exchange, direct: str
-) -> None:
-    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+def test_wrong_input_fails_with_one_clear_line_before_any_request(ansible: Ansible, exchange: Exchange) -> None:
     tasks = {f"{number}": {MODULE: options} for number, (options, _message) in enumerate(CASES)}
-    completed = ansible.play(tasks)
+    completed = ansible.play(tasks, hosts=WAYS)
     problems = {
-        json.dumps(options): found
+        f"{way}: {json.dumps(options)}": found
+        for way in WAYS
         for number, (options, message) in enumerate(CASES)
-        if (found := find_problems(completed.localhost[str(number)], message))
+        if (found := find_problems(completed.results[way][str(number)], message))
     }
     assert problems == {}
     assert exchange.requests == []
@@ -133,24 +136,23 @@ def test_wrong_input_fails_with_one_clear_line_before_any_request(
 
 
 @pytest.mark.every_core
-@pytest.mark.parametrize("direct", ["true", "false"])
-def test_policy_that_yaml_reads_as_something_else_is_refused(ansible: Ansible, exchange: Exchange, direct: str) -> None:
-    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+def test_policy_that_yaml_reads_as_something_else_is_refused(ansible: Ansible, exchange: Exchange) -> None:
     lines = [f"policy{number}: {text}\n" for number, text in enumerate(YAML_POLICIES)]
     (ansible.folder / "policies.yml").write_text("".join(lines))
     tasks = {f"{number}": {MODULE: {"leverages": f"{{{{ policy{number} }}}}"}} for number in range(len(YAML_POLICIES))}
-    completed = ansible.play(tasks, "-e", "@policies.yml")
+    completed = ansible.play(tasks, "-e", "@policies.yml", hosts=WAYS)
     problems = {
-        text: found
+        f"{way}: {text}": found
+        for way in WAYS
         for number, (text, message) in enumerate(YAML_POLICIES.items())
-        if (found := find_problems(completed.localhost[f"{number}"], message))
+        if (found := find_problems(completed.results[way][f"{number}"], message))
     }
     assert problems == {}
     assert exchange.requests == []
     assert "Traceback" not in completed.output
     # The callback plugin of Ansible could print each result.
     assert "Callback dispatch" not in completed.output
-    assert completed.stdout.count("...ignoring") == len(YAML_POLICIES)
+    assert completed.stdout.count("...ignoring") == len(YAML_POLICIES) * len(WAYS)
 
 
 @pytest.mark.every_core
@@ -165,20 +167,20 @@ def test_text_with_two_equal_names_is_refused_unless_ansible_converts_it(ansible
         assert exchange.requests == []
 
 
-@pytest.mark.parametrize("direct", ["true", "false"])
-def test_leverage_with_thousands_of_digits_is_refused(ansible: Ansible, direct: str) -> None:
+def test_leverage_with_thousands_of_digits_is_refused(ansible: Ansible) -> None:
     """Python does not convert such a number to text, so Ansible could not print a result that contains it."""
-    ansible.environment.update(COINSWITCH_DIRECT=direct, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
     (ansible.folder / "policies.yml").write_text(f"policy: {{BTCUSDT: 0x{'f' * 5000}}}\n")
-    completed = ansible.play({"one": {MODULE: {"leverages": "{{ policy }}"}}}, "-vvv", "-e", "@policies.yml")
-    assert completed.localhost["one"]["failed"]
+    tasks = {"one": {MODULE: {"leverages": "{{ policy }}"}}}
+    completed = ansible.play(tasks, "-vvv", "-e", "@policies.yml", hosts=WAYS)
+    results = [completed.results[way]["one"] for way in WAYS]
+    assert [result["failed"] for result in results] == [True, True]
     if IS_BEFORE_2_19:
         # Ansible refuses the value itself.
         return
     message = f"leverage with thousands of digits {NOT_A_WHOLE_NUMBER}"
-    assert find_problems(completed.localhost["one"], message) == []
+    assert [find_problems(result, message) for result in results] == [[], []]
     assert "Callback dispatch" not in completed.output
-    assert message in completed.stdout
+    assert completed.stdout.count(message) >= len(WAYS)
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])

@@ -100,5 +100,6 @@ def test_every_play_runs_whatever_tags_are_given() -> None:
         plays = load_yaml(path)
         assert [play.get("tags") for play in plays] == ["always"] * len(plays)
         assert "would skip the" in plays[0]["hosts"]
+        assert plays[0]["vars"]["leverage_skipped"] == "{{ ansible_skip_tags | intersect(['always', 'tagged']) }}"
     for path in (ROLE / "tasks").glob("*.yml"):
         assert "tags" not in path.read_text(encoding="utf-8"), "a tag in the role could be skipped"
