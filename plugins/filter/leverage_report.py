@@ -383,8 +383,10 @@ _value:
             - V(above_policy), the leverage is above the policy, whatever prevents its change.
             - V(above_when_last_seen), the leverage was above the policy when it was last read, and was not read since.
             - V(not_reached), no leverage of the account could be read.
-            - V(unknown), the leverage is not known.
-            - V(never_configured), the exchange lists the symbol, but returned no leverage for it.
+            - V(unknown), the leverage is not known. This also applies if the exchange returned no leverage for a symbol
+              that an earlier run read.
+            - V(never_configured), the exchange lists the symbol, but returned no leverage for it, and the last run did
+              not know one.
             - V(refused), V(blocked) or V(not_written), the leverage is not above the policy, and the outcome says why
               it was not
               changed.

@@ -166,11 +166,17 @@ def get_extra_row(severity: str, returned: Mapping[str, Any]) -> Row:
 
 
 def _convert_to_drift(row: Row, enforce: str | None) -> None:
-    """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
+    """Convert what check mode predicted after a write to drift: the current leverage is still the previous one.
+
+    Such a prediction is a change, or a leverage that a real run would not know, because it could not read it back.
+    """
     row["changed"] = False
-    if row["outcome"] == "changed":
-        reason = _words.describe_drift(row["previous_leverage"], row["policy"], enforce)
-        row.update(outcome=_findings.DRIFTED, leverage=row["previous_leverage"], reason=reason)
+    previous = row["previous_leverage"]
+    if row["outcome"] == "changed" or (row["outcome"] == "unknown" and previous is not None):
+        # If a real run would not know the leverage, what blocks the change still says what to do first.
+        cause = row["blockers"][0]["kind"] if row["blockers"] else None
+        reason = _words.describe_drift(previous, row["policy"], enforce)
+        row.update(outcome=_findings.DRIFTED, leverage=previous, cause=cause, reason=reason)
 
 
 def _to_int(value: Any) -> Any:
@@ -187,8 +193,9 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     )
     warnings = [conflict.describe() for conflict in conflicts if not conflict.symbols]
     _mark_conflicts(accounts, conflicts)
-    _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
+    _history.doubt_never_configured(accounts, earlier)
+    _set_severities(accounts)
     _history.add_last_seen(accounts, earlier)
     findings = _findings.get_findings(accounts)
     rows = [row for account in accounts for row in account["rows"]]

@@ -100,6 +100,11 @@ def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
     )
 
 
+def looks_never_configured(row: Mapping[str, Any]) -> bool:
+    """Return whether the exchange returned no leverage for a symbol that it lists."""
+    return row["leverage"] is None and row["outcome"] in (DRIFTED, "not_written")
+
+
 def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
     """Return the severity of a row, or None if the leverage complies with the policy.
 
@@ -116,7 +121,7 @@ def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
         return NOT_REACHED
     if is_above(leverage, policy):
         return ABOVE_POLICY
-    if leverage is None and outcome in (DRIFTED, "not_written"):
+    if looks_never_configured(row):
         return NEVER_CONFIGURED
     return BELOW_POLICY if outcome == DRIFTED else str(outcome)
 

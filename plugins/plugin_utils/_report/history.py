@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.text import SCHEMA, VERSION
 
 # How many runs the history keeps. A finding that was not checked for as many runs is dropped.
@@ -95,6 +96,19 @@ def _find_newest(path: Path, names: list[str], latest: str, warn: Callable[[str]
     return {}
 
 
+def doubt_never_configured(accounts: Iterable[Row], earlier: EarlierReport) -> None:
+    """Make each leverage unknown that looks as if it was never configured, although an earlier run read it.
+
+    An exchange that refuses every read, for example during a maintenance, looks like that.
+    """
+    for account in accounts:
+        for row in account["rows"]:
+            seen = earlier.seen.get((account["account"], row["symbol"]))
+            if seen and _findings.looks_never_configured(row):
+                reason = _words.describe_lost(seen["last_leverage"])
+                row.update(outcome="unknown", cause="unexpected_response", reason=reason)
+
+
 def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
     """Add to each leverage that was not read what an earlier run read.
 
@@ -104,7 +118,7 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
     for account in accounts:
         name = account["account"]
         for row in account["rows"]:
-            if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
+            if row["severity"] and row["leverage"] is None:
                 row.update(earlier.seen.get((name, row["symbol"]), {}))
                 if _findings.is_above(*_findings.get_last_known(row)):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN

@@ -63,6 +63,14 @@ def describe_drift(leverage: int | None, policy: Any, enforce: str | None) -> st
     return f"The leverage is {leverage}, and {should}."
 
 
+def describe_lost(leverage: int) -> str:
+    """Return why the leverage of a symbol is not known that looks as if it was never configured."""
+    return (
+        f"The exchange returned no leverage for this symbol, but an earlier run read {leverage}. "
+        "Read the leverage before you trade."
+    )
+
+
 def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[str, Any]]) -> str:
     """Return the most important facts of the report in one line."""
     leverages = format_count(summary["leverages"], "leverage")

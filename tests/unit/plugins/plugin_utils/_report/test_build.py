@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
@@ -183,6 +184,27 @@ def test_change_that_check_mode_predicts_is_drift() -> None:
     (changed,) = get_account(make_account(row))["leverages"]
     assert (drifted["outcome"], drifted["leverage"], drifted["changed"]) == ("drifted", 20, False)
     assert (changed["outcome"], changed["leverage"], changed["changed"]) == ("changed", 10, True)
+
+
+def test_leverage_that_a_real_run_could_not_read_back_is_drift_in_check_mode() -> None:
+    row = make_row("A", "unknown", 50, None, "rate_limit", blockers=[BLOCKER])
+    report = leverage_report({"alpha": make_account(row, make_row("B", "unknown", 5, None), check_mode=True)})
+    assert report["headline"].startswith("Above the policy: 1 of 2 leverages, up to 5 times the policy")
+    assert [
+        (finding["leverage"], finding["outcome"], finding["cause"], finding["action"]) for finding in report["findings"]
+    ] == [(50, "drifted", "position", "close"), (5, "drifted", None, "enforce")]
+    assert get_reasons(report)[0][3] == "The leverage is 50, and the policy is 10."
+    (real_run,) = get_account(make_account(row))["leverages"]
+    assert (real_run["outcome"], real_run["leverage"]) == ("unknown", None), "a real run may have written it"
+
+
+@pytest.mark.parametrize("outcome", ["unchanged", "changed", "blocked", "refused", "not_written", "unknown"])
+@given(previous=st.integers(1, 20))
+def test_drift_check_shows_each_leverage_that_was_read(outcome: str, previous: int) -> None:
+    # The leverage after a change is a prediction, and an unknown one was not predicted.
+    leverage = {"changed": 10, "unknown": None}.get(outcome, previous)
+    account = get_account(make_account(make_row("A", outcome, previous, leverage, "network"), check_mode=True))
+    assert [row["leverage"] for row in account["leverages"]] == [previous]
 
 
 @pytest.mark.parametrize("enforce", ["minimum", "", None, 5, ["exact"]])
