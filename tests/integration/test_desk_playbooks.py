@@ -467,6 +467,34 @@ def test_no_tag_switches_the_check_off(
 
 
 @pytest.mark.every_core
+@pytest.mark.parametrize(
+    ("playbook", "options", "message"),
+    [
+        ("drift", ["--start-at-task", "no such task"], "--start-at-task no such task would skip the check"),
+        ("merge", ["--limit", "all"], "Run merge without --limit."),
+        ("api_check", ["--tags", "nightly", "--limit", "alpha"], "No host matches localhost. Run the check without"),
+        ("api_check", ["-e", "api_check_host=absent"], "No host matches absent."),
+        ("api_check", ["--skip-tags", "always"], "--skip-tags always would skip the check"),
+    ],
+)
+def test_run_that_would_do_nothing_fails(
+    desk: Desk, exchange: Exchange, playbook: str, options: list[str], message: str
+) -> None:
+    desk.add_account(exchange.accounts[0])
+    completed = desk.run_playbook(f"tradeops.coinswitch.{playbook}", *options)
+    assert completed.exit_status != 0
+    assert message in " ".join(completed.output.split())
+    assert exchange.requests == []
+
+
+@pytest.mark.parametrize("playbook", ["drift", "api_check"])
+def test_limit_of_an_empty_inventory_is_an_error(ansible: Ansible, playbook: str) -> None:
+    completed = ansible.run("ansible-playbook", f"tradeops.coinswitch.{playbook}", "--limit", "alpha")
+    assert completed.exit_status != 0
+    assert "--limit alpha would skip the check. Remove it." in " ".join(completed.output.split())
+
+
+@pytest.mark.every_core
 @pytest.mark.parametrize("tags", ["always", "tagged,other"])
 @pytest.mark.parametrize("playbook", ["drift", "enforce", "merge"])
 def test_skipped_tags_that_would_skip_the_check_are_an_error(
