@@ -12,6 +12,8 @@ from typing import Any, Callable, Dict, Iterable, Mapping
 OUTCOMES = ("unknown", "refused", "blocked", "not_written", "drifted", "changed", "unchanged")
 COMPLYING = ("changed", "unchanged")
 DRIFTED = "drifted"
+# The outcomes that the module returns.
+RETURNED = tuple(outcome for outcome in OUTCOMES if outcome != DRIFTED)
 
 # The severities, the most dangerous first. A leverage that is not known can be above the policy.
 SEVERITIES = (

@@ -89,7 +89,8 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
     if parts and others:
         parts.append(format_count(others, "other finding"))
     if not summary["findings"]:
-        parts = [f"Complies with the policy: {leverages} on {accounts}"]
+        is_empty = not summary["leverages"]
+        parts = ["Nothing was checked" if is_empty else f"Complies with the policy: {leverages} on {accounts}"]
     elif not parts:
         parts = [_describe_findings(summary, leverages, accounts)]
     missing = sum(row["severity"] in _findings.ABOVE for row in not_checked)

@@ -40,6 +40,7 @@ OTHER_TEXTS = {
     *("Above the policy: … of …, up to", "Complies with the policy: … on", "Does not comply with the policy: … of"),
     *("Not known: … of", "above the policy when last seen and not read since", "with an open position"),
     *("above the policy when last seen but not in this run", "none above the policy"),
+    "Nothing was checked",
     *("none known to be above the policy", "times the policy", "of … not reached"),
 }
 
