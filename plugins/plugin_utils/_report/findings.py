@@ -34,8 +34,10 @@ NOT_KNOWN = (ABOVE_WHEN_LAST_SEEN, NOT_REACHED, UNKNOWN)
 
 POSITION_KEYS = ("position_id", "side", "size", "mark_price", "notional")
 
+# What was last seen of a leverage. A finding has all of these keys or none.
+LAST_KEYS = ("last_leverage", "last_policy", "last_positions", "last_seen")
 # The keys of a finding that it has only if they are known.
-OPTIONAL_KEYS = ("exchange_message", "last_leverage", "last_policy", "last_positions", "last_seen")
+OPTIONAL_KEYS = ("exchange_message", *LAST_KEYS)
 
 # What to do about a finding, in the order in which it pays off.
 ACTIONS = ("enforce", "close", "correct", "check")

@@ -79,11 +79,10 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
     others = summary["findings"] - above - last_seen
     parts = []
     if above:
-        parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
+        parts += [f"Above the policy: {above} of {leverages}", *_describe_factor(summary["highest_factor"])]
     if last_seen:
         parts.append(f"{last_seen} above the policy when last seen and not read since")
-        factor = summary["highest_factor_last_seen"]
-        parts += [] if factor is None else [f"up to {format_factor(factor)}"]
+        parts += _describe_factor(summary["highest_factor_last_seen"])
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")
     if parts and others:
@@ -95,6 +94,11 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
         parts = [_describe_findings(summary, leverages, accounts)]
     missing = sum(row["severity"] in _findings.ABOVE for row in not_checked)
     return ", ".join([*parts, *([f"{missing} above the policy when last seen but not in this run"] if missing else [])])
+
+
+def _describe_factor(factor: float | None) -> list[str]:
+    """Return the highest factor in words. Empty if no factor is known."""
+    return [] if factor is None else [f"up to {format_factor(factor)}"]
 
 
 def _describe_findings(summary: Mapping[str, Any], leverages: str, accounts: str) -> str:
@@ -146,5 +150,6 @@ def _describe_problem(reason: str, findings: Sequence[Mapping[str, Any]]) -> str
     """Return the reason of findings, with their symbols and the highest of their factors."""
     names = list_names([finding["symbol"] for finding in findings if finding["symbol"]])
     is_above = findings[0]["severity"] == _findings.ABOVE_POLICY
-    above = f" ({format_factor(max(finding['factor'] for finding in findings))})" if is_above else ""
+    factor = _findings.get_highest_factor(findings) if is_above else None
+    above = "" if factor is None else f" ({format_factor(factor)})"
     return f"{names}{above}: {shorten(reason)}" if names else shorten(reason)
