@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import text as _text
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.protection import protect
@@ -25,7 +27,8 @@ options:
   _input:
     description:
       - A dictionary with one entry for each account. The key is the name of the account.
-      - The value is the result of the module. An empty dictionary means that the account was not checked.
+      - The value is the result of the module, also of a task with a loop. An empty dictionary means that the account
+        was not checked. An account with another value has a finding.
       - The value can also have the keys that P(tradeops.coinswitch.leverage_accounts#lookup) returns, for example
         V(policy) and V(enforce). The policy is only used if the module returned no results.
     type: dict
@@ -120,7 +123,9 @@ _value:
       returned: always
       type: bool
     compliant:
-      description: Whether each leverage of each account is known to comply with its policy.
+      description: >-
+        Whether each leverage of each account is known to comply with its policy. V(false) if the report has no
+        leverage.
       returned: always
       type: bool
     complete:
@@ -383,8 +388,10 @@ _value:
             - V(above_policy), the leverage is above the policy, whatever prevents its change.
             - V(above_when_last_seen), the leverage was above the policy when it was last read, and was not read since.
             - V(not_reached), no leverage of the account could be read.
-            - V(unknown), the leverage is not known.
-            - V(never_configured), the exchange lists the symbol, but returned no leverage for it.
+            - V(unknown), the leverage is not known. This also applies if the exchange returned no leverage for a symbol
+              that an earlier run read.
+            - V(never_configured), the exchange lists the symbol, but returned no leverage for it, and the last run did
+              not know one.
             - V(refused), V(blocked) or V(not_written), the leverage is not above the policy, and the outcome says why
               it was not
               changed.
@@ -782,7 +789,7 @@ _value:
 
 
 def leverage_report(
-    inputs: Mapping[str, Mapping[str, Any]],
+    inputs: Any,
     title: str = "Leverage",
     time: str = "",
     asked: Sequence[str] | None = None,
@@ -792,6 +799,8 @@ def leverage_report(
     text: bool = False,
 ) -> Any:
     """Return the report. DOCUMENTATION describes the arguments, and RETURN describes the report."""
+    if not isinstance(inputs, Mapping):
+        raise AnsibleFilterError("leverage_report needs a dictionary with the result of each account.")
     heading = _build.Heading(str(title), str(time), bool(check_mode), inventory)
     report = _build.build_report(inputs, heading, _text.load_earlier(previous), asked)
     return _text.dump(report) if text else report

@@ -201,6 +201,14 @@ def test_account_of_the_inventory_does_not_use_the_keys_in_the_environment(
     assert exchange.requests == []
 
 
+def test_account_that_the_limit_includes_is_checked(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    keys = {"coinswitch_api_key": account.api_key, "coinswitch_secret_key": account.secret_key}
+    (ansible.folder / "inventory.yml").write_text(json.dumps({"desk": {"hosts": {"alpha": keys, "beta": {}}}}))
+    completed = run_playbook(ansible, "-i", "inventory.yml", "-e", "api_check_host=alpha", "--limit", "alpha")
+    assert completed.exit_status == 0, completed.output
+    assert exchange.requests
+
+
 MODULE = "tradeops.coinswitch.api_check"
 WAIT_SECONDS = 30
 

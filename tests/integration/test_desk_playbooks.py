@@ -482,6 +482,34 @@ def test_neither_tags_nor_another_strategy_switch_the_check_off(
     assert desk.read_report()["summary"]["leverages"] == 2 * len(POLICY)
 
 
+@pytest.mark.every_core
+@pytest.mark.parametrize(
+    ("playbook", "options", "message"),
+    [
+        ("drift", ["--start-at-task", "no such task"], "--start-at-task no such task would skip the check"),
+        ("merge", ["--limit", "all"], "Run merge without --limit."),
+        ("api_check", ["--tags", "nightly", "--limit", "alpha"], "No host matches localhost. Run the check without"),
+        ("api_check", ["-e", "api_check_host=absent"], "No host matches absent."),
+        ("api_check", ["--skip-tags", "always"], "--skip-tags always would skip the check"),
+    ],
+)
+def test_run_that_would_do_nothing_fails(
+    desk: Desk, exchange: Exchange, playbook: str, options: list[str], message: str
+) -> None:
+    desk.add_account(exchange.accounts[0])
+    completed = desk.run_playbook(f"tradeops.coinswitch.{playbook}", *options)
+    assert completed.exit_status != 0
+    assert message in " ".join(completed.output.split())
+    assert exchange.requests == []
+
+
+@pytest.mark.parametrize("playbook", ["drift", "api_check"])
+def test_limit_of_an_empty_inventory_is_an_error(ansible: Ansible, playbook: str) -> None:
+    completed = ansible.run("ansible-playbook", f"tradeops.coinswitch.{playbook}", "--limit", "alpha")
+    assert completed.exit_status != 0
+    assert "--limit alpha would skip the check. Remove it." in " ".join(completed.output.split())
+
+
 # A unit test shows that all playbooks compare the same tags.
 @pytest.mark.every_core
 @pytest.mark.parametrize(("playbook", "tags"), [("drift", "always"), ("enforce", "tagged,other"), ("merge", "always")])

@@ -28,6 +28,7 @@ from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import
 
 NOT_ASKED = "The account was not checked in this run. See the output of the run."
 NO_POLICY = "The policy of the account is empty, so nothing was checked. Set leverage_policy of the account."
+NO_RESULT = "The value of the account is not a result of futures_leverage. Pass the variable that the task registered."
 NO_ROW = "The task returned nothing about this symbol. See the output of the run."
 
 # The kinds of errors that concern the whole task, before its first request.
@@ -59,7 +60,7 @@ class Heading(NamedTuple):
 
 
 def build_report(
-    inputs: Mapping[str, Mapping[str, Any]],
+    inputs: Mapping[str, Any],
     heading: Heading,
     previous: Mapping[str, Any] | None = None,
     asked: Sequence[str] | None = None,
@@ -76,13 +77,73 @@ def build_report(
     accounts = []
     for name, account in inputs.items():
         # The result of the module in the input of another account belongs to an earlier run.
-        current = account if name in participants else _findings.pick(account, ("policy", "enforce", "key_id", "unset"))
+        current = account if name in participants else _pick_variables(account)
         accounts.append(read_account(str(name), current, heading.check_mode))
     return assemble(accounts, heading, previous)
 
 
-def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool = False) -> Row:
-    """Return an account with its rows, from the result of the module."""
+def _pick_variables(value: Any) -> Row:
+    """Return what the input of an account says about its variables."""
+    return _findings.pick(value, ("policy", "enforce", "key_id", "unset")) if isinstance(value, Mapping) else {}
+
+
+def read_account(name: str, value: Any, check_mode: bool = False) -> Row:
+    """Return an account with its rows, from the result of the module. Another value is a finding of this account."""
+    try:
+        with _history.refuse_other_structures():
+            account_input, gap = _flatten_loop(value)
+            _check_result(account_input)
+            account = _read_result(name, account_input, check_mode)
+    except ValueError:
+        policy = _findings.pick(_pick_variables(value), ("policy",))
+        return _read_result(name, {**policy, "msg": NO_RESULT}, check_mode)
+    if gap and account["rows"]:
+        missing = {"outcome": "unknown", "cause": "input", "reason": _words.shorten(gap, 2000)}
+        account["extra_rows"].append(get_extra_row(_findings.UNKNOWN, missing))
+    return account
+
+
+def _flatten_loop(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """Return the result of a task with a loop as that of one task, and what is missing in it. Empty if nothing is."""
+    items = result.get("results") or []
+    if not any("results" in item or "ansible_loop_var" in item for item in items):
+        return result, _describe_repeated(items)
+    rows = [row for item in items for row in item.get("results") or ()]
+    lost = [item for item in items if not item.get("results") and not item.get("skipped")]
+    # The facts of an item that failed replace those of the others.
+    facts: Row = {}
+    for item in sorted(items, key=lambda item: "error" in item or bool(item.get("failed"))):
+        facts.update(_findings.pick(item, ("account", "api_url", "error", "msg", "unreachable")))
+    flat = {
+        **result,
+        **facts,
+        "results": rows,
+        "check_mode": any(item.get("check_mode") for item in items),
+        "requests": sum(item.get("requests", 1) for item in items),
+    }
+    return flat, str(lost[0].get("msg") or NO_ROW) if lost else _describe_repeated(rows)
+
+
+def _describe_repeated(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is wrong with rows that name a symbol more than once. Empty if they do not."""
+    repeated = sorted(symbol for symbol, count in Counter(str(row["symbol"]) for row in rows).items() if count > 1)
+    names = _words.list_names(repeated)
+    return f"The result names {names} more than once. Name each account on its own." if repeated else ""
+
+
+def _check_result(account_input: Mapping[str, Any]) -> None:
+    """Raise an error if a value is not what the module returns. Another list with symbols must not be misread."""
+    for row in account_input.get("results") or ():
+        leverages = (row["leverage"], row["previous_leverage"])
+        is_valid = all(leverage is None or _findings.is_int(leverage) for leverage in leverages)
+        if row["outcome"] not in _findings.RETURNED or not is_valid:
+            raise TypeError
+    texts = (account_input.get(name) for name in ("account", "key_id", "api_url"))
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise TypeError
+
+
+def _read_result(name: str, account_input: Mapping[str, Any], check_mode: bool) -> Row:
     error = account_input.get("error") or {}
     enforce = account_input.get("enforce")
     account: Row = {
@@ -95,7 +156,9 @@ def read_account(name: str, account_input: Mapping[str, Any], check_mode: bool =
     }
     policy = read_policy(account_input.get("policy"))
     missing = _describe_missing(name, account_input)
-    returned = {str(row["symbol"]): row for row in account_input.get("results") or ()}
+    # Of a symbol that the result names more than once, the worst outcome counts.
+    results = sorted(account_input.get("results") or (), key=lambda row: -_findings.OUTCOMES.index(row["outcome"]))
+    returned = {str(row["symbol"]): row for row in results}
     symbols = sorted(returned or policy)
     rows = [get_row(symbol, policy.get(symbol), returned.get(symbol, missing)) for symbol in symbols]
     if account_input.get("check_mode", check_mode):
@@ -166,11 +229,17 @@ def get_extra_row(severity: str, returned: Mapping[str, Any]) -> Row:
 
 
 def _convert_to_drift(row: Row, enforce: str | None) -> None:
-    """Convert a change that check mode predicted to drift: the current leverage is still the previous one."""
+    """Convert what check mode predicted after a write to drift: the current leverage is still the previous one.
+
+    Such a prediction is a change, or a leverage that a real run would not know, because it could not read it back.
+    """
     row["changed"] = False
-    if row["outcome"] == "changed":
-        reason = _words.describe_drift(row["previous_leverage"], row["policy"], enforce)
-        row.update(outcome=_findings.DRIFTED, leverage=row["previous_leverage"], reason=reason)
+    previous = row["previous_leverage"]
+    if row["outcome"] == "changed" or (row["outcome"] == "unknown" and previous is not None):
+        # If a real run would not know the leverage, what blocks the change still says what to do first.
+        cause = row["blockers"][0]["kind"] if row["blockers"] else None
+        reason = _words.describe_drift(previous, row["policy"], enforce)
+        row.update(outcome=_findings.DRIFTED, leverage=previous, cause=cause, reason=reason)
 
 
 def _to_int(value: Any) -> Any:
@@ -187,8 +256,9 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
     )
     warnings = [conflict.describe() for conflict in conflicts if not conflict.symbols]
     _mark_conflicts(accounts, conflicts)
-    _set_severities(accounts)
     earlier = _history.read_earlier_report(previous) if previous else _history.EarlierReport()
+    _history.doubt_never_configured(accounts, earlier)
+    _set_severities(accounts)
     _history.add_last_seen(accounts, earlier)
     findings = _findings.get_findings(accounts)
     rows = [row for account in accounts for row in account["rows"]]
@@ -206,7 +276,8 @@ def assemble(accounts: list[Row], heading: Heading, previous: Mapping[str, Any] 
         "title": heading.title,
         "time": heading.time,
         "check_mode": heading.check_mode,
-        "compliant": not findings and not heading.incomplete,
+        # A report without a leverage says nothing.
+        "compliant": bool(rows) and not findings and not heading.incomplete,
         "complete": not heading.incomplete,
         "headline": f"Incomplete. {headline}" if heading.incomplete else headline,
         "exchanges": _get_exchanges(accounts),

@@ -12,6 +12,8 @@ from typing import Any, Callable, Dict, Iterable, Mapping
 OUTCOMES = ("unknown", "refused", "blocked", "not_written", "drifted", "changed", "unchanged")
 COMPLYING = ("changed", "unchanged")
 DRIFTED = "drifted"
+# The outcomes that the module returns.
+RETURNED = tuple(outcome for outcome in OUTCOMES if outcome != DRIFTED)
 
 # The severities, the most dangerous first. A leverage that is not known can be above the policy.
 SEVERITIES = (
@@ -32,8 +34,10 @@ NOT_KNOWN = (ABOVE_WHEN_LAST_SEEN, NOT_REACHED, UNKNOWN)
 
 POSITION_KEYS = ("position_id", "side", "size", "mark_price", "notional")
 
+# What was last seen of a leverage. A finding has all of these keys or none.
+LAST_KEYS = ("last_leverage", "last_policy", "last_positions", "last_seen")
 # The keys of a finding that it has only if they are known.
-OPTIONAL_KEYS = ("exchange_message", "last_leverage", "last_policy", "last_positions", "last_seen")
+OPTIONAL_KEYS = ("exchange_message", *LAST_KEYS)
 
 # What to do about a finding, in the order in which it pays off.
 ACTIONS = ("enforce", "close", "correct", "check")
@@ -100,6 +104,11 @@ def was_reached(rows: Iterable[Mapping[str, Any]]) -> bool:
     )
 
 
+def looks_never_configured(row: Mapping[str, Any]) -> bool:
+    """Return whether the exchange returned no leverage for a symbol that it lists."""
+    return row["leverage"] is None and row["outcome"] in (DRIFTED, "not_written")
+
+
 def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
     """Return the severity of a row, or None if the leverage complies with the policy.
 
@@ -116,7 +125,7 @@ def get_severity(row: Mapping[str, Any], reached: bool) -> str | None:
         return NOT_REACHED
     if is_above(leverage, policy):
         return ABOVE_POLICY
-    if leverage is None and outcome in (DRIFTED, "not_written"):
+    if looks_never_configured(row):
         return NEVER_CONFIGURED
     return BELOW_POLICY if outcome == DRIFTED else str(outcome)
 

@@ -10,11 +10,13 @@ import re
 import stat
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import findings as _findings
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import words as _words
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.text import SCHEMA, VERSION
 
 # How many runs the history keeps. A finding that was not checked for as many runs is dropped.
@@ -23,6 +25,8 @@ MAX_RUNS = 30
 MAX_FILE_BYTES = 64 * 1024 * 1024
 # How many unusable files of a directory are read before the search ends.
 MAX_UNUSABLE_FILES = 10
+# The report contains no higher notional.
+MAX_NOTIONAL = 1e15
 # A report can be a little newer than this machine's clock, for example if another machine wrote it.
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 
@@ -95,6 +99,19 @@ def _find_newest(path: Path, names: list[str], latest: str, warn: Callable[[str]
     return {}
 
 
+def doubt_never_configured(accounts: Iterable[Row], earlier: EarlierReport) -> None:
+    """Make each leverage unknown that looks as if it was never configured, although an earlier run read it.
+
+    An exchange that refuses every read, for example during a maintenance, looks like that.
+    """
+    for account in accounts:
+        for row in account["rows"]:
+            seen = earlier.seen.get((account["account"], row["symbol"]))
+            if seen and _findings.looks_never_configured(row):
+                reason = _words.describe_lost(seen["last_leverage"])
+                row.update(outcome="unknown", cause="unexpected_response", reason=reason)
+
+
 def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
     """Add to each leverage that was not read what an earlier run read.
 
@@ -104,7 +121,7 @@ def add_last_seen(accounts: Iterable[Row], earlier: EarlierReport) -> None:
     for account in accounts:
         name = account["account"]
         for row in account["rows"]:
-            if row["severity"] and row["leverage"] is None and row["severity"] != _findings.NEVER_CONFIGURED:
+            if row["severity"] and row["leverage"] is None:
                 row.update(earlier.seen.get((name, row["symbol"]), {}))
                 if _findings.is_above(*_findings.get_last_known(row)):
                     row["severity"] = _findings.ABOVE_WHEN_LAST_SEEN
@@ -159,10 +176,15 @@ def _resolve(earlier_finding: Row, policy: set[str]) -> Row:
 
 
 def read_earlier_report(report: Any) -> EarlierReport:
-    """Return what the next run needs of a report. Raise ValueError if it is not a report."""
+    """Return what the next run needs of a report.
+
+    Raises:
+        ValueError: It is not a report, or it is damaged, so that the next run or a merge could not use it.
+    """
     with refuse_other_structures():
         if report["schema"] != SCHEMA or report["version"] != VERSION:
             raise ValueError(f"it is not version {VERSION} of {SCHEMA}")
+        _check_parts(report)
         time = _check_time(report["time"])
         history = report["history"] or {"runs": [], "not_checked": []}
         rows = [_summarize(finding, time) for finding in [*report["findings"], *history["not_checked"]]]
@@ -183,12 +205,57 @@ def refuse_other_structures() -> Iterator[None]:
         raise ValueError(f"its structure is not that of a report ({type(error).__name__})") from None
 
 
+def _check_parts(report: Mapping[str, Any]) -> None:
+    """Raise an error if something that a merge takes from a report is missing, or has another type."""
+    _check_text(report["title"])
+    _check_choice(report["check_mode"], (True, False))
+    reasons = [_check_text(problem["reason"]) for problem in report["problems"]]
+    for account in report["accounts"]:
+        _check_text(account["account"])
+        for name in ("key_id", "api_url"):
+            _check_optional_text(account[name])
+        _check_choice(account["enforce"], ("exact", "maximum", None))
+        _check_mapping({} if account["error"] is None else account["error"])
+        for row in account["leverages"]:
+            _check_text(row["symbol"])
+            _check_choice(row["changed"], (True, False))
+            _check_row(row)
+    for finding in report["findings"]:
+        _check_row(finding)
+        _check_finding(finding, len(reasons))
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Raise an error if what the leverages and the findings of a report have in common is not valid."""
+    _check_choice(row["outcome"], _findings.OUTCOMES)
+    _check_policy(row["policy"])
+    for name in ("leverage", "previous_leverage"):
+        _check_count(0 if row[name] is None else row[name])
+
+
+def _check_finding(finding: Mapping[str, Any], problems: int) -> None:
+    """Raise an error if what a merge takes from a finding is not valid. `_summarize` checks the rest."""
+    if _check_count(finding["problem"]) >= problems:
+        raise IndexError
+    _check_optional_text(finding["cause"])
+    _check_positions(finding["positions"])
+    for blocker in finding["blockers"]:
+        _check_mapping(blocker)
+    if "exchange_message" in finding:
+        _check_text(finding["exchange_message"])
+    if any(name in finding for name in _findings.LAST_KEYS):
+        _check_count(finding["last_leverage"])
+        _check_policy(finding["last_policy"])
+        _check_positions(finding["last_positions"])
+        _check_time(finding["last_seen"])
+    if finding["severity"] in _findings.ABOVE:
+        _check_text(finding["symbol"])
+
+
 def _read_seen(account: Mapping[str, Any], time: str) -> Iterable[tuple[Key, Row]]:
-    name = _check_text(account["account"])
     for row in account["leverages"]:
-        _check_text(row["outcome"])
         if row["leverage"] is not None:
-            yield (name, _check_text(row["symbol"])), get_last_seen({**row, "positions": None}, time)
+            yield (account["account"], row["symbol"]), get_last_seen({**row, "positions": None}, time)
 
 
 def _read_file(path: Path, latest: str) -> Row:
@@ -251,9 +318,28 @@ def _check_positions(value: Any) -> list[Row] | None:
         return None
     names = _findings.POSITION_KEYS
     positions = [{name: position[name] for name in names if name in position.keys()} for position in value]  # noqa: SIM118 # text has no keys(), so it is refused
-    if any(isinstance(item, (dict, list)) for position in positions for item in position.values()):
-        raise TypeError
+    for position in positions:
+        notional = position.get("notional")
+        is_valid = notional is None or (isinstance(notional, (int, float)) and abs(notional) < MAX_NOTIONAL)
+        if not is_valid or any(isinstance(item, (dict, list)) for item in position.values()):
+            raise TypeError
     return positions
+
+
+def _check_mapping(value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError
+
+
+def _check_choice(value: Any, choices: Sequence[Any]) -> None:
+    """Raise an error if a value is none of the choices. 1 is not True."""
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise TypeError
+
+
+def _check_optional_text(value: Any) -> None:
+    if value is not None:
+        _check_text(value)
 
 
 def _check_run(run: Mapping[str, Any]) -> Row:
@@ -271,9 +357,18 @@ def _check_text(value: Any) -> str:
 
 
 def _check_time(value: Any) -> str:
-    if not _TIME.fullmatch(_check_text(value)):
+    if not _is_time(_check_text(value)):
         raise TypeError
     return str(value)
+
+
+@lru_cache(maxsize=1000)  # the findings of a report have the times of a few runs
+def _is_time(text: str) -> bool:
+    """Return whether a text is a time of a report, or empty."""
+    try:
+        return bool(_TIME.fullmatch(text)) and bool(not text or datetime.strptime(text, TIME_FORMAT))
+    except ValueError:
+        return False
 
 
 def _check_count(value: Any) -> int:

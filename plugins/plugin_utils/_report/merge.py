@@ -83,7 +83,10 @@ def _advise_on_other_files() -> Iterator[None]:
 def _subtract_hours(time: str, hours: float) -> str:
     if not time:
         return ""
-    moment = datetime.strptime(time, _history.TIME_FORMAT) - timedelta(hours=hours)
+    try:
+        moment = datetime.strptime(time, _history.TIME_FORMAT) - timedelta(hours=hours)
+    except OverflowError:
+        return ""
     return moment.strftime(_history.TIME_FORMAT)
 
 
@@ -116,7 +119,10 @@ def unpack(report: Mapping[str, Any]) -> list[Row]:
     by_account = _findings.group(report["findings"], itemgetter("account"))
     accounts = []
     for account in report["accounts"]:
-        rows = [_build.get_row(row["symbol"], row["policy"], row) for row in account["leverages"]]
+        names = ("leverage", "previous_leverage", "changed", "outcome")
+        rows = [
+            _build.get_row(row["symbol"], row["policy"], _findings.pick(row, names)) for row in account["leverages"]
+        ]
         by_symbol = {row["symbol"]: row for row in rows}
         extra_rows = []
         for finding in by_account.get(account["account"], []):

@@ -63,6 +63,14 @@ def describe_drift(leverage: int | None, policy: Any, enforce: str | None) -> st
     return f"The leverage is {leverage}, and {should}."
 
 
+def describe_lost(leverage: int) -> str:
+    """Return why the leverage of a symbol is not known that looks as if it was never configured."""
+    return (
+        f"The exchange returned no leverage for this symbol, but an earlier run read {leverage}. "
+        "Read the leverage before you trade."
+    )
+
+
 def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[str, Any]]) -> str:
     """Return the most important facts of the report in one line."""
     leverages = format_count(summary["leverages"], "leverage")
@@ -71,21 +79,26 @@ def describe_headline(summary: Mapping[str, Any], not_checked: Iterable[Mapping[
     others = summary["findings"] - above - last_seen
     parts = []
     if above:
-        parts.append(f"Above the policy: {above} of {leverages}, up to {format_factor(summary['highest_factor'])}")
+        parts += [f"Above the policy: {above} of {leverages}", *_describe_factor(summary["highest_factor"])]
     if last_seen:
         parts.append(f"{last_seen} above the policy when last seen and not read since")
-        factor = summary["highest_factor_last_seen"]
-        parts += [] if factor is None else [f"up to {format_factor(factor)}"]
+        parts += _describe_factor(summary["highest_factor_last_seen"])
     if summary["above_policy_with_position"]:
         parts.append(f"{summary['above_policy_with_position']} with an open position")
     if parts and others:
         parts.append(format_count(others, "other finding"))
     if not summary["findings"]:
-        parts = [f"Complies with the policy: {leverages} on {accounts}"]
+        is_empty = not summary["leverages"]
+        parts = ["Nothing was checked" if is_empty else f"Complies with the policy: {leverages} on {accounts}"]
     elif not parts:
         parts = [_describe_findings(summary, leverages, accounts)]
     missing = sum(row["severity"] in _findings.ABOVE for row in not_checked)
     return ", ".join([*parts, *([f"{missing} above the policy when last seen but not in this run"] if missing else [])])
+
+
+def _describe_factor(factor: float | None) -> list[str]:
+    """Return the highest factor in words. Empty if no factor is known."""
+    return [] if factor is None else [f"up to {format_factor(factor)}"]
 
 
 def _describe_findings(summary: Mapping[str, Any], leverages: str, accounts: str) -> str:
@@ -137,5 +150,6 @@ def _describe_problem(reason: str, findings: Sequence[Mapping[str, Any]]) -> str
     """Return the reason of findings, with their symbols and the highest of their factors."""
     names = list_names([finding["symbol"] for finding in findings if finding["symbol"]])
     is_above = findings[0]["severity"] == _findings.ABOVE_POLICY
-    above = f" ({format_factor(max(finding['factor'] for finding in findings))})" if is_above else ""
+    factor = _findings.get_highest_factor(findings) if is_above else None
+    above = "" if factor is None else f" ({format_factor(factor)})"
     return f"{names}{above}: {shorten(reason)}" if names else shorten(reason)

@@ -37,9 +37,10 @@ OTHER_TEXTS = {
     *("by another server", "different but handled", "no valid response"),
     *("created|hidden by a default", "hidden by a default", "nested by exchange", "none usable|nested by exchange"),
     # The headline of a report, and factors.
-    *("Above the policy: … of …, up to", "Complies with the policy: … on", "Does not comply with the policy: … of"),
+    *("Above the policy: … of", "Complies with the policy: … on", "Does not comply with the policy: … of"),
     *("Not known: … of", "above the policy when last seen and not read since", "with an open position"),
     *("above the policy when last seen but not in this run", "none above the policy"),
+    "Nothing was checked",
     *("none known to be above the policy", "times the policy", "of … not reached"),
 }
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+import pytest
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_merge import leverage_merge
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import leverage_metrics
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
@@ -116,6 +119,23 @@ def test_accounts_that_did_not_take_part_are_not_checked() -> None:
     report = leverage_report(accounts, asked=["alpha"])
     assert [(account["compliant"], account["not_known"]) for account in report["accounts"]] == [(True, 0), (False, 1)]
     assert [(finding["account"], finding["cause"]) for finding in report["findings"]] == [("beta", "not_asked")]
+
+
+def test_report_without_a_leverage_does_not_comply() -> None:
+    first = leverage_report({"alpha": make_leverages(A=20)}, time="2026-11-22T01:30:00Z", previous={})
+    report = leverage_report({}, time="2026-11-23T01:30:00Z", previous=first)
+    for empty in (leverage_report({}), report, leverage_merge([report])):
+        assert (empty["compliant"], empty["summary"]["leverages"]) == (False, 0)
+        assert empty["headline"].startswith("Nothing was checked")
+        assert leverage_summary(empty).startswith("Nothing was checked")
+        assert 'leverages{report="Leverage"} 0\n' in leverage_metrics(empty)
+    assert report["headline"] == "Nothing was checked, 1 above the policy when last seen but not in this run"
+
+
+@pytest.mark.parametrize("inputs", [[], "alpha", None])
+def test_other_input_is_an_error_of_the_filter(inputs: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="needs a dictionary with the result of each account"):
+        leverage_report(inputs)
 
 
 def test_report_can_be_text_for_all_filters() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import build as _build
@@ -62,7 +63,7 @@ def test_each_leverage_counts_once_in_every_total(
         (problem["findings"] for problem in report["problems"]),
     ):
         assert sum(numbers) == len(findings) == report["summary"]["findings"]
-    assert report["compliant"] == (not findings)
+    assert report["compliant"] == (not findings and bool(rows))
     _history.read_earlier_report(json.loads(json.dumps(report)))
 
 
@@ -185,6 +186,27 @@ def test_change_that_check_mode_predicts_is_drift() -> None:
     assert (changed["outcome"], changed["leverage"], changed["changed"]) == ("changed", 10, True)
 
 
+def test_leverage_that_a_real_run_could_not_read_back_is_drift_in_check_mode() -> None:
+    row = make_row("A", "unknown", 50, None, "rate_limit", blockers=[BLOCKER])
+    report = leverage_report({"alpha": make_account(row, make_row("B", "unknown", 5, None), check_mode=True)})
+    assert report["headline"].startswith("Above the policy: 1 of 2 leverages, up to 5 times the policy")
+    assert [
+        (finding["leverage"], finding["outcome"], finding["cause"], finding["action"]) for finding in report["findings"]
+    ] == [(50, "drifted", "position", "close"), (5, "drifted", None, "enforce")]
+    assert get_reasons(report)[0][3] == "The leverage is 50, and the policy is 10."
+    (real_run,) = get_account(make_account(row))["leverages"]
+    assert (real_run["outcome"], real_run["leverage"]) == ("unknown", None), "a real run may have written it"
+
+
+@pytest.mark.parametrize("outcome", ["unchanged", "changed", "blocked", "refused", "not_written", "unknown"])
+@given(previous=st.integers(1, 20))
+def test_drift_check_shows_each_leverage_that_was_read(outcome: str, previous: int) -> None:
+    # The leverage after a change is a prediction, and an unknown one was not predicted.
+    leverage = {"changed": 10, "unknown": None}.get(outcome, previous)
+    account = get_account(make_account(make_row("A", outcome, previous, leverage, "network"), check_mode=True))
+    assert [row["leverage"] for row in account["leverages"]] == [previous]
+
+
 @pytest.mark.parametrize("enforce", ["minimum", "", None, 5, ["exact"]])
 def test_mistyped_enforce_is_not_known(enforce: Any) -> None:
     account = get_account({"policy": {"A": 10}, "enforce": enforce, "msg": "no such choice"})
@@ -215,6 +237,95 @@ def test_account_without_rows_has_one_finding(account: dict[str, Any], reason: s
     (account_report,) = report["accounts"]
     assert (account_report["outcomes"], account_report["message"]) == (["unknown"], reason)
     assert not account_report["compliant"]
+
+
+def make_loop(*items: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """Return the result of a task with a loop, as Ansible registers it."""
+    loop = {"ansible_loop_var": "item", "item": "x", "changed": False, "failed": False}
+    results = [{**loop, **item} for item in items]
+    return {"results": results, "changed": False, "msg": "All items completed", "skipped": False, **keys}
+
+
+def make_item(*rows: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """Return the result of a task with one symbol, which has the values of its row itself, too."""
+    return {**rows[0], **make_account(*rows, requests=1, **keys)}
+
+
+def test_loop_with_drift_is_drift() -> None:
+    items = [make_item(make_row(symbol, "changed", 40, 10), check_mode=True) for symbol in "AB"]
+    report = leverage_report({"alpha": make_loop(*items)})
+    assert report["headline"] == "Above the policy: 2 of 2 leverages, up to 4 times the policy"
+    assert report["check_mode"] is False
+    assert [(row["symbol"], row["leverage"], row["outcome"]) for row in report["findings"]] == [
+        ("A", 40, "drifted"),
+        ("B", 40, "drifted"),
+    ]
+    (account,) = report["accounts"]
+    assert account["api_url"] == "https://coinswitch.co"
+
+
+@given(st.lists(st.sampled_from("ABCDE"), unique=True, min_size=1), st.booleans(), st.data())
+def test_loop_is_the_same_as_one_task_with_all_symbols(names: list[str], check_mode: bool, data: st.DataObject) -> None:
+    outcomes = st.sampled_from(_findings.RETURNED)
+    rows = [
+        make_row(name, data.draw(outcomes), 40, data.draw(st.sampled_from((None, 40))), "network") for name in names
+    ]
+    loop = make_loop(*(make_item(row, check_mode=check_mode) for row in rows), enforce="exact")
+    assert leverage_report({"alpha": loop}) == leverage_report({"alpha": make_account(*rows, check_mode=check_mode)})
+
+
+def test_item_that_failed_without_rows_is_a_finding() -> None:
+    good = make_item(make_row("A", "unchanged", 10, 10))
+    failed = {"failed": True, "msg": "'key' is undefined"}
+    report = leverage_report({"alpha": make_loop(good, failed), "beta": make_loop(failed, failed)})
+    assert [(row["account"], row["symbol"], row["severity"]) for row in report["findings"]] == [
+        ("beta", None, "not_reached"),
+        ("alpha", None, "unknown"),
+    ]
+    assert {problem["reason"] for problem in report["problems"]} == {"'key' is undefined"}
+    skipped = make_loop(good, {"skipped": True, "skip_reason": "Conditional result was False"})
+    assert leverage_report({"alpha": skipped})["compliant"]
+
+
+def test_symbol_of_several_items_has_its_worst_outcome_and_a_finding() -> None:
+    items = [
+        make_item(make_row("A", *values), check_mode=True) for values in (("changed", 40, 10), ("unchanged", 10, 10))
+    ]
+    for loop in (make_loop(*items), make_loop(*reversed(items))):
+        report = leverage_report({"alpha": loop})
+        assert [(row["symbol"], row["severity"]) for row in report["findings"]] == [
+            ("A", "above_policy"),
+            (None, "unknown"),
+        ]
+        assert report["problems"][1]["reason"] == "The result names A more than once. Name each account on its own."
+
+
+FOREIGN: list[Any] = [
+    "failed",
+    None,
+    5,
+    [],
+    ["A"],
+    {"results": "A"},
+    {"results": ["A"]},
+    {"results": [{"symbol": "A", "leverage": 10}]},
+    {"results": [{**make_row("A", "changed", 10, 10), "outcome": "complies"}]},
+    {"results": [{**make_row("A", "unchanged", 10, 10), "leverage": "40"}]},
+    {"results": [], "error": "why"},
+    {"results": [], "api_url": 5},
+    {"results": [{"ansible_loop_var": "item", "results": "A"}]},
+]
+
+
+@pytest.mark.parametrize("value", FOREIGN)
+@pytest.mark.parametrize("asked", [None, ["alpha"]])
+def test_value_that_is_no_result_is_a_finding_of_its_account_only(value: Any, asked: list[str] | None) -> None:
+    report = leverage_report({"alpha": value, "beta": make_leverages(A=10)}, asked=asked and [*asked, "beta"])
+    assert get_reasons(report) == [(["alpha"], [], "input", _build.NO_RESULT)]
+    assert report["findings"][0]["severity"] == "not_reached"
+    assert [account["compliant"] for account in report["accounts"]] == [False, True]
+    later = leverage_report({"alpha": value}, asked=[])
+    assert [row["severity"] for row in later["findings"]] == ["not_reached"]
 
 
 # --- read_policy ---

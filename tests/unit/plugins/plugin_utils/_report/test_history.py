@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report import history as _history
@@ -265,6 +267,58 @@ def test_leverage_that_was_above_stays_first_for_whatever_reason_it_is_not_read(
     above = [("above_when_last_seen", "alpha", "A", None, 40, LAST_NIGHT)]
     assert get_last_seen(second)[:1] == get_last_seen(third)[:1] == above
     assert (third["findings"][0]["factor"], third["findings"][0]["runs"]) == (4.0, 3)
+
+
+def test_symbol_that_was_read_once_is_never_taken_for_one_that_was_never_configured() -> None:
+    """During a maintenance, the exchange refuses each read. The night after that, it does not respond."""
+    maintenance = make_account(
+        make_row("A", "changed", None, 10), make_row("B", "not_written", None, None, "limits_unknown"), check_mode=True
+    )
+    first = make_report(1, {}, alpha=make_leverages(A=20, B=10))
+    second = make_report(2, first, alpha=maintenance)
+    third = make_report(3, second, alpha=make_leverages(A=None, B=None))
+    fourth = make_report(4, third, alpha=maintenance)
+    for report in (second, third, fourth):
+        assert get_last_seen(report) == [
+            ("above_when_last_seen", "alpha", "A", None, 20, LAST_NIGHT),
+            ("not_reached", "alpha", "B", None, 10, LAST_NIGHT),
+        ]
+        assert (report["summary"]["not_known"], report["summary"]["outcomes"]["unknown"]) == (2, 2)
+        assert report["headline"].startswith("1 above the policy when last seen and not read since, up to 2 times")
+    reason = "The exchange returned no leverage for this symbol, but an earlier run read {}. "
+    assert [problem["reason"].partition("Read the")[0] for problem in second["problems"]] == [
+        reason.format(leverage) for leverage in (20, 10)
+    ]
+    assert {(row["cause"], row["action"]) for row in second["findings"]} == {("unexpected_response", "check")}
+
+
+def test_only_the_symbol_that_an_earlier_run_read_is_unknown() -> None:
+    rows = make_row("A", "changed", None, 10), make_row("B", "changed", None, 10), make_row("C", "unchanged", 10, 10)
+    second = make_report(2, make_report(1, {}, alpha=make_leverages(A=5)), alpha=make_account(*rows, check_mode=True))
+    assert [(row["severity"], row["symbol"]) for row in second["findings"]] == [
+        ("unknown", "A"),
+        ("never_configured", "B"),
+    ]
+
+
+NIGHTS = st.lists(st.sampled_from(("read", "maintenance", "error", "refused", "no policy", "absent")), max_size=5)
+
+
+@given(NIGHTS)
+def test_leverage_above_the_policy_is_never_forgotten_before_it_is_read_again(nights: list[str]) -> None:
+    accounts = {
+        "read": make_leverages(A=20),
+        "maintenance": make_account(make_row("A", "changed", None, 10), check_mode=True),
+        "error": make_leverages(A=None),
+        "refused": make_account(make_row("A", "refused", None, None, "not_listed"), check_mode=True),
+        "no policy": {"policy": "damaged", "msg": "why"},
+        "absent": {"policy": {"A": 10}},
+    }
+    report = make_report(1, {}, alpha=accounts["read"])
+    for day, night in enumerate(nights, 2):
+        report = make_report(day, report, alpha=accounts[night])
+        severity = "above_policy" if night == "read" else "above_when_last_seen"
+        assert report["findings"][0]["severity"] == severity
 
 
 def test_factor_of_a_policy_of_zero_is_not_known() -> None:

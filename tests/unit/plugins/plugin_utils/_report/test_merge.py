@@ -6,12 +6,22 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_metrics import leverage_metrics
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
+from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_summary import leverage_summary
+from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.history import (
+    find_report,
+    read_earlier_report,
+)
 from ansible_collections.tradeops.coinswitch.plugins.plugin_utils._report.merge import merge_reports
 
 from .rows import BLOCKER, ORDER, POSITION, REPORTS, make_account, make_leverages, make_row
@@ -160,15 +170,84 @@ def test_merged_drift_checks_are_a_drift_check_and_others_are_not() -> None:
     assert merge(make_part("alpha"), enforced)["check_mode"] is False
 
 
+def find_paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of each value inside a report."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in ((*path, key), *find_paths(item, (*path, key)))]
+
+
+def damage(report: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """Return a report in which one value is another one, or is missing."""
+    damaged: Any = json.loads(json.dumps(report))
+    parent = damaged
+    for key in path[:-1]:
+        parent = parent[key]
+    if value is MISSING:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    return dict(damaged)
+
+
+MISSING = object()
+UNSEEN = leverage_report(
+    {"alpha": make_leverages(A=None), "beta": {}},
+    time=LATE,
+    previous=make_part(*ACCOUNTS, previous={}),
+    check_mode=True,
+)
+REPORTS_TO_DAMAGE = (make_part(*ACCOUNTS), UNSEEN)
+PATHS = [(number, path) for number in range(2) for path in find_paths(REPORTS_TO_DAMAGE[number])]
+VALUES = [MISSING, None, "", "x", 0, -1, 10**30, 1.5, float("nan"), True, [], {}, ["x"], {"x": 1}, "9999-99-99T99:99:99Z",
+          "0001-01-01T00:00:00Z", "drifted", "above_policy"]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PATHS), st.sampled_from(VALUES))
+def test_report_that_can_be_read_can_be_merged_and_shown(place: tuple[int, tuple[Any, ...]], value: Any) -> None:
+    """The lookup leverage_history names a file that cannot be read. The filter leverage_merge fails for all parts."""
+    number, path = place
+    report = damage(REPORTS_TO_DAMAGE[number], path, value)
+    try:
+        read_earlier_report(report)
+    except ValueError:
+        return
+    merged = merge(report, make_part("alpha"), previous=report, max_age=100)
+    for shown in (merged, leverage_report(ACCOUNTS, time=LATE, previous=report)):
+        assert leverage_summary(shown)
+        assert leverage_metrics(shown)
+        assert leverage_page(shown, "{{ rows }}")
+        read_earlier_report(json.loads(json.dumps(shown)))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("history",),
+        ("title",),
+        ("check_mode",),
+        ("problems",),
+        ("problems", 0, "reason"),
+        ("accounts", 0, "api_url"),
+        ("accounts", 0, "error"),
+        ("accounts", 0, "leverages", 0, "outcome"),
+        ("accounts", 0, "leverages", 0, "changed"),
+        ("findings", 0, "problem"),
+        ("findings", 0, "outcome"),
+    ],
+)
+def test_what_a_merge_needs_is_checked_where_the_file_is_read(tmp_path: Path, path: tuple[Any, ...]) -> None:
+    file = tmp_path / "part.json"
+    warnings: list[str] = []
+    for value in (MISSING, 5):
+        file.write_text(json.dumps(damage(make_part("alpha"), path, value)))
+        assert find_report(file, datetime(2026, 11, 24, tzinfo=UTC), warnings.append) == {}
+    assert ["its structure is not that of a report" in text and str(file) in text for text in warnings] == [True, True]
+
+
 def test_parts_that_are_no_reports_are_refused() -> None:
     with pytest.raises(ValueError, match="There are no reports to merge"):
         merge()
-    damaged = make_part("beta")
-    for path in (["history"], ["check_mode"], ["problems"], ["accounts", 0, "leverages", 0, "outcome"]):
-        report = json.loads(json.dumps(damaged))
-        parent = report
-        for key in path[:-1]:
-            parent = parent[key]
-        del parent[path[-1]]
+    for path in (("history",), ("check_mode",), ("problems",), ("accounts", 0, "leverages", 0, "outcome")):
         with pytest.raises(ValueError, match="A report cannot be merged: its structure is not that of a report"):
-            merge(make_part("alpha"), report)
+            merge(make_part("alpha"), damage(make_part("beta"), path, MISSING))
