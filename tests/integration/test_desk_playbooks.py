@@ -751,6 +751,53 @@ def test_template_in_the_name_of_a_host_is_never_evaluated(desk: Desk, exchange:
     assert not [text for text in texts if PRODUCT in text]
 
 
+def test_drift_is_found_if_a_real_run_could_not_read_the_leverage_back(desk: Desk, exchange: Exchange) -> None:
+    """The policy needs each read that the rate limit allows. So check mode predicts that a leverage is not known."""
+    account = exchange.accounts[0]
+    exchange.list_many(30)
+    policy = dict.fromkeys(sorted(exchange.instruments)[:20], 10)
+    last = list(policy)[-1]
+    set_leverages(account, {**policy, last: 40})
+    account.open_order(last, "BUY", "1", "10")
+    desk.add_account(account, leverage_policy=policy, coinswitch_rate_limit_timeout=1)
+    drift = desk.run_playbook("tradeops.coinswitch.drift")
+    assert drift.exit_status == 2, drift.output
+    (finding,) = desk.read_report()["findings"]
+    assert (finding["symbol"], finding["severity"], finding["leverage"]) == (last, "above_policy", 40)
+    assert (finding["outcome"], finding["cause"], finding["action"]) == ("drifted", "order", "close")
+    assert "Above the policy: 1 of 20 leverages, up to 4 times the policy" in drift.stdout
+    enforce = desk.run_playbook("tradeops.coinswitch.enforce", "--check")
+    assert enforce.exit_status == 2, "check mode predicts that the real run fails"
+
+
+def test_damaged_part_is_left_out_of_the_merge_by_name(desk: Desk, ansible: Ansible, exchange: Exchange) -> None:
+    set_leverages(exchange.accounts[0], POLICY)
+    desk.add_account(exchange.accounts[0])
+    assert desk.run_playbook("tradeops.coinswitch.drift").exit_status == 0
+    part = desk.read_report()
+    del part["check_mode"]
+    (desk.folder / "damaged.json").write_text(json.dumps(part))
+    options = json.dumps({"leverage_parts": ["report.json", "damaged.json"], "leverage_report_json": "all.json"})
+    merge = ansible.run("ansible-playbook", "tradeops.coinswitch.merge", "-e", options)
+    assert merge.exit_status == 2
+    assert f"{desk.folder / 'damaged.json'} cannot be used" in " ".join(merge.output.split())
+    report = json.loads((desk.folder / "all.json").read_text())
+    assert report["headline"] == "Incomplete. Complies with the policy: 4 leverages on 1 account"
+
+
+def test_loop_in_check_mode_is_reported_as_drift(ansible: Ansible, exchange: Exchange, account: Account) -> None:
+    set_leverages(account, {"BTCUSDT": 40, "ETHUSDT": 10})
+    module = {"symbol": "{{ item }}", "leverage": 10}
+    task = {"tradeops.coinswitch.futures_leverage": module, "loop": ["BTCUSDT", "ETHUSDT"], "register": "run"}
+    headline = "{{ ({'alpha': run} | tradeops.coinswitch.leverage_report).headline }}"
+    tasks = [{**task, "name": "T", "check_mode": True}, {"name": "D", "ansible.builtin.debug": {"msg": headline}}]
+    playbook = ansible.folder / "loop.yml"
+    playbook.write_text(json.dumps([{"name": "P", "hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    completed = ansible.run("ansible-playbook", str(playbook))
+    assert completed.exit_status == 0, completed.output
+    assert "Above the policy: 1 of 2 leverages, up to 4 times the policy" in completed.stdout
+
+
 def test_damaged_report_of_the_last_run_is_copied_and_does_not_fail_the_run(desk: Desk, exchange: Exchange) -> None:
     content = b'{"schema": "{{ 7 * 7 }}"}'
     desk.write_files("report.json")

@@ -198,8 +198,8 @@ UNSEEN = leverage_report(
 )
 REPORTS_TO_DAMAGE = (make_part(*ACCOUNTS), UNSEEN)
 PATHS = [(number, path) for number in range(2) for path in find_paths(REPORTS_TO_DAMAGE[number])]
-VALUES = [MISSING, None, "", "x", 0, -1, 10**30, 1.5, float("nan"), True, [], {}, ["x"], {"x": 1}, "9999-99-99T99:99:99Z",
-          "0001-01-01T00:00:00Z", "drifted", "above_policy"]  # fmt: skip
+VALUES = [MISSING, None, "", "x", 0, -1, 10**30, 1.5, float("nan"), True, [], {}, ["x"], {"x": 1}, "drifted",
+          "above_policy", "9999-99-99T99:99:99Z", "0001-01-01T00:00:00Z"]  # fmt: skip
 
 
 @settings(max_examples=300)
