@@ -773,6 +773,7 @@ def test_drift_is_found_if_a_real_run_could_not_read_the_leverage_back(desk: Des
 def test_damaged_part_is_left_out_of_the_merge_by_name(desk: Desk, ansible: Ansible, exchange: Exchange) -> None:
     set_leverages(exchange.accounts[0], POLICY)
     desk.add_account(exchange.accounts[0])
+    desk.write_files("report.json")
     assert desk.run_playbook("tradeops.coinswitch.drift").exit_status == 0
     part = desk.read_report()
     del part["check_mode"]

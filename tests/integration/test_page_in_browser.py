@@ -24,11 +24,13 @@ import pytest
 # each run from stdin.
 CREATE_PAGE = """
 import json, sys
+from datetime import date, timedelta
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_page import leverage_page
 from ansible_collections.tradeops.coinswitch.plugins.filter.leverage_report import leverage_report
 report = {}
 for day, accounts in enumerate(json.load(sys.stdin)):
-    report = leverage_report(accounts, "A desk", f"2026-11-{23 + day}T01:30:00Z", previous=report if day else None)
+    time = f"{date(2026, 11, 23) + timedelta(day)}T01:30:00Z"
+    report = leverage_report(accounts, "A desk", time, previous=report if day else None)
 template = open(sys.argv[1] + "/ansible_collections/tradeops/coinswitch/roles/leverage/files/page.html.j2").read()
 print(leverage_page(report, template))
 """
