@@ -10,7 +10,10 @@ a text. Private to this collection: anything here may change in any release.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+import struct
+from base64 import b32encode, b64encode
+from itertools import compress
+from string import ascii_letters, ascii_lowercase, digits
 from typing import Any, Iterable, Mapping
 from urllib.parse import unquote
 
@@ -21,6 +24,9 @@ _MIN_SIGNATURE_LENGTH = 120
 # A long run of the characters of hexadecimal, base64 and percent-encoding. Each run is tried only at its start, so that
 # the time grows only with the length of a text.
 _SIGNATURE = re.compile(f"(?<![A-Za-z0-9+/=_%-])[A-Za-z0-9+/=_%-]{{{_MIN_SIGNATURE_LENGTH},}}")
+# The same as a table and a run of bytes. A search for them is ten times as fast.
+_IS_IN_SIGNATURE = bytes(byte in (ascii_letters + digits + "+/=_%-").encode() for byte in range(256))
+_SIGNATURE_RUN = b"\1" * _MIN_SIGNATURE_LENGTH
 # A text that can contain a whole URL with a user.
 _WORD = re.compile(r"[^\s\"'<>]{5,}")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
@@ -28,6 +34,24 @@ _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _MIN_PASSWORD_LENGTH = 4
 # A shorter value is not a valid key. Hiding it would make messages unreadable.
 _MIN_SECRET_LENGTH = 8
+# Only a key like this is also found in parts. Parts of another text can be words of messages.
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{32,}")
+# The shortest part of a key that is hidden, and of its encodings. No other text contains one by chance.
+_PART = 16
+# Only each ninth place of a text is compared first: each part contains eight characters that start at such a place.
+_SAMPLES = struct.Struct("8sx")
+# What can stand between the digits of a key: all bytes except digits and lowercase letters.
+_SEPARATORS = bytes(set(range(256)) - set((digits + ascii_lowercase).encode()))
+_IS_KEPT = bytes(byte not in _SEPARATORS for byte in range(256))
+# Separators that contain letters or digits: encoded characters, tags of HTML, and colors of a terminal. Encoded digits
+# of a key are none. Each alternative starts with a character of its own and never repeats a search, so that it is fast.
+_DIGIT = b"(?:3[0-9]|[46][1-6])"
+_ESCAPE = re.compile(
+    rb"%%(?:25)*(?!%b)[0-9a-f]{2}|\\x(?!%b)[0-9a-f]{2}|\\u(?!00%b)[0-9a-f]{4}|\\[a-tvwyz]" % (_DIGIT, _DIGIT, _DIGIT)
+    + rb"|&#?[a-z0-9]{1,8};|<[^<>]*>|\[[0-9;]*[a-z]"
+)
+# The forms of a character in a URL, in a program, in JSON and in HTML.
+_CHARACTER_FORMS = ("%{:02x}", "\\x{:02x}", "\\u00{:02x}", "&#{};")
 
 
 class Redactor:
@@ -37,14 +61,21 @@ class Redactor:
     characters.
 
     Args:
-        secrets: The keys. They are found in upper and lower case, in base64 and percent-encoded.
+        secrets: The keys. They are found in upper and lower case, in base64, in base32 and percent-encoded. Each part
+            of a hexadecimal key is found, too, also with separators between its digits.
         passwords: Passwords. They are found only in this form.
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
-        encodings = {_to_bytes(encoding).lower() for secret in secrets for encoding in _get_encodings(secret)}
-        self._encodings = sorted(encoding for encoding in encodings if len(encoding) >= _MIN_SECRET_LENGTH)
-        self._min_length = min(map(len, self._encodings), default=0)
+        keys: list[bytes] = []
+        others: list[bytes] = []
+        for secret in secrets:
+            encodings = {_to_bytes(encoding).lower() for encoding in _get_encodings(secret)}
+            (keys if _HEX_KEY.fullmatch(secret) else others).extend(encodings)
+        self._encodings = sorted(encoding for encoding in others if len(encoding) >= _MIN_SECRET_LENGTH)
+        self._parts, samples = _cut(keys, _PART), _cut(keys, _SAMPLES.size - 1)
+        self._samples = {(sample,) for sample in samples}
+        self._min_length = min([_PART] * bool(keys) + [len(encoding) for encoding in self._encodings], default=0)
         self._passwords = sorted(passwords, key=len, reverse=True)
 
     def clean(self, value: Any) -> Any:
@@ -60,7 +91,7 @@ class Redactor:
     def _hide(self, text: str) -> str:
         if len(text) >= self._min_length:
             text = self._hide_secrets(text)
-        if len(text) >= _MIN_SIGNATURE_LENGTH:
+        if len(text) >= _MIN_SIGNATURE_LENGTH and _SIGNATURE_RUN in _to_bytes(text).translate(_IS_IN_SIGNATURE):
             text = _SIGNATURE.sub(HIDDEN, text)
         for password in self._passwords:
             text = text.replace(password, HIDDEN)
@@ -72,9 +103,15 @@ class Redactor:
         # bytes.lower() changes only ASCII letters, so all positions stay the same.
         lowered = data.lower()
         encodings = [encoding for encoding in self._encodings if encoding in lowered]
-        if not encodings:
-            return text
         found = [match.span() for encoding in encodings for match in re.finditer(re.escape(encoding), lowered)]
+        if self._parts:
+            found += self._find_parts(lowered)
+            without_escapes = _ESCAPE.sub(b"", lowered)
+            if len(without_escapes) < len(lowered) and self._find_parts(without_escapes):
+                # The same again, with the positions in the text.
+                found += self._find_parts(_ESCAPE.sub(lambda match: b" " * len(match[0]), lowered))
+        if not found:
+            return text
         parts, end = [], 0
         for start, stop in sorted(found):
             if start >= end:
@@ -82,10 +119,31 @@ class Redactor:
             end = max(end, stop)
         return b"".join([*parts, data[end:]]).decode("utf-8", "surrogatepass")
 
+    def _find_parts(self, text: bytes) -> list[tuple[int, int]]:
+        """Return where the parts of keys start and end in a text, whatever separators it contains."""
+        kept = text.translate(None, _SEPARATORS)
+        step = _SAMPLES.size
+        kept += b" " * (-len(kept) % step)
+        if self._samples.isdisjoint(_SAMPLES.iter_unpack(kept)):
+            return []
+        samples, found = enumerate(_SAMPLES.iter_unpack(kept)), []
+        for place in (number * step for number, sample in samples if sample in self._samples):
+            nearby = range(max(place - step + 1, 0), place + 1)
+            starts = [start for start in nearby if kept[start : start + _PART] in self._parts]
+            found += [(starts[0], starts[-1] + _PART - 1)] if starts else []
+        indexes = [*compress(range(len(text)), text.translate(_IS_KEPT))] if found else []
+        return [(indexes[first], indexes[last] + 1) for first, last in found]
+
 
 def _to_bytes(text: str) -> bytes:
     # JSON can contain half of a surrogate pair.
     return text.encode("utf-8", "surrogatepass")
+
+
+def _cut(encodings: Iterable[bytes], length: int) -> set[bytes]:
+    """Return all parts of a length that encodings have without separators."""
+    texts = [encoding.translate(None, _SEPARATORS) for encoding in encodings]
+    return {text[start : start + length] for text in texts for start in range(len(text) - length + 1)}
 
 
 def _hide_user(word: re.Match[str]) -> str:
@@ -107,28 +165,25 @@ def get_proxy_passwords(environment: Mapping[str, str]) -> set[str]:
 
 
 def _get_encodings(secret: str) -> list[str]:
-    """Return the encodings of a secret that a response can contain. Each half of a secret of 128 digits is one, too."""
-    halves = [secret[:64], secret[64:]] if len(secret) == 128 else [secret]
-    encodings = []
-    for text in filter(None, [secret, *halves]):
-        plain = [text.encode(), text.lower().encode(), text.upper().encode()]
-        with_bytes = [*plain, bytes.fromhex(text)] if re.fullmatch(r"([0-9A-Fa-f]{2})+", text) else plain
-        encodings.append(text)
-        encodings.append("".join(f"%{byte:02x}" for byte in plain[0]))
-        encodings.extend(encoding for data in with_bytes for encoding in _get_base64_encodings(data))
+    """Return the encodings of a secret that a response can contain."""
+    plain = {secret.encode(), secret.lower().encode(), secret.upper().encode()}
+    is_hex = re.fullmatch(r"([0-9A-Fa-f]{2})+", secret)
+    encodings = [secret]
+    encodings.extend("".join(map(form.format, data)) for form in _CHARACTER_FORMS for data in plain)
+    for data in [*plain, bytes.fromhex(secret)] if is_hex else plain:
+        encodings.extend(_get_base_encodings(data))
     return encodings
 
 
-def _get_base64_encodings(data: bytes) -> list[str]:
-    """Return the base64 texts of the data at each of the three possible offsets within longer data.
+def _get_base_encodings(data: bytes) -> list[str]:
+    """Return the base64 and base32 texts of the data at each of the possible offsets within longer data.
 
     Characters at the edges also depend on the neighboring bytes, so they are left out.
     """
     encodings = []
-    for offset in range(3):
-        text = b64encode(b"\0" * offset + data).decode()
-        start = (0, 2, 3)[offset]
-        end = len(text) - (0, 3, 2)[(offset + len(data)) % 3]
-        core = text[start:end]
-        encodings += [core, core.replace("+", "-").replace("/", "_")]
+    for encode, bits, offsets in ((b64encode, 6, 3), (b32encode, 5, 5)):
+        for offset in range(offsets):
+            text = encode(b"\0" * offset + data).decode()
+            core = text[-(-offset * 8 // bits) : (offset + len(data)) * 8 // bits]
+            encodings += [core, core.replace("+", "-").replace("/", "_")]
     return encodings

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._ansible.redaction import (
     Redactor,
     get_proxy_passwords,
 )
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.text import HIDDEN, to_printable
 from sandbox import FAULTS, Fault
 
 from ..client_setup import API_KEY, READ, SECRET_KEY, WRITE, ClientSetup
@@ -24,6 +28,11 @@ from ..linear_time import HOSTILE_TEXTS, assert_linear, fill
 
 LONG_SECRET = SECRET_KEY + API_KEY
 SIGNATURE = "4d88218133302796" * 8
+# Separators that contain letters or digits.
+ESCAPES = [
+    *("\\n", "\\r", "\\b", "\\x00", "\\u000a", "\\u200B", "%0A", "%0d", "%250a", "&nbsp;", "&#8203;", "&#xFEFF;"),
+    *("<br>", "</b>", '<a id="b5">', "\x1b[0m", "\x1b[38;5;196m", "\x1b[2J", "\\u001b[0m"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +156,104 @@ def test_user_and_password_in_a_url_are_hidden(redactor: Redactor, text: str, sh
 
 
 @pytest.mark.parametrize(
-    "text", [*HOSTILE_TEXTS, SECRET_KEY, SECRET_KEY[:63], SECRET_KEY[:63] + " ", "hunter2", "hunter"]
+    "text",
+    [
+        *HOSTILE_TEXTS,
+        *(SECRET_KEY, SECRET_KEY[:63], SECRET_KEY[:63] + " ", SECRET_KEY[:15] + "z", SECRET_KEY[:20] + "\n"),
+        *ESCAPES,
+        *("%25", "%", "&a", "[0", "hunter2", "hunter"),
+    ],
 )
 def test_time_grows_only_with_the_size_of_a_text(text: str) -> None:
     assert_linear(Redactor([API_KEY, SECRET_KEY], ["hunter2"]).clean, lambda size: fill(text, size), 256 << 10)
+
+
+# --- Redactor.clean, of parts of a key ---
+
+
+def is_part_shown(text: str, key: str) -> bool:
+    """Return whether a text contains 16 characters of a key in a row, whatever separators it contains."""
+    for escape in ESCAPES:
+        text = text.replace(to_printable(escape), "")
+    kept, key = (re.sub(r"[^a-z0-9]", "", value.lower()) for value in (text, key))
+    return any(key[start : start + 16] in kept for start in range(len(key) - 15))
+
+
+def draw_split_part(data: st.DataObject, text: str, gap: st.SearchStrategy[str]) -> str:
+    """Return at least 16 characters of a text in a row, each with or without something after it."""
+    size = data.draw(st.just(16) | st.integers(16, len(text)))
+    start = data.draw(st.integers(0, len(text) - size))
+    part = text[start : start + size]
+    gaps = data.draw(st.lists(st.just("") | gap, min_size=len(part), max_size=len(part)))
+    around = st.text(max_size=9)
+    return data.draw(around) + "".join(map("".join, zip(part, gaps, strict=True))) + data.draw(around)
+
+
+hex_keys = st.sampled_from([64, 128]).flatmap(lambda size: st.text("0123456789abcdef", min_size=size, max_size=size))
+separators = st.text(st.characters().filter(lambda character: not re.match("[A-Za-z0-9]", character)), max_size=4)
+
+
+@given(st.data(), hex_keys, separators | st.just("\r\n"), st.booleans())
+def test_no_part_of_a_key_is_shown_whatever_its_separators(
+    data: st.DataObject, key: str, separator: str, is_mixed: bool
+) -> None:
+    text = draw_split_part(data, data.draw(st.sampled_from([key, key.upper(), key.title()])), st.just(separator))
+    assert not is_part_shown(Redactor([key]).clean(text), key)
+    text = draw_split_part(data, key, separators)
+    assert not is_part_shown(Redactor([SIGNATURE[:64], key]).clean(text), key)
+
+
+@given(st.data(), hex_keys)
+def test_no_part_of_a_key_between_escapes_is_shown(data: st.DataObject, key: str) -> None:
+    form = data.draw(st.sampled_from(["{}", "%{:02x}", "%25{:02X}", "\\x{:02x}", "\\u00{:02x}", "&#{};", "&#x{:X};"]))
+    escapes = [] if form.startswith("&") else ESCAPES
+    encoded = [form.format(digit if form == "{}" else ord(digit)) for digit in key]
+    start = data.draw(st.integers(0, len(key) - 16))
+    text = "".join(digit + data.draw(st.sampled_from(["", "", "\n", ": ", *escapes])) for digit in encoded[start:])
+    cleaned = Redactor([key]).clean(text)
+    assert not is_part_shown(cleaned, key)
+    assert not is_part_shown(cleaned, "".join(encoded))
+
+
+@pytest.mark.parametrize("offset", range(5))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.b32encode])
+@settings(max_examples=25)
+@given(st.data(), hex_keys, separators)
+def test_no_part_of_an_encoded_key_is_shown(
+    encode: Callable[[bytes], bytes], offset: int, data: st.DataObject, key: str, separator: str
+) -> None:
+    raw = data.draw(st.sampled_from([key.encode(), key.upper().encode(), bytes.fromhex(key)]))
+    # Characters at the edges also depend on what is beside the key.
+    encoded = encode(b"x" * offset + raw + b"y" * 15).decode()[8:-32]
+    text = draw_split_part(data, encoded, st.just(separator))
+    text = text if len(re.sub(r"[^A-Za-z0-9]", "", text)) > 15 else encoded
+    assert not is_part_shown(Redactor([key]).clean(text), encoded)
+
+
+VALUES = (
+    st.uuids().map(str)
+    | st.integers().map(str)
+    | st.floats().map(repr)
+    | st.integers(10**12, 10**19).map(str)
+    | st.text(max_size=60)
+    | st.sampled_from([*ESCAPES, f"z{API_KEY[:15]}z", f"z{SECRET_KEY[-15:]}z"])
+    | st.lists(st.integers() | st.floats(allow_nan=False)).map(json.dumps)
+)
+
+
+@given(st.lists(VALUES, max_size=20), st.sampled_from([", ", '", "', " ", "|x|"]))
+def test_text_without_a_part_of_a_key_is_unchanged(values: list[str], separator: str) -> None:
+    text = separator.join(values)
+    assume(not is_part_shown(text, API_KEY) and not is_part_shown(text, SECRET_KEY))
+    assert Redactor([API_KEY, SECRET_KEY]).clean(text) == to_printable(text)
+
+
+@pytest.mark.parametrize(
+    "key", ["a-passphrase-of-words-and-digits-0123456789", "decade-of-faded-facade", "1234567890" * 3]
+)
+def test_parts_of_a_key_that_is_not_valid_are_shown(key: str) -> None:
+    text = f"{key[:20]} and {key[1:]}"
+    assert Redactor([key]).clean(text) == text
 
 
 # --- control characters ---
@@ -163,9 +266,7 @@ def test_each_text_and_name_is_one_line_without_control_characters(redactor: Red
 
 
 def test_secret_is_not_put_together_again_from_parts(redactor: Redactor) -> None:
-    cleaned = redactor.clean(SECRET_KEY[:32] + "\u200b" + SECRET_KEY[32:])
-    assert SECRET_KEY not in cleaned
-    assert cleaned == f"{SECRET_KEY[:32]} {SECRET_KEY[32:]}"
+    assert redactor.clean(f"a {SECRET_KEY[:32]}\u200b{SECRET_KEY[32:]}\u200bb") == f"a {HIDDEN} b"
 
 
 # --- Redactor.clean, called by the client ---
@@ -183,6 +284,8 @@ def get_bodies(secret: str) -> dict[str, Any]:
         "name in an object": {secret: {"a": secret}, "data": secret},
         "list": [secret, [secret]],
         "JSON text": json.dumps(secret),
+        "split message": {"message": f"Invalid key {secret[:40]}\n{secret[40:]}"},
+        "split text": " <br>".join(re.findall(".{0,5}", secret)),
     }
 
 
