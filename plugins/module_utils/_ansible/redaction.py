@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from base64 import b32encode, b64encode
+from functools import lru_cache
 from itertools import compress
 from string import ascii_letters, ascii_lowercase, digits
 from typing import Any, Iterable, Mapping
@@ -67,15 +68,8 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], passwords: Iterable[str] = ()) -> None:
-        keys: list[bytes] = []
-        others: list[bytes] = []
-        for secret in secrets:
-            encodings = {_to_bytes(encoding).lower() for encoding in _get_encodings(secret)}
-            (keys if _HEX_KEY.fullmatch(secret) else others).extend(encodings)
-        self._encodings = sorted(encoding for encoding in others if len(encoding) >= _MIN_SECRET_LENGTH)
-        self._parts, samples = _cut(keys, _PART), _cut(keys, _SAMPLES.size - 1)
-        self._samples = {(sample,) for sample in samples}
-        self._min_length = min([_PART] * bool(keys) + [len(encoding) for encoding in self._encodings], default=0)
+        self._encodings, self._parts, self._samples = _prepare(tuple(secrets))
+        self._min_length = min([_PART] * bool(self._parts) + [len(item) for item in self._encodings], default=0)
         self._passwords = sorted(passwords, key=len, reverse=True)
 
     def clean(self, value: Any) -> Any:
@@ -133,6 +127,18 @@ class Redactor:
             found += [(starts[0], starts[-1] + _PART - 1)] if starts else []
         indexes = [*compress(range(len(text)), text.translate(_IS_KEPT))] if found else []
         return [(indexes[first], indexes[last] + 1) for first, last in found]
+
+
+@lru_cache(maxsize=1)  # a task has two redactors for the same keys, and so has each item of a loop
+def _prepare(secrets: tuple[str, ...]) -> tuple[list[bytes], set[bytes], set[tuple[bytes]]]:
+    """Return the encodings that are found as a whole, the parts of those that are also found in parts, and samples."""
+    keys: list[bytes] = []
+    others: list[bytes] = []
+    for secret in secrets:
+        encodings = {_to_bytes(encoding).lower() for encoding in _get_encodings(secret)}
+        (keys if _HEX_KEY.fullmatch(secret) else others).extend(encodings)
+    samples = {(sample,) for sample in _cut(keys, _SAMPLES.size - 1)}
+    return sorted(item for item in others if len(item) >= _MIN_SECRET_LENGTH), _cut(keys, _PART), samples
 
 
 def _to_bytes(text: str) -> bytes:
