@@ -17,28 +17,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Ends, InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import policy as _policy
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import (
-    EXACT,
     MAXIMUM,
     Goal,
     read_policy,
 )
 
-
-def make_options(symbol: Any = None, leverage: Any = None, leverages: Any = None) -> dict[str, Any]:
-    return {"symbol": symbol, "leverage": leverage, "leverages": leverages, "enforce": EXACT, "on_blocked": "fail"}
-
-
-def get_refusal(**options: Any) -> str:
-    """Return the message of a refusal. Check that it is one line and that the task stops."""
-    with pytest.raises(InputRefused) as refused:
-        read_policy(make_options(**options))
-    assert "\n" not in str(refused.value)
-    assert refused.value.ends is Ends.ALL
-    return str(refused.value)
-
+from ..policy_options import get_refusal, make_options
 
 # --- read_policy ---
 

@@ -10,23 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import Ends, InputRefused
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._exchange.errors import InputRefused
 from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks import symbols as _symbols
-from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import EXACT, Goal, read_policy
+from ansible_collections.tradeops.coinswitch.plugins.module_utils._tasks.policy import Goal, read_policy
 
-
-def make_options(symbol: Any = None, leverage: Any = None, leverages: Any = None) -> dict[str, Any]:
-    return {"symbol": symbol, "leverage": leverage, "leverages": leverages, "enforce": EXACT, "on_blocked": "fail"}
-
-
-def get_refusal(**options: Any) -> str:
-    """Return the message of a refusal. Check that it is one line and that the task stops."""
-    with pytest.raises(InputRefused) as refused:
-        read_policy(make_options(**options))
-    assert "\n" not in str(refused.value)
-    assert refused.value.ends is Ends.ALL
-    return str(refused.value)
-
+from ..policy_options import get_refusal, make_options
 
 # --- check_symbol ---
 
