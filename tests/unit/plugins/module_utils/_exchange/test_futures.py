@@ -567,6 +567,13 @@ def test_unusable_cursor_does_not_cause_an_endless_loop(new_setup: NewSetup, cur
     assert len(setup.sent) <= 5
 
 
+def test_orders_without_an_id_differ_by_their_content(setup: ClientSetup) -> None:
+    rows = [{"symbol": "BTCUSDT", "order_id": None, "price": price} for price in ("1", "2", "2")]
+    set_response(setup, ORDERS, {"data": {"orders": rows}})
+    (page,) = setup.futures.get_open_orders(NOW_MS - RECENT_MS)
+    assert [row["price"] for row in page] == ["1", "2"]
+
+
 def test_page_with_more_orders_than_were_asked_for_is_refused(setup: ClientSetup) -> None:
     rows = [{"symbol": "BTCUSDT", "order_id": str(number)} for number in range(51)]
     set_response(setup, ORDERS, {"data": {"orders": rows}})

@@ -1303,6 +1303,8 @@ def test_maximum_does_not_write_again_after_a_refused_read(new_setup: NewSetup) 
 def test_refused_keys_during_the_search_end_the_task(new_setup: NewSetup, endpoint: str) -> None:
     setup = new_setup(current=dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT"), 20))
     setup.account.open_order("BTCUSDT", "BUY", "1", "5")
+    # It would be written again after a pause.
+    setup.exchange.add_fault(WRITE, FAULTS["503"], symbol="ETHUSDT")
     # The positions of the account are read at the start, and again for the search.
     skip = 2 if endpoint == POSITIONS else 1
 
@@ -1316,6 +1318,22 @@ def test_refused_keys_during_the_search_end_the_task(new_setup: NewSetup, endpoi
     assert setup.sent[start:] == [endpoint, endpoint, "validate_keys"]
     assert find_row(report)["outcome"] == "refused"
     assert "It is not known whether a position or order blocks the change." in find_row(report)["reason"]
+
+
+def test_refusal_is_explained_also_after_three_unclear_reads(new_setup: NewSetup) -> None:
+    symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT"]
+    setup = new_setup(current=dict.fromkeys(symbols, 20), retries=0)
+    setup.account.open_position("BTCUSDT", "LONG", "1")
+    setup.exchange.add_fault(WRITE, FAULTS["400"], times=None)
+
+    def fail_reads() -> None:
+        for symbol in symbols[1:]:
+            setup.exchange.add_fault(READ, FAULTS["503"], times=None, symbol=symbol)
+
+    setup.exchange.run_before(1, fail_reads, WRITE)
+    report = setup.enforce(dict.fromkeys(symbols, 10))
+    outcomes = [(row["outcome"], row["cause"]) for row in report.values["results"]]
+    assert outcomes == [("blocked", "position"), *[("unknown", "unclear_response")] * 3]
 
 
 def test_single_refusal_of_the_keys_after_an_unclear_write_is_an_accident(setup: ClientSetup) -> None:
